@@ -1,0 +1,31 @@
+"""pytask: tasks that wait on the network, run for milliseconds or for ever, and are never lost."""
+
+from .errors import (
+    InvalidTask,
+    MissingTaskError,
+    PayloadTooLarge,
+    PyTaskException,
+    RedisRefused,
+    StopTask,
+)
+from .helpers import PyTaskHelpers, run_loop
+from .pytask import PyTask
+from .states import TaskState
+from .task import Task
+from .tasks import Cleanup, Monitor
+
+__all__ = [
+    "PyTask",
+    "Task",
+    "PyTaskHelpers",
+    "Monitor",
+    "Cleanup",
+    "run_loop",
+    "TaskState",
+    "PyTaskException",
+    "StopTask",
+    "MissingTaskError",
+    "InvalidTask",
+    "PayloadTooLarge",
+    "RedisRefused",
+]

@@ -1,0 +1,80 @@
+"""``Control``: listens on the control channels of all tasks and passes commands to the runner.
+
+One pattern for all tasks, so that a task costs no subscription. A message is only a nudge: commands of the helpers stand
+in the hash too, and the heartbeat finds those whose message was missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gevent
+
+from .keys import RedisKeys
+from .link import Away, Link
+from .runner import TaskRunner
+
+log = logging.getLogger("pytask.control")
+
+#: Seconds of silence after which the connection is tried, so that one that died unseen is replaced.
+HEALTH_CHECK = 10
+
+
+class Control:
+    """The listener.
+
+    Args:
+        client: a Redis client of its own.
+        keys: the names of the system.
+        runner: whose tasks.
+        link: whether Redis can be reached.
+    """
+
+    def __init__(self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link) -> None:
+        self._client = client
+        self._keys = keys
+        self._runner = runner
+        self._link = link
+
+    def run(self) -> None:
+        """Listen for ever."""
+        while True:
+            self._link.wait()
+            try:
+                with self._link.guard():
+                    self._listen()
+            except Away:
+                continue
+            except Exception:
+                log.exception("The control channels cannot be read; trying again in a second")
+                gevent.sleep(1)
+
+    def _listen(self) -> None:
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        try:
+            pubsub.psubscribe(self._keys.control_pattern)
+            silent = 0
+            while True:
+                message = pubsub.get_message(timeout=1)
+                if message is not None and message["type"] == "pmessage":
+                    self.obey(message["channel"], message["data"])
+                    silent = 0
+                    continue
+                silent += 1
+                if silent % HEALTH_CHECK == 0:
+                    pubsub.ping()
+        finally:
+            pubsub.close()
+
+    def obey(self, channel: str, word: str) -> None:
+        """Pass a command on to the task it is for, if that runs here."""
+        task_id = self._keys.id_of_control(channel)
+        if task_id not in self._runner.tasks:
+            return
+        if word not in {"stop", "reload"}:
+            # The events of a task whose id ends in -control arrive here too.
+            log.debug("The control channel %r says %r, which is no command", channel, word)
+            return
+        log.info("Task %r is told to %s", task_id, word)
+        self._runner.ask(task_id, word)

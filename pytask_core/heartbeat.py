@@ -1,0 +1,120 @@
+"""``Heartbeat``: renews the lease of a worker and of its tasks, and learns what became of them meanwhile.
+
+It is also the guard of exclusion: when no renewal has got through for ``partition_grace`` seconds it has all tasks
+stopped, since soon another worker may own them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import gevent
+
+from .link import Away, Link
+from .loops import run_loop
+from .runner import TaskRunner
+from .store import WorkerStore
+from .store.worker import BATCH
+
+log = logging.getLogger("pytask.heartbeat")
+
+#: Seconds between looks at how long ago the last renewal was. Tasks may run on for this much more than the grace.
+GUARD_INTERVAL = 0.25
+
+
+class Heartbeat:
+    """Renews, and guards.
+
+    Args:
+        store: the worker's store.
+        runner: whose tasks.
+        link: whether Redis can be reached.
+        names: the task names of this worker, to register anew when it was forgotten.
+        interval: seconds between renewals. Shorter finds missed commands sooner, longer costs less.
+        grace: seconds that tasks run on without a renewal.
+        on_isolated: called when the grace is over.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        runner: TaskRunner,
+        link: Link,
+        names: Iterable[str],
+        interval: float,
+        grace: float,
+        on_isolated: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._link = link
+        self._names = list(names)
+        self._interval = interval
+        self._grace = grace
+        self._on_isolated = on_isolated
+        self._clock = clock
+        self._renewed = clock()
+        self._isolated = False
+
+    def run(self) -> None:
+        """Renew for ever."""
+        run_loop(self._safely, self._interval)
+
+    def _safely(self) -> None:
+        self._link.wait()
+        try:
+            self.renew()
+        except Away:
+            pass
+        except Exception:
+            log.exception("Leases could not be renewed; trying again in %g s", self._interval)
+
+    def renew(self) -> None:
+        """Renew everything once, and pass on what is told.
+
+        Raises:
+            Away: Redis cannot be reached.
+        """
+        began = self._clock()
+        tasks = [(entry.id, entry.token) for entry in self._runner.tasks.values()]
+        for start in range(0, max(len(tasks), 1), BATCH):
+            batch = tasks[start : start + BATCH]
+            with self._link.guard():
+                answer = self._store.renew(batch)
+                if answer.anew:
+                    self._store.register(self._names)
+            tokens = dict(batch)
+            for task_id, told in answer.told:
+                self._told(task_id, tokens[task_id], told)
+        self._renewed = began
+        self._isolated = False
+
+    def _told(self, task_id: str, token: str, told: str) -> None:
+        entry = self._runner.tasks.get(task_id)
+        if entry is None or entry.token != token or entry.ended or entry.leaving:
+            return
+        if told == "lost":
+            log.warning(
+                "Task %r is no longer this worker's: it was given to another, restarted or removed. Its copy here is "
+                "stopped and writes nothing more",
+                task_id,
+            )
+        self._runner.ask(task_id, "stop" if told == "restart" else told, token)
+
+    def guard(self) -> None:
+        """Watch for ever that renewals get through."""
+        while True:
+            gevent.sleep(GUARD_INTERVAL)
+            if not self._isolated and self._clock() - self._renewed > self._grace:
+                self._isolated = True
+                log.warning(
+                    "No lease could be renewed for %g s, so another worker may soon own the tasks of this one: all %d "
+                    "are stopped here",
+                    self._grace,
+                    len(self._runner.tasks),
+                )
+                self._on_isolated()

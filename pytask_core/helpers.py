@@ -1,0 +1,246 @@
+"""``PyTaskHelpers``: what programs do with tasks. Also the home of ``run_loop``, as in the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from .connection import RedisSource
+from .errors import InvalidTask, PyTaskException
+from .keys import RedisKeys
+from .loops import run_loop
+from .payload import MAX_PAYLOAD, encode
+from .store import ClientStore
+
+__all__ = ["PyTaskHelpers", "run_loop"]
+
+#: What :meth:`PyTaskHelpers.start_tasks` takes for each task: name and data, and an id where you want to choose it.
+TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str]
+
+
+class PyTaskHelpers:
+    """Start, stop and look at tasks, from any program that reaches Redis. Safe to share between threads and greenlets.
+
+    Commands are recorded in Redis, so they reach a task also when its worker or the connection blinks. Nothing is sent
+    twice on its own: an error of the connection is raised, and whether the command arrived is then unknown.
+
+    Args:
+        redis_instance: a client, a dict of its options, a list of ``(host, port)``, a URL, or None
+            (``PYTASK_REDIS_URL``, else localhost:6379).
+        task_set: name of the task set.
+        task_prefix: what stands before an id in its key.
+        new_queue: name of the queue of waiting ids.
+        end_queue: name of the queue of ended ids.
+        max_payload: bytes of JSON that a task's data may have.
+
+    Raises:
+        PyTaskException: ``redis_instance`` is none of the above.
+        ValueError: the names cannot be used together.
+    """
+
+    def __init__(
+        self,
+        redis_instance: Any = None,
+        task_set: str = "tasks",
+        task_prefix: str = "task-",
+        new_queue: str = "new-task",
+        end_queue: str = "end-task",
+        *,
+        max_payload: int = MAX_PAYLOAD,
+    ) -> None:
+        source = redis_instance if isinstance(redis_instance, RedisSource) else RedisSource(redis_instance)
+        self.keys = RedisKeys(task_set, task_prefix, new_queue, end_queue)
+        self.max_payload = max_payload
+        self._source = source
+        self._store = ClientStore(source.store_client(), self.keys)
+        #: A Redis client for your own use.
+        self.redis = source.client
+
+    # Names
+
+    def task_key(self, task_id: str) -> str:
+        """Return the name of a task's hash, which is also its event channel."""
+        return self.keys.task(_checked(task_id))
+
+    def task_control(self, task_id: str) -> str:
+        """Return the name of a task's control channel."""
+        return self.keys.control(_checked(task_id))
+
+    # Starting
+
+    def start_task(self, task_name: str, task_id: str | None = None, cleanup: bool = True, **task_data: Any) -> str:
+        """Start a task. An id that waits or runs already is left alone; one that ended or stopped starts anew.
+
+        Args:
+            task_name: the ``NAME`` of its class.
+            task_id: default: a new one.
+            cleanup: False keeps the ended task in the task set instead of passing it to Cleanup.
+            task_data: keyword arguments of its ``__init__``.
+
+        Returns:
+            The id.
+
+        Raises:
+            InvalidTask: JSON cannot carry the data, the id cannot be used, or its key holds something else.
+            PayloadTooLarge: the data is larger than ``max_payload``.
+        """
+        spec = self._spec(task_name, task_data, task_id, cleanup)
+        return next(self._enqueue([spec]))
+
+    def start_tasks(self, specs: Iterable[TaskSpec], cleanup: bool = True) -> list[str]:
+        """Start many tasks, hundreds a round trip.
+
+        Args:
+            specs: for each ``(task_name, data)`` or ``(task_name, data, task_id)``.
+            cleanup: as in :meth:`start_task`, for all.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            InvalidTask, PayloadTooLarge: as :meth:`start_task`, for the first that fails. Those before it are started.
+        """
+        return list(
+            self._enqueue(
+                self._spec(spec[0], spec[1], spec[2] if len(spec) > 2 else None, cleanup)  # noqa: PLR2004 - the id
+                for spec in specs
+            )
+        )
+
+    def _spec(
+        self, name: str, data: Mapping[str, Any], task_id: str | None, cleanup: bool
+    ) -> tuple[str, str, str, bool]:
+        if not isinstance(name, str) or not name:
+            raise InvalidTask(f"a task name must be a text that is not empty, not {name!r}")
+        if not isinstance(data, Mapping):
+            raise InvalidTask(f"the data of {name!r} must be a dict of keyword arguments, not {type(data).__name__}")
+        text = encode(f"the data of {name!r}", dict(data), self.max_payload)
+        return (str(uuid4()) if task_id is None else _checked(task_id)), name, text, cleanup
+
+    def _enqueue(self, specs: Iterable[tuple[str, str, str, bool]]) -> Iterator[str]:
+        for task_id, is_hash in self._store.enqueue(specs):
+            if not is_hash:
+                raise InvalidTask(f"the key {self.task_key(task_id)!r} holds something that is no task")
+            yield task_id
+
+    # Commands
+
+    def stop_task(self, task_id: str) -> bool:
+        """Stop a task. One that waits never starts; one that runs is stopped by its worker soon.
+
+        Returns:
+            Whether there was anything to stop.
+        """
+        return self._store.stop(_checked(task_id)) > 0
+
+    def reload_task(self, task_id: str) -> bool:
+        """Have a running task stopped and started on the data that its hash has now, in the same worker.
+
+        Returns:
+            Whether it runs (and is not about to stop).
+        """
+        return self._store.ask_reload(_checked(task_id)) > 0
+
+    def restart_task(self, task_id: str) -> bool:
+        """Run a task again: a running one is stopped and queued, an ended or stopped one queued; a waiting one waits.
+
+        Returns:
+            Whether there is such a task.
+        """
+        return self._store.restart(_checked(task_id)) > 0
+
+    def restart_if_state(self, task_id: str, states: str | Iterable[str]) -> bool:
+        """Restart a task if it is in one of the states, in one step.
+
+        Args:
+            task_id: which.
+            states: one state or several, such as ``('ERROR', 'EXCEPTION')``. No state counts as ``WAIT``.
+
+        Returns:
+            Whether it was.
+        """
+        wanted = [states] if isinstance(states, str) else [str(state) for state in states]
+        return bool(wanted) and self._store.restart(_checked(task_id), wanted) > 0
+
+    def remove_task(self, task_id: str) -> bool:
+        """Forget a task in whatever state; a running one is stopped.
+
+        Returns:
+            Whether there was such a task.
+        """
+        return self._store.remove(_checked(task_id))
+
+    # Data
+
+    def get_task(self, task_id: str, keys: str | Sequence[str] | None = None) -> Any:
+        """Return a task's hash as a dict (empty where there is none), or one field, or a list of several.
+
+        Args:
+            task_id: which.
+            keys: default: all; a field's name: its value or None; several names: their values in order.
+        """
+        task_id = _checked(task_id)
+        if keys is None:
+            return self._store.get(task_id)
+        if isinstance(keys, str):
+            return self._store.get_fields(task_id, [keys])[0]
+        return self._store.get_fields(task_id, keys) if keys else []
+
+    def get_tasks(self, task_ids: Sequence[str], keys: Sequence[str]) -> list[list[str | None] | None]:
+        """Return some fields of many tasks in one round trip; None where a key holds no hash."""
+        return self._store.get_many([_checked(task_id) for task_id in task_ids], keys)
+
+    def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> None:
+        """Write fields of a task's hash as they are: ``set_task(id, {'field': value, …})`` or ``set_task(id, 'field', value)``."""
+        values = {data: value} if isinstance(data, str) else dict(data)
+        if any(each is None for each in values.values()):
+            raise InvalidTask("a field of a task's hash cannot be None; give a text or a number")
+        if values:
+            self._store.set(_checked(task_id), values)
+
+    def get_active_task_ids(self) -> list[str]:
+        """Return the ids in workers' hands, the stopped ones, and ended ones with ``cleanup=False``."""
+        return self._store.active_ids()
+
+    def get_new_task_ids(self) -> list[str]:
+        """Return the ids in the new queue, the last pushed first."""
+        return self._store.new_ids()
+
+    def get_end_task_ids(self) -> list[str]:
+        """Return the ids in the end queue, the last pushed first."""
+        return self._store.end_ids()
+
+    def queue_lengths(self) -> dict[str, int]:
+        """Return how many ids wait (``new``), are active, and have ended (``end``)."""
+        return self._store.lengths()
+
+    def close(self) -> None:
+        """Close the connections that these helpers opened."""
+        self._source.close()
+
+
+def _checked(task_id: str) -> str:
+    """Return an id as text, or raise a sentence that says why it cannot be one."""
+    if isinstance(task_id, bytes):
+        return task_id.decode("utf-8", "surrogateescape")
+    if not isinstance(task_id, str) or not task_id:
+        raise InvalidTask(f"a task id must be a text that is not empty, not {task_id!r}")
+    try:
+        task_id.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidTask(f"the task id {task_id!r} cannot be written as UTF-8") from error
+    return task_id
+
+
+def refuse_mixed_slots(source: RedisSource, keys: RedisKeys) -> None:
+    """Make sure that the names fit the server.
+
+    Raises:
+        PyTaskException: on a cluster, they do not share a hash tag.
+    """
+    if source.is_cluster and not keys.one_slot:
+        raise PyTaskException(
+            "on a Redis Cluster the four names must share a hash tag, such as task_set='{pytask}tasks', "
+            f"task_prefix='{{pytask}}task-'; these do not: {keys}"
+        )

@@ -1,0 +1,118 @@
+"""Whether Redis can be reached: one answer for all rooms of a worker, one prober, one log line each way.
+
+Rooms wrap what they send in :meth:`Link.guard` and wait for :meth:`Link.wait` before they go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+from gevent.event import Event
+
+from .connection import outage
+from .loops import Backoff
+
+log = logging.getLogger("pytask.link")
+
+
+class Away(Exception):  # noqa: N818 - it is a state of affairs
+    """Redis cannot be reached now. Caught by the rooms; never reaches users."""
+
+
+class Link:
+    """The worker's view of its server.
+
+    Args:
+        where: names the server in the log.
+        probe: asks the server whether it can serve us, and raises if not.
+        grace: seconds that tasks run on while it is away; for the log.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        probe: Callable[[], object],
+        grace: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._where = where
+        self._probe = probe
+        self._grace = grace
+        self._clock = clock
+        self._up = Event()
+        self._since = 0.0
+        self._prober: gevent.Greenlet | None = None
+        #: Called each time that Redis is back, each in a greenlet of its own.
+        self.on_back: list[Callable[[], object]] = []
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis could be reached when somebody last tried."""
+        return bool(self._up.is_set())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until Redis can be reached, for ``timeout`` seconds at most; return whether it can."""
+        return bool(self._up.wait(timeout))
+
+    def begin(self) -> None:
+        """Redis answered at start."""
+        self._since = self._clock()
+        self._up.set()
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Run one exchange with Redis.
+
+        Raises:
+            Away: Redis could not serve it. Everything else passes as it is.
+        """
+        began = self._clock()
+        try:
+            yield
+        except Exception as error:
+            why = outage(error)
+            if why is None:
+                raise
+            # An exchange that began before Redis was last found well says nothing about now.
+            if self.up and began >= self._since:
+                self._lose(why)
+            raise Away(why) from error
+
+    def _lose(self, why: str) -> None:
+        self._up.clear()
+        self._since = self._clock()
+        log.warning(
+            "Redis at %s is away: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
+            self._where,
+            why,
+            self._grace,
+        )
+        self._prober = gevent.spawn(self._knock)
+
+    def _knock(self) -> None:
+        backoff = Backoff()
+        while True:
+            gevent.sleep(backoff.pause())
+            try:
+                self._probe()
+            except Exception as error:
+                if outage(error) is None:
+                    log.exception("Redis at %s gives an answer that was not expected", self._where)
+                continue
+            break
+        away = self._clock() - self._since
+        self._since = self._clock()
+        log.warning("Redis at %s is back after %.1f s", self._where, away)
+        self._up.set()
+        for call in self.on_back:
+            gevent.spawn(call)
+
+    def close(self) -> None:
+        """Stop probing."""
+        if self._prober is not None:
+            self._prober.kill()

@@ -1,0 +1,70 @@
+"""JSON in and out of Redis: strict, capped, and with sentences for what cannot be carried.
+
+Used by the helpers (data), by the runner (data, output) and by ``Task.emit`` (events).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from .errors import InvalidTask, PayloadTooLarge
+
+#: Bytes of JSON that data, an output or an event may have. More lets one task crowd out the memory and the round trips
+#: of all others; less refuses honest work. Put large things elsewhere and pass their address.
+MAX_PAYLOAD = 1024 * 1024
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+_encode = json.JSONEncoder(allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def encode(what: str, value: Any, max_payload: int = MAX_PAYLOAD) -> str:
+    """Return ``value`` as JSON in ASCII.
+
+    Args:
+        what: names the value in errors, such as ``"the output"``.
+        value: anything that JSON can carry; NaN and infinities it cannot.
+        max_payload: the cap, in bytes.
+
+    Raises:
+        InvalidTask: JSON cannot carry the value; the text names its type.
+        PayloadTooLarge: the JSON is larger than the cap.
+    """
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidTask(f"{what} of type {type(value).__name__} cannot be written as JSON: {error}") from error
+    if len(text) > max_payload:
+        raise PayloadTooLarge(
+            f"{what} has {len(text):,} bytes of JSON, more than max_payload={max_payload:,}; store it elsewhere and pass "
+            "its address, or raise max_payload"
+        )
+    return text
+
+
+def decode_data(text: str | None) -> dict[str, Any]:
+    """Return a task's keyword arguments from the field ``data`` of its hash; no data means no arguments.
+
+    Raises:
+        InvalidTask: the text is not UTF-8, no JSON, or no JSON object.
+    """
+    if not text:
+        return {}
+    try:
+        if not text.isascii():
+            text.encode()
+        data = _decode(text)
+    except UnicodeEncodeError as error:
+        raise InvalidTask("the data of the task is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidTask(f"the data of the task is no JSON: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InvalidTask(f"the data of the task must be a JSON object (keyword arguments), not {type(data).__name__}")
+    return data

@@ -1,0 +1,210 @@
+"""``PyTask``: an app. Holds options and task classes; ``run`` lives one :class:`~.worker.Worker`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from . import errors
+from .connection import RedisSource
+from .errors import PyTaskException
+from .helpers import PyTaskHelpers, refuse_mixed_slots
+from .payload import MAX_PAYLOAD
+from .runner import RunnerOptions
+from .task import Task
+from .worker import Worker, WorkerOptions
+
+__all__ = ["PyTask", "PyTaskException"]
+
+log = logging.getLogger("pytask")
+
+
+class PyTask:
+    """A daemon that runs tasks in greenlets, with all state in Redis.
+
+    Args:
+        redis_instance: a client (with or without ``decode_responses``), a dict such as ``{'host': …, 'port': …}``, a list
+            of ``(host, port)`` or such dicts (one: a plain client, several: a cluster client), a URL, or None
+            (``PYTASK_REDIS_URL``, else localhost:6379).
+        update_task_interval: seconds between renewals of running tasks. Shorter finds a missed stop sooner, longer costs
+            less; far below ``task_timeout``.
+        task_set: name of the task set.
+        task_prefix: what stands before an id in its key.
+        new_queue: name of the queue of waiting ids.
+        end_queue: name of the queue of ended ids.
+        concurrency: tasks at once in one worker; 0 for no bound. More shares one process among more waiting, fewer
+            bounds memory. Local tasks do not count.
+        task_timeout: seconds without a renewal after which Monitor gives a task to another worker. Shorter recovers a
+            lost host sooner, longer bears longer pauses of a worker.
+        partition_grace: seconds that tasks run on while Redis is away; default half of ``task_timeout``, and always less.
+        stop_timeout: seconds that a task's ``stop`` may take. Longer lets tasks wind up, shorter lets workers leave.
+        max_payload: bytes of JSON that data, an output or an event may have.
+        cleanup_handlers: the ``module:attribute`` names that a Cleanup started through Redis may call, since whoever can
+            write to Redis could otherwise run any function.
+
+    Raises:
+        PyTaskException: ``redis_instance`` is none of the above, or the names do not fit a cluster.
+        ValueError: an option makes no sense.
+    """
+
+    PyTaskException = errors.PyTaskException
+    PyTaskError = errors.PyTaskException  # its name in the original's code
+    StopTask = errors.StopTask
+    MissingTaskError = errors.MissingTaskError
+    PayloadTooLarge = errors.PayloadTooLarge
+
+    def __init__(
+        self,
+        redis_instance: Any = None,
+        update_task_interval: float = 5,
+        task_set: str = "tasks",
+        task_prefix: str = "task-",
+        new_queue: str = "new-task",
+        end_queue: str = "end-task",
+        concurrency: int = 1000,
+        *,
+        task_timeout: float = 60,
+        partition_grace: float | None = None,
+        stop_timeout: float = 10,
+        max_payload: int = MAX_PAYLOAD,
+        cleanup_handlers: Iterable[str] = (),
+    ) -> None:
+        #: Whether the app names its own Redis.
+        self.redis_given = redis_instance is not None
+        self.update_task_interval = update_task_interval
+        self.concurrency = concurrency
+        self.task_timeout = task_timeout
+        self.partition_grace = task_timeout / 2 if partition_grace is None else partition_grace
+        self.stop_timeout = stop_timeout
+        self.max_payload = max_payload
+        self.cleanup_handlers = tuple(cleanup_handlers)
+        self._check()
+        self._source = RedisSource(redis_instance)
+        #: Start, stop and look at tasks.
+        self.helpers = PyTaskHelpers(self._source, task_set, task_prefix, new_queue, end_queue, max_payload=max_payload)
+        refuse_mixed_slots(self._source, self.helpers.keys)
+        #: A Redis client, the same that tasks see.
+        self.redis = self._source.client
+        #: Task classes by name.
+        self.task_classes: dict[str, type[Task]] = {}
+        self._handlers: list[Callable[[BaseException], object]] = []
+        self._local_tasks: list[tuple[str, dict[str, Any]]] = []
+        self._worker: Worker | None = None
+
+    def _check(self) -> None:
+        if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 0:
+            raise ValueError(f"concurrency must be a whole number, 0 for no bound, not {self.concurrency!r}")
+        for option in ("update_task_interval", "task_timeout", "partition_grace", "stop_timeout"):
+            if not vars(self)[option] > 0:
+                raise ValueError(f"{option} must be a number of seconds above 0, not {vars(self)[option]!r}")
+        if self.partition_grace >= self.task_timeout:
+            raise ValueError(
+                f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a task "
+                "could run in two workers"
+            )
+        if self.update_task_interval * 2 > self.partition_grace:
+            raise ValueError(
+                f"update_task_interval={self.update_task_interval:g} must be at most half of "
+                f"partition_grace={self.partition_grace:g}, or a single late renewal stops all tasks"
+            )
+
+    # Classes and handlers
+
+    def add_task(self, task_class: type[Task]) -> None:
+        """Add a task class.
+
+        Raises:
+            PyTaskException: it is no subclass of ``Task`` or has no ``NAME``.
+        """
+        if not (isinstance(task_class, type) and issubclass(task_class, Task)):
+            raise PyTaskException(f"{task_class!r} is no subclass of pytask_core.Task")
+        name = task_class.__dict__.get("NAME") or next(
+            (base.__dict__["NAME"] for base in task_class.__mro__ if "NAME" in base.__dict__), None
+        )
+        if not isinstance(name, str) or not name:
+            raise PyTaskException(f"{task_class.__name__} has no NAME; give it one, such as NAME = 'my-app/my-task'")
+        self.task_classes[name] = task_class
+
+    def add_tasks(self, *task_classes: type[Task]) -> None:
+        """Add several task classes; raises as :meth:`add_task`."""
+        for task_class in task_classes:
+            self.add_task(task_class)
+
+    def add_exception_handler(self, handler: Callable[[BaseException], object]) -> None:
+        """Have ``handler`` called with every unexpected exception of a task, after its end is on its way to Redis."""
+        self._handlers.append(handler)
+
+    def start_local_task(self, task_name: str, **task_data: Any) -> None:
+        """Start a task that belongs to this worker: when :meth:`run` is called, or now if it has been.
+
+        It never passes through the queue, is started again when Redis comes back, and is removed with its worker.
+
+        Args:
+            task_name: the ``NAME`` of its class.
+            task_data: keyword arguments of its ``__init__``.
+        """
+        self._local_tasks.append((task_name, task_data))
+        if self._worker is not None:
+            self._worker.start_local(task_name, task_data)
+
+    # Life
+
+    def create_worker(self, graceful_timeout: float | None = None) -> Worker:
+        """Return a new worker for this app, which can live once.
+
+        Args:
+            graceful_timeout: seconds that its stop may take in all; default ``stop_timeout`` and a little.
+        """
+        for name, _ in self._local_tasks:
+            if name not in self.task_classes:
+                raise errors.MissingTaskError(f"the local task {name!r} has no class; add it with add_task before run")
+        graceful = self.stop_timeout + 5 if graceful_timeout is None else graceful_timeout
+        options = WorkerOptions(
+            RunnerOptions(self.concurrency, self.stop_timeout, self.max_payload, self.task_timeout),
+            self.update_task_interval,
+            self.partition_grace,
+            graceful,
+            self.cleanup_handlers,
+        )
+        self._worker = Worker(
+            self._source,
+            self.helpers.keys,
+            self.task_classes,
+            self._local_tasks,
+            self._handlers,
+            self.helpers,
+            options,
+        )
+        return self._worker
+
+    def run(self, task_map: Mapping[str, type[Task]] | None = None) -> None:
+        """Run tasks until SIGINT or SIGTERM; then stop and requeue them, and return.
+
+        A second signal requeues at once what has not stopped yet.
+
+        Args:
+            task_map: more task classes, by name.
+
+        Raises:
+            PyTaskException: the standard library is not patched by gevent, a local task has no class, or Redis refuses
+                us (password, permission, too old).
+        """
+        if not monkey.is_module_patched("socket"):
+            raise PyTaskException(
+                "tasks would block each other, since gevent has not patched the standard library; put 'from gevent import "
+                "monkey; monkey.patch_all()' before all other imports of your program"
+            )
+        self.task_classes.update(task_map or {})
+        worker = self.create_worker()
+        watchers = [gevent.signal_handler(number, worker.stop) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            worker.run()
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            self._worker = None

@@ -1,0 +1,157 @@
+"""``Reporter``: sends what became of tasks to Redis, in order, many a round trip.
+
+While one round trip is out whatever else is ready gathers and goes with the next: idle, an end is sent at once; loaded,
+hundreds share a round trip. Ends wait while Redis is away, events do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event as Flag
+
+from .link import Away, Link
+from .store import Ending, Event, WorkerStore
+
+if TYPE_CHECKING:
+    from .runner import Running
+
+log = logging.getLogger("pytask.reporter")
+
+#: Items of each kind in one round trip. More saves round trips, fewer lets others have their turn on the server sooner.
+BATCH = 500
+
+#: Events that may gather before a task that emits has to wait for the sending. More bears bursts, at the cost of memory.
+MOST_EVENTS = 10_000
+
+
+class Reporter:
+    """The one way out of a worker for events and ends.
+
+    Args:
+        store: the worker's store.
+        link: whether Redis can be reached.
+    """
+
+    def __init__(self, store: WorkerStore, link: Link) -> None:
+        self._store = store
+        self._link = link
+        self._events: list[Event] = []
+        self._ends: list[tuple[Running, Ending]] = []
+        self._stopped: list[Running] = []
+        self._requeue: list[Running] = []
+        self._wake = Flag()
+        self._sent = Flag()
+        self._warned = False
+        #: Events that were not sent because Redis was away.
+        self.dropped = 0
+        #: Called with each task whose end, stop or requeue Redis has taken or refused.
+        self.on_settled: Callable[[Running], None] = lambda _entry: None
+
+    # In
+
+    def emit(self, entry: Running, payload: str) -> None:
+        """Send an event; waits only for other events to be sent, and never while Redis is away."""
+        while len(self._events) >= MOST_EVENTS and self._link.up:
+            self._sent.clear()
+            self._sent.wait(0.1)
+        if not self._link.up:
+            self._drop(1)
+            return
+        self._events.append(Event(entry.id, entry.token, payload))
+        self._wake.set()
+
+    def end(self, entry: Running, state: str, output: str) -> None:
+        """Send how a task ended."""
+        self._ends.append((entry, Ending(entry.id, entry.token, state, output)))
+        self._wake.set()
+
+    def stopped(self, entry: Running) -> None:
+        """Send that a task was stopped on purpose."""
+        self._stopped.append(entry)
+        self._wake.set()
+
+    def requeue(self, entry: Running) -> None:
+        """Send that a task goes back to the front of the queue."""
+        self._requeue.append(entry)
+        self._wake.set()
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything is sent."""
+        return not (self._events or self._ends or self._stopped or self._requeue)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is sent, for ``timeout`` seconds at most; return whether it is."""
+        deadline = time.monotonic() + timeout
+        while not self.empty and (left := deadline - time.monotonic()) > 0:
+            self._sent.clear()
+            self._sent.wait(left)
+        return self.empty
+
+    # Out
+
+    def run(self) -> None:
+        """Send for ever."""
+        while True:
+            if self.empty:
+                self._wake.clear()
+                self._wake.wait()
+            self._link.wait()
+            try:
+                self.send()
+            except Away:
+                continue
+            except Exception:
+                log.exception("Redis does not take the ends of tasks; trying again in a second")
+                gevent.sleep(1)
+
+    def send(self) -> None:
+        """Send one batch.
+
+        Raises:
+            Away: Redis cannot be reached; ends are kept, events are dropped.
+        """
+        events, self._events = self._events[:BATCH], self._events[BATCH:]
+        # An event goes before its task's end: with more events to come, ends wait for the next round trip.
+        ends = [] if self._events else self._ends[:BATCH]
+        stopped, requeue = self._stopped[:BATCH], self._requeue[:BATCH]
+        try:
+            with self._link.guard():
+                refused = self._store.report(
+                    events,
+                    [ending for _, ending in ends],
+                    [(entry.id, entry.token) for entry in stopped],
+                    [(entry.id, entry.token) for entry in requeue],
+                )
+        except Away:
+            self._drop(len(events) + len(self._events))
+            self._events.clear()
+            raise
+        finally:
+            self._sent.set()
+        del self._ends[: len(ends)]
+        del self._stopped[: len(stopped)]
+        del self._requeue[: len(requeue)]
+        if refused:
+            log.info(
+                "%d tasks were no longer this worker's when they ended, and nothing was written for them: %.500r",
+                len(refused),
+                refused,
+            )
+        for entry, _ in ends:
+            self.on_settled(entry)
+        for entry in (*stopped, *requeue):
+            self.on_settled(entry)
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        if count and not self._warned:
+            self._warned = True
+            log.warning(
+                "Redis is away, so events that tasks emit are dropped; they are counted, and this is said only once"
+            )

@@ -1,0 +1,340 @@
+"""``TaskRunner``: the tasks of one worker as greenlets. Starts, stops and reloads them, and decides how each ended.
+
+The claimer hands tasks in, the control listener and the heartbeat pass commands, and ends go out through the reporter.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+
+from .errors import MissingTaskError, StopTask
+from .link import Away, Link
+from .payload import decode_data, encode
+from .reporter import Reporter
+from .states import TaskState
+from .store import WorkerStore
+from .task import Task
+
+log = logging.getLogger("pytask.runner")
+
+#: Seconds that a task has to give way after ``StopTask``, and again after the harder ``GreenletExit``.
+GIVE_WAY = 1.0
+
+#: Characters of a traceback or message that are kept: the beginning of one that is longer says nothing more.
+_TEXT_CAP = 100_000
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """One copy of a task in this worker's hands."""
+
+    id: str
+    token: str
+    name: str | None
+    data: str | None
+    local: bool = False
+    task: Task | None = None
+    greenlet: gevent.Greenlet | None = None
+    begun: bool = False  #: its greenlet has run
+    started: bool = False  #: ``start`` has begun
+    ended: bool = False  #: ``start`` is over and the end is on its way to Redis
+    leaving: str | None = None  #: what it is to be: stop, reload, requeue or lost
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """What the runner must know of the app."""
+
+    concurrency: int  #: tasks at once, 0 for no bound; local tasks do not count
+    stop_timeout: float  #: seconds
+    max_payload: int  #: bytes
+    task_timeout: float  #: seconds
+
+
+class TaskRunner:
+    """Runs tasks.
+
+    Args:
+        classes: task classes by name.
+        store: for reloads and tasks that belong elsewhere.
+        reporter: where ends and events go.
+        link: whether Redis can be reached.
+        options: see :class:`RunnerOptions`.
+        bindings: attributes that every task gets, such as ``redis`` and ``helpers``.
+        handlers: called with each unexpected exception of a task.
+    """
+
+    def __init__(
+        self,
+        classes: Mapping[str, type[Task]],
+        store: WorkerStore,
+        reporter: Reporter,
+        link: Link,
+        options: RunnerOptions,
+        bindings: Mapping[str, Any],
+        handlers: list[Callable[[BaseException], object]],
+    ) -> None:
+        self._classes = classes
+        self._store = store
+        self._reporter = reporter
+        self._link = link
+        self._options = options
+        self._bindings = dict(bindings)
+        self._handlers = handlers
+        self._pool = Pool(options.concurrency or None)
+        self._busy = 0
+        self._hurry = Event()
+        #: Set while there is room for more.
+        self.has_room = Event()
+        self.has_room.set()
+        #: Set while nothing is running.
+        self.idle = Event()
+        self.idle.set()
+        #: Tasks in this worker's hands, by id.
+        self.tasks: dict[str, Running] = {}
+        #: How many tasks have ended here, in whatever way.
+        self.done = 0
+        reporter.on_settled = self._settle
+
+    # Room
+
+    @property
+    def room(self) -> int:
+        """How many more tasks may be claimed now."""
+        if not self._options.concurrency:
+            return 1_000_000
+        return max(0, min(self._pool.free_count(), self._options.concurrency - self._busy))
+
+    def _count(self, by: int) -> None:
+        self._busy += by
+        if self.room:
+            self.has_room.set()
+        else:
+            self.has_room.clear()
+
+    # Life of a task
+
+    def start(self, entry: Running) -> None:
+        """Run a task that was claimed."""
+        self.idle.clear()
+        if not entry.local:
+            self._count(1)
+        self._spawn(entry)
+
+    def _spawn(self, entry: Running) -> None:
+        self.tasks[entry.id] = entry
+        spawn = gevent.spawn if entry.local else self._pool.spawn
+        entry.greenlet = spawn(self._live, entry)
+
+    def _live(self, entry: Running) -> None:
+        entry.begun = True
+        failure: BaseException | None = None
+        try:
+            state, output = TaskState.SUCCESS, self._perform(entry)
+        except Away:
+            entry.leaving = "requeue"
+            self._reporter.requeue(entry)
+            return
+        except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
+            if entry.leaving:
+                return
+            state, output = self._failed(entry, error)
+            failure = error if state is TaskState.EXCEPTION else None
+        if entry.leaving:
+            return  # whoever asked it to leave reports what it is now
+        entry.ended = True
+        self._reporter.end(entry, state, output)
+        if failure is not None:
+            self._handle(failure)
+
+    def _perform(self, entry: Running) -> str:
+        """Make the instance and run ``start``, inside the context; return the output as JSON."""
+        cls = self._classes.get(entry.name or "")
+        if cls is None:
+            return self._misplaced(entry)
+        data = decode_data(entry.data)
+        value = None
+        with cls.provide_context():
+            task = cls.__new__(cls)
+            task.__dict__.update(self._bindings, id=entry.id, _emit=partial(self._emit, entry))
+            entry.task = task
+            task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
+            entry.started = True
+            value = task.start()
+        if entry.leaving:
+            return "null"
+        return encode("the output", value, self._options.max_payload)
+
+    def _misplaced(self, entry: Running) -> str:
+        """No class of that name here: hand the task to a worker that has it, or fail it."""
+        name = entry.name or ""
+        with self._link.guard():
+            worker = self._store.pass_on(entry.id, entry.token, name, self._options.task_timeout)
+        if worker:
+            log.info(
+                "Task %r is named %r, which this worker does not know; %s does and gets it",
+                entry.id,
+                name,
+                worker,
+            )
+        if worker is None or worker:
+            entry.leaving = "lost"
+            self._settle(entry)
+            return "null"
+        known = ", ".join(sorted(self._classes)) or "none"
+        raise MissingTaskError(f"no worker knows a task named {name!r}; this one knows: {known}")
+
+    def _failed(self, entry: Running, error: BaseException) -> tuple[TaskState, str]:
+        cls = self._classes.get(entry.name or "", Task)
+        if isinstance(error, (Task.Error, cls.Error)):
+            log.info("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, error)
+            return TaskState.ERROR, encode("the message", str(error)[:_TEXT_CAP])
+        trace = "".join(traceback.format_exception(error))
+        log.warning("Task %r (%s) ended as EXCEPTION:\n%s", entry.id, entry.name, trace[:5000].rstrip())
+        return TaskState.EXCEPTION, encode("the traceback", trace[:_TEXT_CAP])
+
+    def _handle(self, failure: BaseException) -> None:
+        for handler in self._handlers:
+            try:
+                handler(failure)
+            except Exception:
+                log.exception("The exception handler %r failed itself", handler)
+
+    def _emit(self, entry: Running, event: str, data: Any) -> None:
+        payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._options.max_payload)
+        self._reporter.emit(entry, payload)
+
+    def _settle(self, entry: Running) -> None:
+        """A task has left this worker's hands, in Redis as well."""
+        if self.tasks.get(entry.id) is entry:
+            del self.tasks[entry.id]
+        if entry.ended:
+            self.done += 1
+        if not entry.local:
+            self._count(-1)
+        if not self.tasks:
+            self.idle.set()
+
+    # Leaving
+
+    def ask(self, task_id: str, what: str, token: str | None = None) -> None:
+        """Make a task leave.
+
+        Args:
+            task_id: which.
+            what: ``stop``, ``reload``, ``requeue`` or ``lost`` (it is no longer ours; touch Redis no further).
+            token: do so only if it is this copy.
+        """
+        entry = self.tasks.get(task_id)
+        if entry is None or entry.ended or (token is not None and entry.token != token):
+            return
+        if entry.leaving is None:
+            entry.leaving = what
+            gevent.spawn(self._leave, entry)
+        elif what == "lost" or entry.leaving == "reload":
+            entry.leaving = what
+
+    def ask_all(self, what: str) -> None:
+        """Make all tasks leave, side by side."""
+        for task_id in list(self.tasks):
+            self.ask(task_id, what)
+
+    def hurry(self) -> None:
+        """Wait for no ``stop`` method any longer."""
+        self._hurry.set()
+
+    def _leave(self, entry: Running) -> None:
+        gone = self._quit(entry)
+        what = entry.leaving
+        log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
+        if what == "lost":
+            self._settle(entry)
+        elif what == "stop":
+            self._reporter.stopped(entry)
+        elif what == "requeue" or not gone:
+            self._reporter.requeue(entry)
+        else:
+            self._reload(entry)
+
+    def _quit(self, entry: Running) -> bool:
+        """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
+        greenlet = entry.greenlet
+        assert greenlet is not None
+        if entry.started and not greenlet.ready():
+            self._call_stop(entry, greenlet)
+        for error in (StopTask, gevent.GreenletExit):
+            if greenlet.ready():
+                return True
+            greenlet.kill(error if entry.begun else gevent.GreenletExit, block=False)
+            gevent.wait([greenlet], timeout=GIVE_WAY)
+        if greenlet.ready():
+            return True
+        log.error(
+            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in the "
+            "pool, and Redis takes nothing from it any more. It should let StopTask pass",
+            entry.id,
+            entry.name,
+        )
+        return False
+
+    def _call_stop(self, entry: Running, greenlet: gevent.Greenlet) -> None:
+        task = entry.task
+        if task is None or type(task).stop is Task.stop:
+            return
+        # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
+        context = greenlet.gr_context
+        stop = partial(context.copy().run, task.stop) if context is not None else task.stop
+        stopper = gevent.spawn(self._guarded, stop, entry)
+        began = time.monotonic()
+        gevent.wait([stopper, self._hurry], timeout=self._options.stop_timeout, count=1)
+        if not stopper.ready():
+            log.warning(
+                "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
+                entry.id,
+                entry.name,
+                time.monotonic() - began,
+            )
+            stopper.kill(block=False)
+
+    @staticmethod
+    def _guarded(stop: Callable[[], object], entry: Running) -> None:
+        try:
+            stop()
+        except gevent.GreenletExit:
+            pass
+        except BaseException:
+            log.exception(
+                "The stop() of task %r (%s) failed; the task is stopped all the same",
+                entry.id,
+                entry.name,
+            )
+
+    def _reload(self, entry: Running) -> None:
+        """Run a task anew on the data that its hash has now."""
+        try:
+            with self._link.guard():
+                fresh = self._store.reload(entry.id, entry.token)
+        except Away:
+            entry.leaving = "requeue"
+            self._reporter.requeue(entry)
+            return
+        if entry.leaving != "reload":
+            self._leave(entry)
+        elif fresh is None:
+            log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)
+            self._settle(entry)
+        elif fresh.command:
+            self._reporter.stopped(entry)
+        else:
+            log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
+            self._spawn(Running(entry.id, entry.token, fresh.name, fresh.data, entry.local))

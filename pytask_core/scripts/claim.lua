@@ -1,0 +1,63 @@
+-- Claim tasks for a worker: RUNNING, with its token, in the task set and in the worker's hands.
+-- KEYS[1] new queue (LIST)  KEYS[2] inbox of the worker (LIST)  KEYS[3] task set (SET)  KEYS[4] held by the worker (SET)
+-- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] removed (SET)
+-- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
+-- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
+-- ARGV[6] '1': the reply to this token was lost, give again what it claimed
+-- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue}.
+
+local new, inbox, active, held, running, workers, removed = unpack(KEYS)
+local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now, claimed, passed, mine = now_ms(), {}, {}, {}
+
+-- Why an id from the queue is not to run, or nil. `h` = task, data, state, withdrawn, local.
+local function why_not(key, id, h, ghosts)
+  if ghosts and redis.call('SREM', removed, id) == 1 then return 'removed' end
+  if not h then return 'wrong type' end
+  if h[3] == 'RUNNING' then return 'running' end
+  if h[5] == 'true' then return 'local' end
+  if h[4] then
+    redis.call('HDEL', key, 'withdrawn')
+    if h[3] == 'STOPPED' then return 'stopped' end
+  end
+  if not (h[1] or h[3]) and redis.call('EXISTS', key) == 0 then return 'missing' end
+end
+
+if ARGV[6] == '1' then
+  for _, id in ipairs(redis.call('SMEMBERS', held)) do
+    local h = fields(prefix .. id, 'task', 'data', 'state', 'owner')
+    if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], h[2]) end
+  end
+  if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new)} end
+end
+
+redis.call('ZADD', workers, now, worker)
+local ids = redis.call('RPOP', inbox, room) or {}
+local share = fair_share(new, running, held, workers, ARGV[5] == '1')
+if share > room - #ids then share = room - #ids end
+if share > 0 then extend(ids, redis.call('RPOP', new, share)) end
+
+local ghosts = redis.call('EXISTS', removed) == 1
+for _, id in ipairs(ids) do
+  local key = prefix .. id
+  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local')
+  local reason = why_not(key, id, h, ghosts)
+  if reason then
+    append(passed, id, reason)
+  else
+    redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
+    if h[3] and h[3] ~= 'WAIT' then
+      redis.call('HDEL', key, 'output', 'command')
+      redis.call('PERSIST', key)
+    end
+    mine[#mine + 1] = id
+    append(claimed, id, h[1], h[2])
+  end
+end
+if #mine > 0 then
+  redis.call('SADD', active, unpack(mine))
+  redis.call('INCRBY', running, redis.call('SADD', held, unpack(mine)))
+end
+local left = redis.call('LLEN', new)
+if ghosts and left == 0 then redis.call('DEL', removed) end
+return {claimed, passed, left}

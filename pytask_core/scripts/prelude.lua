@@ -1,0 +1,56 @@
+-- What several scripts share; the loader puts it before each of them.
+-- Time is the server's (TIME), so no worker's clock decides anything.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- last_update as the hash carries it: unix seconds, to the millisecond.
+local function stamp(ms)
+  return string.format('%.3f', ms / 1000)
+end
+
+-- HMGET that answers nil where the key is no hash.
+local function fields(key, ...)
+  local values = redis.pcall('HMGET', key, ...)
+  if values.err then return nil end
+  return values
+end
+
+-- Put up to three values at the end of a list; false keeps its place.
+local function append(list, a, b, c)
+  local n = #list
+  list[n + 1], list[n + 2], list[n + 3] = a, b, c
+end
+
+local function extend(list, more)
+  for _, value in ipairs(more or {}) do list[#list + 1] = value end
+end
+
+-- Take ids out of a worker's hands; `running` counts what all workers hold.
+local function let_go(held, running, ids)
+  if #ids > 0 then
+    local gone = redis.call('SREM', held, unpack(ids))
+    if gone > 0 then redis.call('DECRBY', running, gone) end
+  end
+end
+
+-- Turn a task that leaves its worker unfinished into what it is to be next. A recorded stop wins over the requeue.
+-- Returns 'STOPPED', 'WAIT' or 'GONE' (a local task does not outlive its worker).
+local function put_back(key, command, is_local)
+  if command then redis.call('HDEL', key, 'command') end
+  if command == 'stop' then
+    redis.call('HSET', key, 'state', 'STOPPED')
+    return 'STOPPED'
+  elseif is_local == 'true' then
+    redis.call('DEL', key)
+    return 'GONE'
+  end
+  redis.call('HSET', key, 'state', 'WAIT')
+  return 'WAIT'
+end
+
+local function final(state)
+  return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION'
+end

@@ -1,0 +1,18 @@
+-- What the scripts that push to or take from the new queue share.
+
+-- Whether an id without a state stands in the queue. Looks at both ends only, so that the cost is bounded however long
+-- the queue; an id missed in the middle gets a second entry, which a claim passes over while the task runs.
+local function stands_in(queue, id)
+  return redis.call('LPOS', queue, id, 'MAXLEN', 1000) or redis.call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', 1000)
+end
+
+-- How many ids a worker may take so that all of them come to hold about the same: none when it holds its share
+-- already, and its siblings have room. `insist`: they let it lie, so take a part of it all the same.
+local function fair_share(queue, running, held, workers, insist)
+  local waiting = redis.call('LLEN', queue)
+  local n = math.max(redis.call('ZCARD', workers), 1)
+  local all = waiting + math.max(tonumber(redis.call('GET', running) or 0), 0)
+  local share = math.ceil(all / n) - redis.call('SCARD', held)
+  if insist then share = math.max(share, math.ceil(waiting / n)) end
+  return share
+end

@@ -1,0 +1,16 @@
+-- Forget a task in whatever state. A worker that runs it is told, and finds its claim gone.
+-- KEYS[1] the task (any type)  KEYS[2] task set (SET)  KEYS[3] running (STRING)  KEYS[4] removed (SET)
+-- ARGV[1] id  ARGV[2] control channel  ARGV[3] prefix of the sets of held ids
+-- Returns 1 where there was such a task, else 0.
+
+local id = ARGV[1]
+local h = fields(KEYS[1], 'state', 'owner', 'withdrawn', 'task') or {}
+local known = redis.call('DEL', KEYS[1]) + redis.call('SREM', KEYS[2], id)
+if h[1] == 'RUNNING' then
+  local worker = string.match(h[2] or '', '^(.*):')
+  if worker then let_go(ARGV[3] .. worker, KEYS[3], {id}) end
+  redis.call('PUBLISH', ARGV[2], 'stop')
+elseif h[3] or h[1] == 'WAIT' or (h[4] and not h[1]) then
+  redis.call('SADD', KEYS[4], id)
+end
+return math.min(known, 1)

@@ -1,0 +1,26 @@
+-- Look at one page of the task set for ids that run without anybody renewing them (written by hand, by the original, or
+-- left so by a crash) and for ids without a hash.
+-- KEYS[1] monitor (HASH)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)  KEYS[4] running (STRING)
+-- ARGV[1] task prefix  ARGV[2] page size  ARGV[3] task_timeout, ms  ARGV[4] prefix of the sets of held ids
+-- Returns {1 where the page was the last, {id, what became of it, …}}.
+
+local prefix, oldest = ARGV[1], (now_ms() - ARGV[3]) / 1000
+local page = redis.call('SSCAN', KEYS[2], redis.call('HGET', KEYS[1], 'cursor') or '0', 'COUNT', ARGV[2])
+local told = {}
+for _, id in ipairs(page[2]) do
+  local key = prefix .. id
+  local h = fields(key, 'state', 'last_update', 'local', 'owner', 'command')
+  if h and h[1] == 'RUNNING' and (tonumber(h[2] or 0) or 0) < oldest then
+    local worker = string.match(h[4] or '', '^(.*):')
+    if worker then let_go(ARGV[4] .. worker, KEYS[4], {id}) end
+    local state = put_back(key, h[5], h[3])
+    if state ~= 'STOPPED' then redis.call('SREM', KEYS[2], id) end
+    if state == 'WAIT' then redis.call('RPUSH', KEYS[3], id) end
+    append(told, id, state)
+  elseif not h or (not h[1] and redis.call('EXISTS', key) == 0) then
+    redis.call('SREM', KEYS[2], id)
+    append(told, id, 'missing')
+  end
+end
+redis.call('HSET', KEYS[1], 'cursor', page[1])
+return {page[1] == '0' and 1 or 0, told}

@@ -1,0 +1,119 @@
+"""What clients do with tasks: start, stop, reload, restart, remove, read. Called by the helpers; never by a worker's loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from .. import scripts
+from ..keys import RedisKeys
+
+#: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
+BATCH = 500
+
+
+class ClientStore:
+    """The client's transitions, each one script.
+
+    Args:
+        client: a Redis client that answers text.
+        keys: the names of the system.
+    """
+
+    def __init__(self, client: Any, keys: RedisKeys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
+        """Queue tasks, many a round trip; those that wait or run already are left alone.
+
+        Args:
+            tasks: id, name, data as JSON, and whether to clean up at the end.
+
+        Yields:
+            id, and False where its key holds something that is no hash.
+        """
+        keys = [self._keys.new_queue, self._keys.task_set, self._keys.removed]
+        rest = iter(tasks)
+        while batch := list(islice(rest, BATCH)):
+            args: list[Any] = [self._keys.task_prefix]
+            for task_id, name, data, cleanup in batch:
+                args += (task_id, name, data, "" if cleanup else "false")
+            answers = scripts.call(self._client, "enqueue", keys, args)
+            for task, answer in zip(batch, answers, strict=True):
+                yield task[0], answer >= 0
+
+    def stop(self, task_id: str) -> int:
+        """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
+        keys = [self._keys.task(task_id), self._keys.task_set]
+        return int(scripts.call(self._client, "stop", keys, [task_id, self._keys.control(task_id)]))
+
+    def ask_reload(self, task_id: str) -> int:
+        """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""
+        return int(
+            scripts.call(
+                self._client,
+                "ask_reload",
+                [self._keys.task(task_id)],
+                [self._keys.control(task_id)],
+            )
+        )
+
+    def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
+        """Run a task again where it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no such task."""
+        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
+        args = [task_id, self._keys.control(task_id), *states]
+        return int(scripts.call(self._client, "restart", keys, args))
+
+    def remove(self, task_id: str) -> bool:
+        """Forget a task in whatever state; False where there was none."""
+        keys = [
+            self._keys.task(task_id),
+            self._keys.task_set,
+            self._keys.running,
+            self._keys.removed,
+        ]
+        args = [task_id, self._keys.control(task_id), self._keys.held_prefix]
+        return bool(scripts.call(self._client, "remove", keys, args))
+
+    def get(self, task_id: str) -> dict[str, str]:
+        """Return the whole hash; empty where there is none."""
+        return dict(self._client.hgetall(self._keys.task(task_id)))
+
+    def get_fields(self, task_id: str, fields: Sequence[str]) -> list[str | None]:
+        """Return some fields of the hash, in order."""
+        return list(self._client.hmget(self._keys.task(task_id), list(fields)))
+
+    def get_many(self, task_ids: Sequence[str], fields: Sequence[str]) -> list[list[str | None] | None]:
+        """Return some fields of many hashes in one round trip; None where a key holds no hash."""
+        pipe = self._client.pipeline(transaction=False)
+        for task_id in task_ids:
+            pipe.hmget(self._keys.task(task_id), list(fields))
+        return [None if isinstance(row, Exception) else row for row in pipe.execute(raise_on_error=False)]
+
+    def set(self, task_id: str, values: Mapping[str, Any]) -> None:
+        """Write fields of the hash as they are."""
+        flat = [part for pair in values.items() for part in pair]
+        self._client.execute_command("HSET", self._keys.task(task_id), *flat)
+
+    def active_ids(self) -> list[str]:
+        """Return the ids in the task set, read in pages so that the server is not held up."""
+        return list(dict.fromkeys(self._client.sscan_iter(self._keys.task_set, count=1000)))
+
+    def new_ids(self) -> list[str]:
+        """Return the ids in the new queue, the last pushed first."""
+        return list(self._client.lrange(self._keys.new_queue, 0, -1))
+
+    def end_ids(self) -> list[str]:
+        """Return the ids in the end queue, the last pushed first."""
+        return list(self._client.lrange(self._keys.end_queue, 0, -1))
+
+    def lengths(self) -> dict[str, int]:
+        """Return how many ids wait, are active, and have ended."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.llen(self._keys.new_queue)
+        pipe.scard(self._keys.task_set)
+        pipe.llen(self._keys.end_queue)
+        new, active, end = pipe.execute()
+        return {"new": new, "active": active, "end": end}

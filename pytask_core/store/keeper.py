@@ -1,0 +1,136 @@
+"""What keeps a system in shape: handing back, finding what is overdue, cleaning up. Called by Monitor, Cleanup and the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import scripts
+from ..keys import RedisKeys
+
+#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
+BATCH = 500
+
+
+class Swept(NamedTuple):
+    """The answer to one page of the sweep."""
+
+    last: bool  #: the page was the last of the task set
+    told: list[tuple[str, str]]  #: id and what became of it: WAIT, STOPPED, GONE or missing
+
+
+class KeeperStore:
+    """Transitions that mend what others left, each one script over a batch.
+
+    Args:
+        client: a Redis client that answers text.
+        keys: the names of the system.
+    """
+
+    def __init__(self, client: Any, keys: RedisKeys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def hand_back(self, worker: str, overdue_by: float | None = None) -> int:
+        """Hand back all that a worker holds, to the front of the queue.
+
+        Args:
+            worker: its id.
+            overdue_by: seconds without a beat after which it counts as dead; None: it is known to be dead.
+
+        Returns:
+            How many tasks wait again.
+        """
+        keys, count = self._keys, 0
+        limit = "" if overdue_by is None else int(overdue_by * 1000)
+        while True:
+            back, left = scripts.call(
+                self._client,
+                "hand_back",
+                [
+                    keys.new_queue,
+                    keys.inbox(worker),
+                    keys.task_set,
+                    keys.held(worker),
+                    keys.running,
+                    keys.workers,
+                    keys.end_queue,
+                    keys.cleaning(worker),
+                    keys.names(worker),
+                ],
+                [keys.task_prefix, worker, BATCH, limit],
+            )
+            count += back
+            if left <= 0:
+                return count
+
+    def overdue(self, interval: float, task_timeout: float) -> list[str] | None:
+        """Begin a round of Monitor.
+
+        Args:
+            interval: seconds between rounds of all Monitors together.
+            task_timeout: seconds without a beat after which a worker is overdue.
+
+        Returns:
+            The workers that are overdue, or None where another Monitor has had this round.
+        """
+        keys = self._keys
+        answer = scripts.call(
+            self._client,
+            "overdue",
+            [keys.monitor, keys.workers, keys.running],
+            [int(interval * 1000), int(task_timeout * 1000), keys.held_prefix],
+        )
+        return None if answer is None else list(answer)
+
+    def sweep(self, task_timeout: float) -> Swept:
+        """Look at the next page of the task set for ids that nobody renews or that have no hash."""
+        keys = self._keys
+        last, told = scripts.call(
+            self._client,
+            "sweep",
+            [keys.monitor, keys.task_set, keys.new_queue, keys.running],
+            [keys.task_prefix, BATCH, int(task_timeout * 1000), keys.held_prefix],
+        )
+        return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
+
+    def wait_for_ended(self, blocking: Any, worker: str, timeout: float) -> bool:
+        """Wait until an id stands in the end queue and move it to the worker's cleaning list.
+
+        Args:
+            blocking: a client of the caller's own.
+            worker: whose list.
+            timeout: seconds to wait at most.
+        """
+        moved = blocking.execute_command(
+            "BLMOVE", self._keys.end_queue, self._keys.cleaning(worker), "RIGHT", "LEFT", timeout
+        )
+        return moved is not None
+
+    def collect(self, worker: str, *, hashes: bool) -> list[tuple[str, dict[str, str]]]:
+        """Return what stands in the worker's cleaning list, filled up from the end queue: ids with their hashes."""
+        keys = self._keys
+        flat = scripts.call(
+            self._client,
+            "collect",
+            [keys.end_queue, keys.cleaning(worker)],
+            [keys.task_prefix, BATCH, int(hashes)],
+        )
+        return [(flat[i], dict(zip(flat[i + 1][::2], flat[i + 1][1::2], strict=True))) for i in range(0, len(flat), 2)]
+
+    def discard(self, worker: str, ids: Sequence[tuple[str, bool]], retention: int) -> int:
+        """Forget ended tasks.
+
+        Args:
+            worker: whose cleaning list they stand in.
+            ids: each with whether it is to stay findable in the task set instead.
+            retention: seconds for which the hashes stay readable; 0: none.
+
+        Returns:
+            How many are gone or will be.
+        """
+        keys = self._keys
+        args: list[Any] = [keys.task_prefix, retention]
+        for task_id, keep in ids:
+            args += (task_id, int(keep))
+        return int(scripts.call(self._client, "discard", [keys.cleaning(worker), keys.task_set], args))

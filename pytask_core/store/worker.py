@@ -1,0 +1,246 @@
+"""What a worker does with tasks: take, claim, renew, end, give back. Every write carries the claim token.
+
+A token is ``<worker id>:<number of the claim>``: unique to one claim of one batch, so a copy that lost its task can
+neither end nor renew nor speak for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import NoScriptError
+
+from .. import scripts
+from ..keys import RedisKeys
+
+#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
+BATCH = 500
+
+
+class Claimed(NamedTuple):
+    """A task that is now this worker's."""
+
+    id: str
+    name: str | None
+    data: str | None
+
+
+class Claims(NamedTuple):
+    """The answer to a claim."""
+
+    tasks: list[Claimed]
+    passed: list[tuple[str, str]]  #: ids from the queue that are not to run, and why
+    left: int  #: ids still in the queue
+
+
+class Event(NamedTuple):
+    """An event of a task, as it is to be published."""
+
+    id: str
+    token: str
+    payload: str
+
+
+class Ending(NamedTuple):
+    """How a task ended."""
+
+    id: str
+    token: str
+    state: str
+    output: str  #: JSON
+
+
+class Renewal(NamedTuple):
+    """The answer to a renewal."""
+
+    anew: bool  #: the worker had been forgotten, its names must be registered again
+    told: list[tuple[str, str]]  #: id and ``lost``, or the command that is recorded for it
+
+
+class Reloaded(NamedTuple):
+    """A task's fields, read again."""
+
+    command: str | None
+    name: str | None
+    data: str | None
+
+
+class WorkerStore:
+    """A worker's transitions, each one script over a batch.
+
+    Args:
+        client: a Redis client that answers text and resends nothing.
+        blocking: another, used for blocking takes alone, so that nothing queues behind them.
+        keys: the names of the system.
+        worker: this worker's id, unique to one life of one process.
+    """
+
+    def __init__(self, client: Any, blocking: Any, keys: RedisKeys, worker: str) -> None:
+        self._client = client
+        self._blocking = blocking
+        self._keys = keys
+        self.worker = worker
+        self._held = keys.held(worker)
+        self._inbox = keys.inbox(worker)
+
+    def register(self, names: Iterable[str]) -> None:
+        """Make this worker known, with the task names it can run."""
+        known = self._keys.names(self.worker)
+        pipe = self._client.pipeline(transaction=True)
+        pipe.delete(known)
+        for name in names:
+            pipe.sadd(known, name)
+        pipe.execute()
+        self.renew([])
+
+    def take(self, timeout: float) -> bool:
+        """Wait until an id can be moved from the new queue to this worker's inbox.
+
+        Args:
+            timeout: seconds to wait at most; less than the socket's timeout.
+
+        Returns:
+            Whether the inbox may hold something now.
+        """
+        # The beat goes first, in the same packet: an id in the inbox of a worker that nobody knows would be lost.
+        pipe = self._blocking.pipeline(transaction=False)
+        pipe.execute_command(*scripts.command("renew", *self._renewal([]), by_sha=False))
+        pipe.execute_command("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
+        return pipe.execute()[1] is not None
+
+    def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
+        """Claim tasks from the inbox and the new queue.
+
+        Args:
+            token: new for each claim.
+            room: how many at most.
+            insist: take a part of the queue even when this worker holds its share already.
+            again: the reply to a claim with this token was lost; get what it claimed.
+        """
+        keys = self._keys
+        answer = scripts.call(
+            self._client,
+            "claim",
+            [
+                keys.new_queue,
+                self._inbox,
+                keys.task_set,
+                self._held,
+                keys.running,
+                keys.workers,
+                keys.removed,
+            ],
+            [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)],
+        )
+        claimed, passed, left = answer
+        return Claims(
+            [Claimed(*claimed[i : i + 3]) for i in range(0, len(claimed), 3)],
+            _pairs(passed),
+            left,
+        )
+
+    def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
+        """Renew the worker's lease and the ``last_update`` of tasks (id, token), at most ``BATCH`` of them."""
+        anew, told = scripts.call(self._client, "renew", *self._renewal(tasks))
+        return Renewal(bool(anew), _pairs(told))
+
+    def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
+        args = [self._keys.task_prefix, self.worker, *(part for task in tasks for part in task)]
+        return [self._keys.workers], args
+
+    def report(
+        self,
+        events: Sequence[Event],
+        endings: Sequence[Ending],
+        stopped: Sequence[tuple[str, str]],
+        requeue: Sequence[tuple[str, str]],
+    ) -> list[str]:
+        """Send what became of tasks, in one round trip: events first, so that none comes after its task's end.
+
+        Args:
+            events: to publish.
+            endings: to write; each with its final event.
+            stopped: id and token of tasks that were stopped on purpose.
+            requeue: id and token of tasks to put back to the front of the queue.
+
+        Returns:
+            The ids of endings, stops and requeues that were refused: no longer this worker's own.
+        """
+        keys, prefix = self._keys, self._keys.task_prefix
+        base = [keys.task_set, self._held, keys.running]
+        batch: list[tuple[str, list[str], list[Any]]] = []
+        if events:
+            batch.append(("emit", [keys.task_set], [prefix, *_flat(events)]))
+        if endings:
+            ends = [(*each, each.state.lower()) for each in endings]
+            batch.append(("finish", [*base, keys.end_queue, keys.new_queue], [prefix, *_flat(ends)]))
+        if stopped:
+            batch.append(("stopped", [*base, keys.new_queue], [prefix, *_flat(stopped)]))
+        if requeue:
+            batch.append(("requeue", [*base, keys.new_queue], [prefix, *_flat(requeue)]))
+        answers = self._run(batch)
+        if events:
+            answers = answers[1:]
+        return [task_id for refused in answers for task_id in refused]
+
+    def _run(self, batch: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
+        """Run scripts in one round trip, in order; those the server does not know are sent once more with their source."""
+        if len(batch) == 1:
+            return [scripts.call(self._client, *batch[0])]
+        pipe = self._client.pipeline(transaction=False)
+        for each in batch:
+            pipe.execute_command(*scripts.command(*each))
+        answers = pipe.execute(raise_on_error=False)
+        for position, (each, answer) in enumerate(zip(batch, answers, strict=True)):
+            if isinstance(answer, NoScriptError):
+                answers[position] = scripts.call(self._client, *each)
+            elif isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def reload(self, task_id: str, token: str) -> Reloaded | None:
+        """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
+        answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token])
+        return Reloaded(*answer) if answer else None
+
+    def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
+        """Register a local task, born in this worker's hands."""
+        keys = self._keys
+        scripts.call(
+            self._client,
+            "adopt",
+            [keys.task(task_id), keys.task_set, self._held, keys.running, keys.workers],
+            [task_id, token, name, data, self.worker],
+        )
+
+    def pass_on(self, task_id: str, token: str, name: str, task_timeout: float) -> str | None:
+        """Give a task whose name this worker does not know to a live worker that does.
+
+        Returns:
+            The worker that has it now, '' where none knows the name, None where the task is no longer ours.
+        """
+        keys = self._keys
+        answer = scripts.call(
+            self._client,
+            "pass_on",
+            [keys.task(task_id), keys.task_set, self._held, keys.running, keys.workers],
+            [
+                task_id,
+                token,
+                name,
+                self.worker,
+                keys.names_prefix,
+                keys.inbox_prefix,
+                int(task_timeout * 1000),
+            ],
+        )
+        return None if answer is None else str(answer)
+
+
+def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:
+    return [part for row in rows for part in row]
+
+
+def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:
+    return [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]

@@ -1,0 +1,193 @@
+"""``Monitor`` and ``Cleanup``: the tasks that keep a system in shape. Any number of workers may run them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from .errors import InvalidTask
+from .link import Away
+from .loops import run_loop
+from .task import Task
+
+__all__ = ["Cleanup", "Monitor"]
+
+monitor_log = logging.getLogger("pytask.monitor")
+cleanup_log = logging.getLogger("pytask.cleanup")
+
+#: Seconds of one round that a Monitor spends on paging through the task set. More finds what a crash or a foreign
+#: program left sooner, less spares the server; overdue workers are found by an index, whatever this is.
+SWEEP_BUDGET = 0.005
+
+#: Seconds that a Cleanup waits for an ended task before it looks whether it is to stop.
+WAIT_TIMEOUT = 1.0
+
+Handler = Callable[[str, dict[str, str]], object]
+
+
+class Monitor(Task):
+    """Requeues the tasks of workers that are gone.
+
+    Many may run: each interval one of them has a round, the others find it done.
+
+    Args:
+        loop_interval: seconds between rounds. Shorter finds a lost host sooner, longer costs less.
+        task_timeout: seconds without a renewal after which a task goes to another worker; default that of the app, which
+            must not be longer than this.
+    """
+
+    NAME = "pytask/monitor"
+
+    def __init__(self, loop_interval: float = 10, task_timeout: float | None = None) -> None:
+        timeout = self._worker.options.runner.task_timeout if task_timeout is None else task_timeout
+        for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+                raise InvalidTask(f"{name} must be a number of seconds above 0, not {value!r}")
+        self.loop_interval = loop_interval
+        self.task_timeout = timeout
+
+    def start(self) -> None:
+        """Check for ever."""
+        self.loop = gevent.spawn(run_loop, self._check_safely, self.loop_interval)
+        self.loop.get()
+
+    def stop(self) -> None:
+        """End the loop."""
+        self.loop.kill()
+
+    def _check_safely(self) -> None:
+        self._worker.link.wait()
+        try:
+            self.check_tasks()
+        except Away:
+            monitor_log.debug("Redis is away; this round is left out")
+
+    def check_tasks(self) -> None:
+        """Have one round, unless another Monitor has had it.
+
+        Raises:
+            Away: Redis cannot be reached.
+        """
+        keeper, link = self._worker.keeper, self._worker.link
+        with link.guard():
+            overdue = keeper.overdue(self.loop_interval, self.task_timeout)
+        if overdue is None:
+            return
+        for worker in overdue:
+            with link.guard():
+                count = keeper.hand_back(worker, self.task_timeout)
+            monitor_log.warning(
+                "Worker %s has not been heard of for %g s; the %d tasks it held wait again",
+                worker,
+                self.task_timeout,
+                count,
+            )
+        until = monotonic() + SWEEP_BUDGET
+        while True:
+            with link.guard():
+                page = keeper.sweep(self.task_timeout)
+            for task_id, became in page.told:
+                self._tell(task_id, became)
+            if page.last or monotonic() > until:
+                return
+
+    def _tell(self, task_id: str, became: str) -> None:
+        words = {
+            "WAIT": "nobody has renewed it for too long; it waits again",
+            "STOPPED": "nobody has renewed it for too long, and it was to stop; it counts as stopped",
+            "GONE": "it was local to a worker that is gone; it is removed",
+            "missing": "it has no hash; it is taken out of the task set",
+        }
+        monitor_log.warning("Task %r: %s", task_id, words[became])
+
+
+class Cleanup(Task):
+    """Drains the end queue: calls a handler with each ended task, and then forgets it.
+
+    The handler is called at least once for each: also after a crash in the middle. Where it raises, that is logged and
+    the task stays in the task set.
+
+    Args:
+        task_handler: ``module:attribute`` of ``handler(task_id, task)``, task being the hash as a dict. A Cleanup that is
+            started through Redis may name only what the app lists in ``cleanup_handlers``.
+        retention: seconds for which ended tasks stay readable; 0: they are removed at once. Longer lets people look,
+            shorter spares memory.
+
+    Raises:
+        InvalidTask: the handler is not allowed or cannot be imported.
+    """
+
+    NAME = "pytask/cleanup"
+
+    def __init__(self, task_handler: str | None = None, retention: float = 0) -> None:
+        if isinstance(retention, bool) or not isinstance(retention, (int, float)) or retention < 0:
+            raise InvalidTask(f"retention must be a number of seconds, 0 or more, not {retention!r}")
+        self.retention = int(retention)
+        self.task_handler: Handler | None = None
+        if task_handler is not None:
+            allowed = self._worker.options.cleanup_handlers
+            if not self._worker.is_local(self.id) and task_handler not in allowed:
+                raise InvalidTask(
+                    f"a Cleanup that is started through Redis may not call {task_handler!r}; list it in "
+                    "PyTask(cleanup_handlers=…), or start the Cleanup with start_local_task"
+                )
+            self.task_handler = _load(task_handler)
+
+    def start(self) -> None:
+        """Clean up for ever."""
+        worker = self._worker
+        blocking = worker.source.own_client(f"pytask-cleanup-{worker.id}")
+        try:
+            while True:
+                worker.link.wait()
+                try:
+                    self._turn(worker, blocking)
+                except Away:
+                    continue
+        finally:
+            blocking.connection_pool.disconnect()
+
+    def _turn(self, worker: Any, blocking: Any) -> None:
+        with worker.cleaning:
+            with worker.link.guard():
+                ended = worker.keeper.collect(worker.id, hashes=self.task_handler is not None)
+            if ended:
+                done = [(task_id, not self._handle(task_id, task)) for task_id, task in ended]
+                with worker.link.guard():
+                    count = worker.keeper.discard(worker.id, done, self.retention)
+                cleanup_log.debug("Cleaned up %d ended tasks", count)
+        if not ended:
+            with worker.link.guard():
+                worker.keeper.wait_for_ended(blocking, worker.id, WAIT_TIMEOUT)
+
+    def _handle(self, task_id: str, task: Mapping[str, str]) -> bool:
+        """Call the handler; return whether the task may be forgotten."""
+        if self.task_handler is None or not task:
+            return True
+        try:
+            self.task_handler(task_id, dict(task))
+        except Exception:
+            cleanup_log.exception(
+                "The cleanup handler failed for task %r; the task stays in the task set, where it can be looked at",
+                task_id,
+            )
+            return False
+        return True
+
+
+def _load(path: str) -> Handler:
+    module, _, attribute = path.partition(":")
+    try:
+        handler: Any = import_module(module)
+        for part in attribute.split("."):
+            handler = vars(handler)[part]
+    except (ImportError, ValueError, KeyError, TypeError) as error:
+        raise InvalidTask(f"the cleanup handler {path!r} cannot be imported as module:attribute: {error!r}") from error
+    if not callable(handler):
+        raise InvalidTask(f"the cleanup handler {path!r} cannot be called")
+    return handler  # type: ignore[no-any-return] # any callable will do
