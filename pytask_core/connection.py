@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -37,8 +36,8 @@ SOCKET_TIMEOUT = 5.0
 #: fewer spares the server; a task beyond that waits for its turn.
 CLIENT_CONNECTIONS = 64
 
-#: Connections of the worker itself: claims, reports, renewals and what the helpers send.
-STORE_CONNECTIONS = 16
+#: Connections of the helpers of one process. A greenlet or thread beyond that waits for its turn.
+HELPERS_CONNECTIONS = 16
 
 #: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
 OLDEST_SERVER = (6, 2)
@@ -86,7 +85,7 @@ def refusal(error: BaseException) -> str | None:
 
 
 def _quiet() -> dict[str, Any]:
-    """Options that spare each new connection a round trip that Valkey refuses; none where redis-py has no such thing."""
+    """Options that spare each new connection a round trip that Valkey refuses; none for older redis-py."""
     try:
         from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - redis 8
     except ImportError:
@@ -118,7 +117,10 @@ def _from_nodes(nodes: Sequence[Any]) -> Any:
     from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - redis 3.5 has no such module
 
     common = {key: value for key, value in options[0].items() if key not in {"host", "port", "db"}}
-    return RedisCluster(startup_nodes=[ClusterNode(each["host"], each["port"]) for each in options], **common)
+    return RedisCluster(
+        startup_nodes=[ClusterNode(each["host"], each["port"]) for each in options],  # type: ignore[no-untyped-call] # theirs
+        **common,
+    )
 
 
 def _make(instance: Any, environ: Mapping[str, str]) -> Any:
@@ -157,14 +159,13 @@ class RedisSource:
         self.is_cluster = not hasattr(self._given, "connection_pool")
         #: What tasks and users see as ``redis``.
         self.client: Any = self._given if self.is_cluster else self._unbounded_waiters()
-        self._store: Any = None
 
     def _unbounded_waiters(self) -> Any:
-        """Give the user's client a pool in which a thousand greenlets queue for a few connections instead of failing."""
+        """Give the client a pool in which a thousand greenlets queue for a few connections instead of failing."""
         pool = self._given.connection_pool
         if type(pool) is not ConnectionPool:
             return self._given
-        waiting = BlockingConnectionPool(
+        waiting = BlockingConnectionPool(  # type: ignore[no-untyped-call] # theirs
             max_connections=min(pool.max_connections, CLIENT_CONNECTIONS),
             timeout=None,
             connection_class=pool.connection_class,
@@ -198,19 +199,21 @@ class RedisSource:
     def _pool_class(self) -> Any:
         return self._given.connection_pool.connection_class
 
-    def store_client(self) -> Any:
-        """Return the client for the store: one, shared by every room of the process, a few connections."""
+    def store_client(self, connections: int) -> Any:
+        """Return a new client for the store, whose callers queue for its connections.
+
+        Args:
+            connections: how many it may open.
+        """
         if self.is_cluster:
             return self._given
-        if self._store is None:
-            pool = BlockingConnectionPool(
-                max_connections=STORE_CONNECTIONS,
-                timeout=None,
-                connection_class=self._pool_class(),
-                **self._options(client_name="pytask"),
-            )
-            self._store = redis.Redis(connection_pool=pool)
-        return self._store
+        pool = BlockingConnectionPool(  # type: ignore[no-untyped-call] # theirs
+            max_connections=connections,
+            timeout=None,
+            connection_class=self._pool_class(),
+            **self._options(client_name="pytask"),
+        )
+        return redis.Redis(connection_pool=pool)
 
     def own_client(self, name: str) -> Any:
         """Return a new client with a connection of its own, for takes that block and for pub/sub.
@@ -237,10 +240,9 @@ class RedisSource:
         return f"redis://{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}/{kwargs.get('db') or 0}"
 
     def close(self) -> None:
-        """Close the connections that were opened for the store and for tasks, but not those of a user's client."""
-        for client in (self._store, self.client if self.client is not self._given else None):
-            if client is not None:
-                client.connection_pool.disconnect()
+        """Close the connections that were opened for tasks, but not those of a client that the user gave."""
+        if self.client is not self._given:
+            disconnect(self.client)
 
 
 def disconnect(*clients: Any) -> None:
@@ -285,24 +287,12 @@ def check_server(client: Any, where: str) -> list[str]:
     info = client.info("server")
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        raise RedisRefused(
-            f"{where} runs version {version}; pytask needs Redis {'.'.join(map(str, OLDEST_SERVER))} or later, or Valkey"
-        )
+        raise RedisRefused(f"{where} runs version {version}; pytask needs Redis 6.2 or later, or Valkey")
     try:
         policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
     except RedisError:
         return []  # a hosted Redis may not let us look; that is no reason not to run
     if policy == "noeviction":
         return []
-    return [
-        f"{where} has maxmemory-policy={policy}: when its memory is full it throws keys away, and tasks with them; set "
-        "it to noeviction"
-    ]
-
-
-def safe_url(url: str) -> str:
-    """Return a URL as it may be shown: without user and password."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()
+    warning = f"{where} has maxmemory-policy={policy}: when its memory is full it throws keys away, and tasks with them"
+    return [f"{warning}; set it to noeviction"]

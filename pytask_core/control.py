@@ -1,7 +1,7 @@
 """``Control``: listens on the control channels of all tasks and passes commands to the runner.
 
-One pattern for all tasks, so that a task costs no subscription. A message is only a nudge: commands of the helpers stand
-in the hash too, and the heartbeat finds those whose message was missed.
+One pattern for all tasks, so that a task costs no subscription. A message is only a nudge: commands of the helpers
+stand in the hash too, and the heartbeat finds those whose message was missed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class MissingTaskError(PyTaskException):
     """A task names a class that no worker here knows."""
 
 
-class InvalidTask(PyTaskException, ValueError):
+class InvalidTask(PyTaskException, ValueError):  # noqa: N818 - named like its siblings
     """A task's id, name, data, output or event cannot be used as it is; the text says why."""
 
 

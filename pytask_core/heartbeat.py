@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import gevent
 
 from .link import Away, Link
 from .loops import run_loop
-from .runner import TaskRunner
+from .runner import Running, TaskRunner
 from .store import WorkerStore
 from .store.worker import BATCH
 
@@ -31,10 +31,10 @@ class Heartbeat:
         store: the worker's store.
         runner: whose tasks.
         link: whether Redis can be reached.
-        names: the task names of this worker, to register anew when it was forgotten.
         interval: seconds between renewals. Shorter finds missed commands sooner, longer costs less.
         grace: seconds that tasks run on without a renewal.
         on_isolated: called when the grace is over.
+        on_lost: called with each task that was found to be no longer this worker's.
         clock: seconds, monotonic.
     """
 
@@ -43,19 +43,19 @@ class Heartbeat:
         store: WorkerStore,
         runner: TaskRunner,
         link: Link,
-        names: Iterable[str],
         interval: float,
         grace: float,
         on_isolated: Callable[[], object],
+        on_lost: Callable[[Running], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._runner = runner
         self._link = link
-        self._names = list(names)
         self._interval = interval
         self._grace = grace
         self._on_isolated = on_isolated
+        self._on_lost = on_lost
         self._clock = clock
         self._renewed = clock()
         self._isolated = False
@@ -81,29 +81,47 @@ class Heartbeat:
         """
         began = self._clock()
         tasks = [(entry.id, entry.token) for entry in self._runner.tasks.values()]
+        lost: list[Running] = []
+        forgotten = False
         for start in range(0, max(len(tasks), 1), BATCH):
             batch = tasks[start : start + BATCH]
             with self._link.guard():
                 answer = self._store.renew(batch)
-                if answer.anew:
-                    self._store.register(self._names)
+            forgotten = forgotten or answer.anew
             tokens = dict(batch)
             for task_id, told in answer.told:
-                self._told(task_id, tokens[task_id], told)
+                lost += self._told(task_id, tokens[task_id], told)
+        self._lose(lost, forgotten)
         self._renewed = began
         self._isolated = False
 
-    def _told(self, task_id: str, token: str, told: str) -> None:
+    def _told(self, task_id: str, token: str, told: str) -> list[Running]:
+        """Pass on a command; return the task where it is lost."""
         entry = self._runner.tasks.get(task_id)
         if entry is None or entry.token != token or entry.ended or entry.leaving:
-            return
+            return []
         if told == "lost":
-            log.warning(
-                "Task %r is no longer this worker's: it was given to another, restarted or removed. Its copy here is "
-                "stopped and writes nothing more",
-                task_id,
-            )
+            return [entry]
         self._runner.ask(task_id, "stop" if told == "restart" else told, token)
+        return []
+
+    def _lose(self, lost: list[Running], forgotten: bool) -> None:
+        if forgotten and lost:
+            log.error(
+                "Redis had forgotten this worker and %d of its tasks: it came back empty or was flushed, or others "
+                "took over while it was away. Their copies here are stopped and write nothing more; new work is taken",
+                len(lost),
+            )
+        elif lost:
+            log.warning(
+                "%d tasks are no longer this worker's: given to another, restarted or removed. Their copies here are "
+                "stopped and write nothing more: %.500r",
+                len(lost),
+                [entry.id for entry in lost],
+            )
+        for entry in lost:
+            self._runner.ask(entry.id, "lost", entry.token)
+            self._on_lost(entry)
 
     def guard(self) -> None:
         """Watch for ever that renewals get through."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from .connection import RedisSource
+from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
 from .errors import InvalidTask, PyTaskException
 from .keys import RedisKeys
 from .loops import run_loop
@@ -53,7 +53,8 @@ class PyTaskHelpers:
         self.keys = RedisKeys(task_set, task_prefix, new_queue, end_queue)
         self.max_payload = max_payload
         self._source = source
-        self._store = ClientStore(source.store_client(), self.keys)
+        self._client = source.store_client(HELPERS_CONNECTIONS)
+        self._store = ClientStore(self._client, self.keys)
         #: A Redis client for your own use.
         self.redis = source.client
 
@@ -192,7 +193,7 @@ class PyTaskHelpers:
         return self._store.get_many([_checked(task_id) for task_id in task_ids], keys)
 
     def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> None:
-        """Write fields of a task's hash as they are: ``set_task(id, {'field': value, …})`` or ``set_task(id, 'field', value)``."""
+        """Write fields of a task's hash as they are: ``set_task(id, {'field': value})`` or ``(id, 'field', value)``."""
         values = {data: value} if isinstance(data, str) else dict(data)
         if any(each is None for each in values.values()):
             raise InvalidTask("a field of a task's hash cannot be None; give a text or a number")
@@ -217,13 +218,16 @@ class PyTaskHelpers:
 
     def close(self) -> None:
         """Close the connections that these helpers opened."""
+        disconnect(self._client)
         self._source.close()
 
 
-def _checked(task_id: str) -> str:
+def _checked(task_id: str | bytes | int) -> str:
     """Return an id as text, or raise a sentence that says why it cannot be one."""
     if isinstance(task_id, bytes):
         return task_id.decode("utf-8", "surrogateescape")
+    if isinstance(task_id, int) and not isinstance(task_id, bool):
+        return str(task_id)
     if not isinstance(task_id, str) or not task_id:
         raise InvalidTask(f"a task id must be a text that is not empty, not {task_id!r}")
     try:

@@ -41,8 +41,8 @@ def encode(what: str, value: Any, max_payload: int = MAX_PAYLOAD) -> str:
         raise InvalidTask(f"{what} of type {type(value).__name__} cannot be written as JSON: {error}") from error
     if len(text) > max_payload:
         raise PayloadTooLarge(
-            f"{what} has {len(text):,} bytes of JSON, more than max_payload={max_payload:,}; store it elsewhere and pass "
-            "its address, or raise max_payload"
+            f"{what} has {len(text):,} bytes of JSON, more than max_payload={max_payload:,}; store it elsewhere "
+            "and pass its address, or raise max_payload"
         )
     return text
 

@@ -28,11 +28,11 @@ class PyTask:
     """A daemon that runs tasks in greenlets, with all state in Redis.
 
     Args:
-        redis_instance: a client (with or without ``decode_responses``), a dict such as ``{'host': …, 'port': …}``, a list
-            of ``(host, port)`` or such dicts (one: a plain client, several: a cluster client), a URL, or None
+        redis_instance: a client (with or without ``decode_responses``), a dict such as ``{'host': …, 'port': …}``, a
+            list of ``(host, port)`` or such dicts (one: a plain client, several: a cluster client), a URL, or None
             (``PYTASK_REDIS_URL``, else localhost:6379).
-        update_task_interval: seconds between renewals of running tasks. Shorter finds a missed stop sooner, longer costs
-            less; far below ``task_timeout``.
+        update_task_interval: seconds between renewals of running tasks. Shorter finds a missed stop sooner, longer
+            costs less; far below ``task_timeout``.
         task_set: name of the task set.
         task_prefix: what stands before an id in its key.
         new_queue: name of the queue of waiting ids.
@@ -41,11 +41,11 @@ class PyTask:
             bounds memory. Local tasks do not count.
         task_timeout: seconds without a renewal after which Monitor gives a task to another worker. Shorter recovers a
             lost host sooner, longer bears longer pauses of a worker.
-        partition_grace: seconds that tasks run on while Redis is away; default half of ``task_timeout``, and always less.
+        partition_grace: seconds that tasks run on while Redis is away; default half of ``task_timeout``, always less.
         stop_timeout: seconds that a task's ``stop`` may take. Longer lets tasks wind up, shorter lets workers leave.
         max_payload: bytes of JSON that data, an output or an event may have.
-        cleanup_handlers: the ``module:attribute`` names that a Cleanup started through Redis may call, since whoever can
-            write to Redis could otherwise run any function.
+        cleanup_handlers: the ``module:attribute`` names that a Cleanup started through Redis may call, since whoever
+            can write to Redis could otherwise run any function.
 
     Raises:
         PyTaskException: ``redis_instance`` is none of the above, or the names do not fit a cluster.
@@ -104,8 +104,8 @@ class PyTask:
                 raise ValueError(f"{option} must be a number of seconds above 0, not {vars(self)[option]!r}")
         if self.partition_grace >= self.task_timeout:
             raise ValueError(
-                f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a task "
-                "could run in two workers"
+                f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a "
+                "task could run in two workers"
             )
         if self.update_task_interval * 2 > self.partition_grace:
             raise ValueError(
@@ -196,8 +196,8 @@ class PyTask:
         """
         if not monkey.is_module_patched("socket"):
             raise PyTaskException(
-                "tasks would block each other, since gevent has not patched the standard library; put 'from gevent import "
-                "monkey; monkey.patch_all()' before all other imports of your program"
+                "tasks would block each other, since gevent has not patched the standard library; put 'from gevent "
+                "import monkey; monkey.patch_all()' before all other imports of your program"
             )
         self.task_classes.update(task_map or {})
         worker = self.create_worker()

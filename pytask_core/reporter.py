@@ -25,7 +25,7 @@ log = logging.getLogger("pytask.reporter")
 #: Items of each kind in one round trip. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
 
-#: Events that may gather before a task that emits has to wait for the sending. More bears bursts, at the cost of memory.
+#: Events that may gather before a task that emits has to wait for the sending. More bears bursts, and costs memory.
 MOST_EVENTS = 10_000
 
 

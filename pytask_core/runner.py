@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import gevent
@@ -32,6 +33,13 @@ GIVE_WAY = 1.0
 
 #: Characters of a traceback or message that are kept: the beginning of one that is longer says nothing more.
 _TEXT_CAP = 100_000
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of this room, which tell the user nothing."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +121,8 @@ class TaskRunner:
         """How many more tasks may be claimed now."""
         if not self._options.concurrency:
             return 1_000_000
-        return max(0, min(self._pool.free_count(), self._options.concurrency - self._busy))
+        free: int = self._pool.free_count()
+        return max(0, min(free, self._options.concurrency - self._busy))
 
     def _count(self, by: int) -> None:
         self._busy += by
@@ -199,7 +208,7 @@ class TaskRunner:
         if isinstance(error, (Task.Error, cls.Error)):
             log.info("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, error)
             return TaskState.ERROR, encode("the message", str(error)[:_TEXT_CAP])
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
         log.warning("Task %r (%s) ended as EXCEPTION:\n%s", entry.id, entry.name, trace[:5000].rstrip())
         return TaskState.EXCEPTION, encode("the traceback", trace[:_TEXT_CAP])
 
@@ -280,8 +289,8 @@ class TaskRunner:
         if greenlet.ready():
             return True
         log.error(
-            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in the "
-            "pool, and Redis takes nothing from it any more. It should let StopTask pass",
+            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in "
+            "the pool, and Redis takes nothing from it any more. It should let StopTask pass",
             entry.id,
             entry.name,
         )

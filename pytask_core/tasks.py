@@ -37,8 +37,8 @@ class Monitor(Task):
 
     Args:
         loop_interval: seconds between rounds. Shorter finds a lost host sooner, longer costs less.
-        task_timeout: seconds without a renewal after which a task goes to another worker; default that of the app, which
-            must not be longer than this.
+        task_timeout: seconds without a renewal after which a task goes to another worker; default that of the app,
+            which must not be longer than this.
     """
 
     NAME = "pytask/monitor"
@@ -113,8 +113,8 @@ class Cleanup(Task):
     the task stays in the task set.
 
     Args:
-        task_handler: ``module:attribute`` of ``handler(task_id, task)``, task being the hash as a dict. A Cleanup that is
-            started through Redis may name only what the app lists in ``cleanup_handlers``.
+        task_handler: ``module:attribute`` of ``handler(task_id, task)``, task being the hash as a dict. A Cleanup that
+            is started through Redis may name only what the app lists in ``cleanup_handlers``.
         retention: seconds for which ended tasks stay readable; 0: they are removed at once. Longer lets people look,
             shorter spares memory.
 
@@ -171,7 +171,7 @@ class Cleanup(Task):
             return True
         try:
             self.task_handler(task_id, dict(task))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the user's handler raises, the others get their turn
             cleanup_log.exception(
                 "The cleanup handler failed for task %r; the task stays in the task set, where it can be looked at",
                 task_id,

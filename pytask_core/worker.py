@@ -30,7 +30,7 @@ from .link import Away, Link
 from .loops import Backoff
 from .payload import encode
 from .reporter import Reporter
-from .runner import GIVE_WAY, Running, RunnerOptions, TaskRunner
+from .runner import GIVE_WAY, RunnerOptions, Running, TaskRunner
 from .store import KeeperStore, WorkerStore
 from .task import Task
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
 
 log = logging.getLogger("pytask.worker")
+
+#: Connections for claims, reports, renewals and Monitor. Each room has one exchange under way at a time.
+WORKER_CONNECTIONS = 8
 
 #: Seconds of the graceful timeout that are kept back for sending what became of the tasks.
 SENDING = 2.0
@@ -87,7 +90,8 @@ class Worker:
         self.options = options
         self.source = source
         self._classes = classes
-        self._client = source.store_client()
+        self._helpers = helpers
+        self._client = source.store_client(WORKER_CONNECTIONS)
         self._take_name = f"pytask-take-{self.id}"
         self._blocking = source.own_client(self._take_name)
         self._control_client = source.own_client(f"pytask-control-{self.id}")
@@ -109,10 +113,10 @@ class Worker:
             self._store,
             self._runner,
             self.link,
-            classes,
             options.update_task_interval,
             options.partition_grace,
             self._isolate,
+            self._lost,
         )
         self._control = Control(self._control_client, keys, self._runner, self.link)
         self._stop = Event()
@@ -183,8 +187,8 @@ class Worker:
         finally:
             self.link.close()
             gevent.killall(self._greenlets)
-            disconnect(self._blocking, self._control_client)
-            self.source.close()
+            disconnect(self._blocking, self._control_client, self._client)
+            self._helpers.close()
 
     def _reach_redis(self) -> bool:
         """Wait until Redis answers; return False where a stop was asked for meanwhile."""
@@ -256,6 +260,13 @@ class Worker:
             if local is not None and not entry.ended and entry.leaving is None:
                 self._local_waiting.append(local)
         self._runner.ask_all("requeue")
+
+    def _lost(self, entry: Running) -> None:
+        """A task is no longer ours. A local one has nobody else to run it, so it is started anew."""
+        local = self._local_running.pop(entry.id, None)
+        if local is not None:
+            self._local_waiting.append(local)
+            gevent.spawn(self._start_local_tasks)
 
     def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
         while True:

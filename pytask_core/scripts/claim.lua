@@ -4,7 +4,8 @@
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
--- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue}.
+-- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue, 1 where the worker was not
+-- registered any more}.
 
 local new, inbox, active, held, running, workers, removed = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -28,10 +29,11 @@ if ARGV[6] == '1' then
     local h = fields(prefix .. id, 'task', 'data', 'state', 'owner')
     if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], h[2]) end
   end
-  if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new)} end
+  if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new), 0} end
 end
 
-redis.call('ZADD', workers, now, worker)
+check(new, active)
+local anew = redis.call('ZADD', workers, now, worker)
 local ids = redis.call('RPOP', inbox, room) or {}
 local share = fair_share(new, running, held, workers, ARGV[5] == '1')
 if share > room - #ids then share = room - #ids end
@@ -60,4 +62,4 @@ if #mine > 0 then
 end
 local left = redis.call('LLEN', new)
 if ghosts and left == 0 then redis.call('DEL', removed) end
-return {claimed, passed, left}
+return {claimed, passed, left, anew}

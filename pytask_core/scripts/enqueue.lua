@@ -5,6 +5,7 @@
 
 local new, active, removed, prefix = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local done, push = {}, {}
+check(new, active)
 
 local function write(key, task, data, cleanup, field, value)
   redis.call('HSET', key, 'task', task, 'data', data, field, value)

@@ -7,6 +7,8 @@
 local active, held, running, ended, new = unpack(KEYS)
 local prefix, now = ARGV[1], stamp(now_ms())
 local refused, gone, push, leave = {}, {}, {}, {}
+check(new, active)
+redis.call('LLEN', ended)
 
 for i = 2, #ARGV, 5 do
   local id, token, state, output = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]

@@ -8,6 +8,8 @@
 
 local new, inbox, active, held, running, workers, ended, cleaning, names = unpack(KEYS)
 local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+check(new, active)
+redis.call('LLEN', ended)
 if ARGV[4] ~= '' then
   local beat = redis.call('ZSCORE', workers, worker)
   if beat and tonumber(beat) > now_ms() - ARGV[4] then return {0, -1} end

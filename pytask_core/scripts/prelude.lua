@@ -18,6 +18,12 @@ local function fields(key, ...)
   return values
 end
 
+-- Make sure of the types of shared keys before the first write: a script that fails half way is not undone.
+local function check(queue, active)
+  redis.call('LLEN', queue)
+  redis.call('SCARD', active)
+end
+
 -- Put up to three values at the end of a list; false keeps its place.
 local function append(list, a, b, c)
   local n = #list

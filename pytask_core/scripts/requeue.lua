@@ -5,6 +5,7 @@
 
 local active, held, running, new = unpack(KEYS)
 local prefix, refused, gone = ARGV[1], {}, {}
+check(new, active)
 
 for i = 2, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]

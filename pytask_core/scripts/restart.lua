@@ -3,6 +3,7 @@
 -- ARGV[1] id  ARGV[2] control channel, then the states in which to do so (none: any)
 -- Returns 1 done, 0 in another state, -1 where there is no such task.
 
+check(KEYS[3], KEYS[2])
 local h = fields(KEYS[1], 'state', 'task', 'withdrawn', 'local')
 if not h or not (h[1] or h[2]) then return -1 end
 local state, wanted = h[1] or 'WAIT', #ARGV == 2

@@ -4,6 +4,7 @@
 -- ARGV[1] task prefix  ARGV[2] page size  ARGV[3] task_timeout, ms  ARGV[4] prefix of the sets of held ids
 -- Returns {1 where the page was the last, {id, what became of it, …}}.
 
+check(KEYS[3], KEYS[2])
 local prefix, oldest = ARGV[1], (now_ms() - ARGV[3]) / 1000
 local page = redis.call('SSCAN', KEYS[2], redis.call('HGET', KEYS[1], 'cursor') or '0', 'COUNT', ARGV[2])
 local told = {}

@@ -5,8 +5,8 @@
 - :class:`~.keeper.KeeperStore`: Monitor and Cleanup.
 
 This is the one-slot regime: every key of the system lies in one slot (a single server, Sentinel, or a cluster with
-names that share a hash tag), so each transition is one atomic script over a batch. A regime for many slots stands beside
-it as a second set of these classes, with the same methods.
+names that share a hash tag), so each transition is one atomic script over a batch. A regime for many slots will stand
+beside it as a second set of these classes, with the same methods.
 """
 
 from .client import ClientStore

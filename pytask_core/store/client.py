@@ -1,4 +1,4 @@
-"""What clients do with tasks: start, stop, reload, restart, remove, read. Called by the helpers; never by a worker's loops."""
+"""What clients do with tasks: start, stop, restart, remove, read. Called by the helpers, never by a worker's loops."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ClientStore:
         )
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
-        """Run a task again where it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no such task."""
+        """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
         keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
         args = [task_id, self._keys.control(task_id), *states]
         return int(scripts.call(self._client, "restart", keys, args))

@@ -1,4 +1,7 @@
-"""What keeps a system in shape: handing back, finding what is overdue, cleaning up. Called by Monitor, Cleanup and the worker."""
+"""What keeps a system in shape: handing back, finding what is overdue, cleaning up.
+
+Called by Monitor, Cleanup and the worker.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ class KeeperStore:
         Returns:
             How many tasks wait again.
         """
-        keys, count = self._keys, 0
+        keys = self._keys
+        count: int = 0
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         while True:
             back, left = scripts.call(

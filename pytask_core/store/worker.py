@@ -54,7 +54,7 @@ class Ending(NamedTuple):
 class Renewal(NamedTuple):
     """The answer to a renewal."""
 
-    anew: bool  #: the worker had been forgotten, its names must be registered again
+    anew: bool  #: the worker had been forgotten
     told: list[tuple[str, str]]  #: id and ``lost``, or the command that is recorded for it
 
 
@@ -81,18 +81,23 @@ class WorkerStore:
         self._blocking = blocking
         self._keys = keys
         self.worker = worker
+        self._names: list[str] = []
         self._held = keys.held(worker)
         self._inbox = keys.inbox(worker)
 
     def register(self, names: Iterable[str]) -> None:
         """Make this worker known, with the task names it can run."""
+        self._names = list(names)
+        scripts.call(self._client, "renew", *self._renewal([]))
+        self._make_known()
+
+    def _make_known(self) -> None:
         known = self._keys.names(self.worker)
         pipe = self._client.pipeline(transaction=True)
         pipe.delete(known)
-        for name in names:
+        for name in self._names:
             pipe.sadd(known, name)
         pipe.execute()
-        self.renew([])
 
     def take(self, timeout: float) -> bool:
         """Wait until an id can be moved from the new queue to this worker's inbox.
@@ -107,7 +112,10 @@ class WorkerStore:
         pipe = self._blocking.pipeline(transaction=False)
         pipe.execute_command(*scripts.command("renew", *self._renewal([]), by_sha=False))
         pipe.execute_command("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        return pipe.execute()[1] is not None
+        (anew, _), moved = pipe.execute()
+        if anew:
+            self._make_known()
+        return moved is not None
 
     def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
         """Claim tasks from the inbox and the new queue.
@@ -133,7 +141,9 @@ class WorkerStore:
             ],
             [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)],
         )
-        claimed, passed, left = answer
+        claimed, passed, left, anew = answer
+        if anew:
+            self._make_known()
         return Claims(
             [Claimed(*claimed[i : i + 3]) for i in range(0, len(claimed), 3)],
             _pairs(passed),
@@ -143,6 +153,8 @@ class WorkerStore:
     def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
         """Renew the worker's lease and the ``last_update`` of tasks (id, token), at most ``BATCH`` of them."""
         anew, told = scripts.call(self._client, "renew", *self._renewal(tasks))
+        if anew:
+            self._make_known()
         return Renewal(bool(anew), _pairs(told))
 
     def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
@@ -185,13 +197,13 @@ class WorkerStore:
         return [task_id for refused in answers for task_id in refused]
 
     def _run(self, batch: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
-        """Run scripts in one round trip, in order; those the server does not know are sent once more with their source."""
+        """Run scripts in one round trip, in order; those the server does not know are sent again with their source."""
         if len(batch) == 1:
             return [scripts.call(self._client, *batch[0])]
         pipe = self._client.pipeline(transaction=False)
         for each in batch:
             pipe.execute_command(*scripts.command(*each))
-        answers = pipe.execute(raise_on_error=False)
+        answers: list[Any] = pipe.execute(raise_on_error=False)
         for position, (each, answer) in enumerate(zip(batch, answers, strict=True)):
             if isinstance(answer, NoScriptError):
                 answers[position] = scripts.call(self._client, *each)
