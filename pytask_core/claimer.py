@@ -6,6 +6,7 @@ import logging
 
 import gevent
 from gevent.event import Event
+from redis.exceptions import ResponseError
 
 from .link import Away, Link
 from .runner import Running, TaskRunner
@@ -15,6 +16,9 @@ log = logging.getLogger("pytask.claimer")
 
 #: Seconds of one blocking take. Longer saves idle round trips; shorter finds what another worker passes on sooner.
 TAKE_TIMEOUT = 1.0
+
+#: Seconds between tries while Redis answers with an error.
+RETRY = 1.0
 
 #: Seconds that ids are left to siblings that hold fewer tasks, before this worker takes its part of them all the same.
 LEAVE_TO_SIBLINGS = 0.02
@@ -49,6 +53,7 @@ class Claimer:
         self._insist = False
         self._stopping = False
         self._said_full = False
+        self._said = ""
         self.gone = Event()  #: set when it claims no more
 
     def next_token(self) -> str:
@@ -70,11 +75,20 @@ class Claimer:
                     self._turn()
                 except Away:
                     continue
+                except ResponseError as error:
+                    self._complain(error)
                 except Exception:
-                    log.exception("The new queue cannot be read; trying again in a second")
-                    gevent.sleep(1)
+                    log.exception("A bug in pytask: claiming failed; trying again in a second")
+                    gevent.sleep(RETRY)
         finally:
             self.gone.set()
+
+    def _complain(self, error: ResponseError) -> None:
+        """Redis does not do what the store asks: somebody's data stands where ours should."""
+        if str(error) != self._said:
+            self._said = str(error)
+            log.error("No tasks can be claimed: %s. Trying every %g s until the keys are mended", error, RETRY)
+        gevent.sleep(RETRY)
 
     def _wait_for_room(self) -> None:
         if self._runner.room:
@@ -112,6 +126,7 @@ class Claimer:
         with self._link.guard():
             claims = self._store.claim(token, room, insist=self._insist, again=again)
         self._doubtful = False
+        self._said = ""
         for task in claims.tasks:
             self._runner.start(Running(task.id, token, task.name, task.data))
         return claims

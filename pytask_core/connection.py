@@ -42,6 +42,9 @@ HELPERS_CONNECTIONS = 16
 #: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
 OLDEST_SERVER = (6, 2)
 
+#: Options of a user's cluster client that ours needs as well, besides those of TLS.
+_CREDENTIALS = ("username", "password", "credential_provider", "ssl")
+
 #: What a server says while it cannot serve us, though it may soon.
 _PASSING = {
     "LOADING": "it is still loading its data",
@@ -141,6 +144,21 @@ def _make(instance: Any, environ: Mapping[str, str]) -> Any:
     )
 
 
+#: Options of all our own connections: text, no silent resending, no chatter.
+_OWN: dict[str, Any] = {
+    "encoding": "utf-8",
+    # Whatever bytes an id or a field has, they come back as they were.
+    "encoding_errors": "surrogateescape",
+    "decode_responses": True,
+    "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    "retry_on_timeout": False,
+    "socket_timeout": SOCKET_TIMEOUT,
+    "socket_connect_timeout": SOCKET_TIMEOUT,
+    "health_check_interval": 0,
+}
+
+
 class RedisSource:
     """How one app reaches Redis. Opens no connection by itself.
 
@@ -174,23 +192,9 @@ class RedisSource:
         return redis.Redis(connection_pool=waiting)
 
     def _options(self, **more: Any) -> dict[str, Any]:
-        """Connection options of our own clients: those of the user's, but text, no silent resending, no chatter."""
+        """The options of our own connections: the user's, with ours over them."""
         pool = self._given.connection_pool
-        options = dict(pool.connection_kwargs)
-        options.update(
-            encoding="utf-8",
-            # Whatever bytes an id or a field has, they come back as they were.
-            encoding_errors="surrogateescape",
-            decode_responses=True,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
-            retry_on_timeout=False,
-            socket_timeout=SOCKET_TIMEOUT,
-            socket_connect_timeout=SOCKET_TIMEOUT,
-            health_check_interval=0,
-            protocol=2,
-            **more,
-        )
+        options = {**pool.connection_kwargs, **_OWN, **more, "protocol": 2}
         for gone in ("maint_notifications_pool_handler", "maint_notifications_config"):
             options.pop(gone, None)
         known = _accepted(pool.connection_class)
@@ -206,7 +210,7 @@ class RedisSource:
             connections: how many it may open.
         """
         if self.is_cluster:
-            return self._given
+            return self._cluster_client()
         pool = BlockingConnectionPool(  # type: ignore[no-untyped-call] # theirs
             max_connections=connections,
             timeout=None,
@@ -222,13 +226,27 @@ class RedisSource:
             name: what ``CLIENT LIST`` shows it as.
         """
         if self.is_cluster:
-            return self._given
+            return self._cluster_client()
         pool = ConnectionPool(
             max_connections=2,
             connection_class=self._pool_class(),
             **self._options(client_name=name),
         )
         return redis.Redis(connection_pool=pool)
+
+    def _cluster_client(self) -> Any:
+        """Return a cluster client of our own that knows what the user's knows."""
+        from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - redis 3.5 has no such module
+
+        nodes = [
+            ClusterNode(node.host, node.port)  # type: ignore[no-untyped-call] # theirs
+            for node in self._given.get_nodes()
+        ]
+        given = self._given.get_connection_kwargs()
+        kept = {key: given[key] for key in given if key in _CREDENTIALS or key.startswith("ssl_")}
+        own = {key: value for key, value in _OWN.items() if not key.startswith("retry")}
+        # One more try, since after MOVED or a failover the first only teaches the client where to go.
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **{**kept, **own})
 
     def describe(self) -> str:
         """Return where the server is, without secrets."""
@@ -248,9 +266,10 @@ class RedisSource:
 def disconnect(*clients: Any) -> None:
     """Close all connections of clients that are our own."""
     for client in clients:
-        pool = getattr(client, "connection_pool", None)
-        if pool is not None:
-            pool.disconnect()
+        if hasattr(client, "connection_pool"):
+            client.connection_pool.disconnect()
+        else:
+            client.close()
 
 
 def unblock(client: Any, name: str) -> None:

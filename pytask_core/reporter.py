@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event as Flag
+from redis.exceptions import ResponseError
 
 from .link import Away, Link
 from .store import Ending, Event, WorkerStore
@@ -24,6 +25,9 @@ log = logging.getLogger("pytask.reporter")
 
 #: Items of each kind in one round trip. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
+
+#: Seconds between tries while Redis answers with an error.
+RETRY = 1.0
 
 #: Events that may gather before a task that emits has to wait for the sending. More bears bursts, and costs memory.
 MOST_EVENTS = 10_000
@@ -97,6 +101,7 @@ class Reporter:
 
     def run(self) -> None:
         """Send for ever."""
+        said = ""
         while True:
             if self.empty:
                 self._wake.clear()
@@ -106,9 +111,14 @@ class Reporter:
                 self.send()
             except Away:
                 continue
+            except ResponseError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("Redis does not take the ends of tasks: %s. They are kept and tried again", error)
+                gevent.sleep(RETRY)
             except Exception:
-                log.exception("Redis does not take the ends of tasks; trying again in a second")
-                gevent.sleep(1)
+                log.exception("A bug in pytask: the ends of tasks cannot be sent; trying again in a second")
+                gevent.sleep(RETRY)
 
     def send(self) -> None:
         """Send one batch.
