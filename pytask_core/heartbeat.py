@@ -87,7 +87,7 @@ class Heartbeat:
             batch = tasks[start : start + BATCH]
             with self._link.guard():
                 answer = self._store.renew(batch)
-            forgotten = forgotten or answer.anew
+            forgotten = forgotten or answer.forgotten
             tokens = dict(batch)
             for task_id, told in answer.told:
                 lost += self._told(task_id, tokens[task_id], told)

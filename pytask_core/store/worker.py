@@ -54,7 +54,7 @@ class Ending(NamedTuple):
 class Renewal(NamedTuple):
     """The answer to a renewal."""
 
-    anew: bool  #: the worker had been forgotten
+    forgotten: bool  #: since the last renewal Redis had forgotten this worker, which is registered again
     told: list[tuple[str, str]]  #: id and ``lost``, or the command that is recorded for it
 
 
@@ -82,16 +82,20 @@ class WorkerStore:
         self._keys = keys
         self.worker = worker
         self._names: list[str] = []
+        self._registered = False
+        self._forgotten = False
         self._held = keys.held(worker)
         self._inbox = keys.inbox(worker)
 
     def register(self, names: Iterable[str]) -> None:
         """Make this worker known, with the task names it can run."""
         self._names = list(names)
-        scripts.call(self._client, "renew", *self._renewal([]))
-        self._make_known()
+        anew, _ = scripts.call(self._client, "renew", *self._renewal([]))
+        self._make_known(anew and self._registered)
+        self._registered = True
 
-    def _make_known(self) -> None:
+    def _make_known(self, anew: bool = True) -> None:
+        self._forgotten = self._forgotten or anew
         known = self._keys.names(self.worker)
         pipe = self._client.pipeline(transaction=True)
         pipe.delete(known)
@@ -155,7 +159,8 @@ class WorkerStore:
         anew, told = scripts.call(self._client, "renew", *self._renewal(tasks))
         if anew:
             self._make_known()
-        return Renewal(bool(anew), _pairs(told))
+        forgotten, self._forgotten = self._forgotten, False
+        return Renewal(forgotten, _pairs(told))
 
     def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
         args = [self._keys.task_prefix, self.worker, *(part for task in tasks for part in task)]
