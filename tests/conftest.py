@@ -1,0 +1,50 @@
+"""Fixtures that every test may ask for: real servers, no logic of their own.
+
+They work in a plain pytest and in one that gevent has patched
+(``python -m gevent.monkey --module pytest tests/worker``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="session")
+def _shared_server() -> Iterator[RedisServer]:
+    """One server for the whole run, since most tests only need an empty one."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_shared_server: RedisServer) -> Iterator[RedisServer]:
+    """The shared server, emptied; afterwards no client but the test's own may be left on it.
+
+    A test that stops, kills or pauses its server takes ``own_server`` instead.
+    """
+    _shared_server.flush()
+    yield _shared_server
+    _shared_server.close_clients()
+    # A test that left processes behind would disturb the next one.
+    left: list[dict[str, str]] = []
+
+    def nobody_left() -> bool:
+        left[:] = _shared_server.other_clients()
+        return not left
+
+    with suppress(AssertionError):
+        wait_until(nobody_left, timeout=3)
+    assert not left, f"the test left clients: {[(c['id'], c['name'], c['cmd']) for c in left]}"
+
+
+@pytest.fixture
+def own_server() -> Iterator[RedisServer]:
+    """A server of this test's own, that keeps its data over a restart: stop, kill, pause it."""
+    with RedisServer(appendonly=True) as server:
+        yield server

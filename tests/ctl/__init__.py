@@ -1,0 +1,1 @@
+"""pytaskctl against a real server and real workers."""
