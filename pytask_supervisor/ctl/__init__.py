@@ -1,0 +1,76 @@
+"""``pytaskctl``: starts, stops and watches tasks from the shell.
+
+The reader comes from ``[project.scripts]`` (``run``) or a test (``main``). ``options`` reads the
+command line, ``dispatch`` finds the verb and turns errors into sentences, ``session`` is the way to
+Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes.
+
+It is a client like any other: it goes through ``PyTaskHelpers``, and never starts a worker or a
+server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from .options import UsageError, parse
+from .output import Output
+
+#: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C.
+DONE, NOT_DONE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
+    """Do what the command line says and return the exit code.
+
+    Args:
+        argv: the words after the program's name.
+        environ: where ``PYTASK_REDIS_URL`` and the key names are looked up.
+        stdout: gets the result: plain text, a table if it is a terminal, or JSON.
+        stderr: gets one sentence for each thing that could not be done, never a password.
+
+    Returns:
+        0 done; 1 not done; 2 wrong usage; 130 interrupted by Ctrl-C (``events`` ends with 0 then).
+    """
+    output = Output(stdout, stderr)
+    try:
+        try:
+            options = parse(argv, environ, stdout)
+            if options is None:
+                return DONE
+            output.as_json = options.as_json
+            # Only now: redis takes longer to load than a mistake takes to be told.
+            from .dispatch import run_verb  # noqa: PLC0415
+
+            return run_verb(options, output)
+        except UsageError as error:
+            output.complain(str(error))
+            return USAGE
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough, as in ``pytaskctl list | head``.
+        return DONE
+
+
+def run() -> None:
+    """The console script."""
+    # Both are None when the shell closed them (``>&-``).
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the program's life
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    # What the terminal's encoding lacks is escaped, instead of ending the program.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
+    # Python flushes once more at its end, and would complain of a pipe that is gone.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

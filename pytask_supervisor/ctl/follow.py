@@ -1,0 +1,186 @@
+"""The verbs that listen: ``start`` (with ``--wait``) and ``events``. Called by ``dispatch``."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from pytask_core.connection import SOCKET_TIMEOUT, outage
+from pytask_core.loops import Backoff
+
+from .options import Options
+from .output import Output, as_text
+from .session import Session
+from .verbs import parsed
+
+#: Seconds between looks at the hash: no event tells of a stop, and events may be missed.
+LOOK_INTERVAL = 1.0
+
+#: The states that come with an output; their last event is the state in small letters.
+_WITH_OUTPUT = ("SUCCESS", "ERROR", "EXCEPTION")
+
+
+class Feed:
+    """Events of one channel or of all tasks, over lost connections.
+
+    Args:
+        client: a client without retries.
+        channel: one task's channel, or None for all.
+        pattern: matches the channels of all tasks.
+        on_trouble: gets a sentence when the connection is lost, once each time.
+    """
+
+    def __init__(self, client: Any, channel: str | None, pattern: str, on_trouble: Callable[[str], None]) -> None:
+        self._client = client
+        self._channel = channel
+        self._pattern = pattern
+        self._on_trouble = on_trouble
+        self._backoff = Backoff(first=0.1, most=2.0)
+        self._pubsub: Any = None
+
+    def open(self) -> None:
+        """Subscribe, and return once the server has said so: nothing is missed from now on."""
+        self._pubsub = self._client.pubsub()
+        if self._channel is None:
+            self._pubsub.psubscribe(self._pattern)
+        else:
+            self._pubsub.subscribe(self._channel)
+        if self._pubsub.get_message(timeout=SOCKET_TIMEOUT) is None:
+            raise RedisTimeout("no answer to SUBSCRIBE")
+        self._backoff.reset()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._pubsub is not None:
+            self._pubsub.close()
+            self._pubsub = None
+
+    def next(self, timeout: float) -> tuple[str, dict[str, Any]] | None:
+        """The channel and content of the next event, or None after ``timeout`` seconds or trouble.
+
+        What is no event, such as the commands on control channels, is passed over.
+        """
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                if self._pubsub is None:
+                    self.open()
+                message = self._pubsub.get_message(timeout=left)
+            except (RedisError, OSError) as error:
+                self._mend(error)
+                return None
+            if message is not None and message["type"] in ("message", "pmessage"):
+                event = parsed(message["data"])
+                if isinstance(event, dict) and isinstance(event.get("event"), str):
+                    return message["channel"], event
+        return None
+
+    def _mend(self, error: Exception) -> None:
+        if self._pubsub is not None:
+            self._on_trouble(f"the connection to Redis is lost ({outage(error) or error}); trying again")
+        self.close()
+        time.sleep(self._backoff.pause())
+
+
+def start(session: Session, options: Options, output: Output) -> int:
+    """Queue a task; with ``--wait``, follow it to its end."""
+    # Known before it starts, so that its channel can be listened to before it starts.
+    task_id = str(uuid.uuid4()) if options.task_id is None else options.task_id
+    feed = Feed(session.client, session.keys.task(task_id), "", output.complain)
+    if not options.wait:
+        _queue(session, options, task_id)
+        if options.as_json:
+            output.json({"id": task_id, "done": True})
+        else:
+            output.line(task_id)
+        return 0
+    feed.open()
+    try:
+        _queue(session, options, task_id)
+        state, result = _wait(session, feed, task_id)
+    except KeyboardInterrupt:
+        output.complain(f"task {task_id} runs on")
+        raise
+    finally:
+        feed.close()
+    if state in _WITH_OUTPUT:
+        if options.as_json:
+            output.json(result)
+        else:
+            output.text(as_text(result))
+    if state != "SUCCESS":
+        output.complain(f"task {task_id} ended as {state}")
+    return 0 if state == "SUCCESS" else 1
+
+
+def events(session: Session, options: Options, output: Output) -> int:
+    """Print events as they come, until Ctrl-C."""
+    channel = session.keys.task(options.ids[0]) if options.ids else None
+    feed = Feed(session.client, channel, session.keys.events_pattern, output.complain)
+    try:
+        feed.open()
+        while True:
+            found = feed.next(timeout=60.0)
+            if found is None:
+                continue
+            task_id = found[0][len(session.keys.task_prefix) :]
+            name, data = found[1]["event"], found[1].get("data")
+            if options.as_json:
+                output.json({"id": task_id, "event": name, "data": data})
+            else:
+                output.line(task_id, name, json.dumps(data))
+                output.flush()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        feed.close()
+
+
+def _queue(session: Session, options: Options, task_id: str) -> None:
+    # As one of many, since there the data may have keys that start_task has as arguments.
+    spec = (options.task_name, options.data, task_id)
+    session.helpers.start_tasks([spec], cleanup=options.cleanup)
+
+
+def _wait(session: Session, feed: Feed, task_id: str) -> tuple[str, Any]:
+    """The state in which the task ended, and its output; ``removed`` where it is gone unheard."""
+    event: tuple[str, Any] | None = None
+    unseen = 0
+    while True:
+        # The hash decides, for a task may emit "success" itself.
+        found = _look(session, task_id)
+        if found is None and event is not None:
+            return event  # a Cleanup was quicker than we
+        if found is not None and found[0] in (*_WITH_OUTPUT, "STOPPED"):
+            return found
+        unseen = unseen + 1 if found is None else 0
+        if unseen > 1:
+            return "removed", None
+        event = _last_event(feed, LOOK_INTERVAL)
+
+
+def _last_event(feed: Feed, seconds: float) -> tuple[str, Any] | None:
+    """The state and output that an end's event tells, or None if none came."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        found = feed.next(left)
+        if found is not None and found[1]["event"].upper() in _WITH_OUTPUT:
+            return found[1]["event"].upper(), found[1].get("data")
+    return None
+
+
+def _look(session: Session, task_id: str) -> tuple[str, Any] | None:
+    """State and output as the hash has them; None without a hash; WAIT while Redis is away."""
+    try:
+        state, output, name = session.helpers.get_task(task_id, ["state", "output", "task"])
+    except (RedisError, OSError):
+        return "WAIT", None
+    if not (state or name):
+        return None
+    return state or "WAIT", parsed(output or "null")

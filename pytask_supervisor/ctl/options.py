@@ -1,0 +1,177 @@
+"""The command line of ``pytaskctl``: words and environment to ``Options``. Called by ``main`` only.
+
+The standard library only; nothing here touches Redis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TextIO
+
+DEFAULT_REDIS = "redis://localhost:6379"
+STATES = ("WAIT", "RUNNING", "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
+
+#: Flag to the argument of ``PyTaskHelpers``; in the environment ``PYTASK_TASK_SET`` and so on.
+KEY_NAMES = {
+    "--task-set": "task_set",
+    "--task-prefix": "task_prefix",
+    "--new-queue": "new_queue",
+    "--end-queue": "end_queue",
+}
+
+
+class UsageError(Exception):
+    """The command line is wrong; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user wants done."""
+
+    verb: str
+    redis: str  #: a URL, ``embedded[:DIR]`` included
+    names: dict[str, str]  #: those of the four key names that are not the default
+    as_json: bool
+    ids: list[str] = field(default_factory=list)  #: of ``stop``, ``restart``, ``show``, ``events``, …
+    task_name: str = ""  #: of ``start``, as are the next four
+    data: dict[str, Any] = field(default_factory=dict)
+    task_id: str | None = None
+    wait: bool = False
+    cleanup: bool = True
+    state: str | None = None  #: of ``list``: only tasks in this state
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that raises, since a mistake is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help tells more)")
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Options | None:
+    """Return the options, or None when help was asked for and has been printed to ``stdout``.
+
+    Raises:
+        UsageError: the words make no sense.
+    """
+    try:
+        with contextlib.redirect_stdout(stdout):
+            found, more = _parser().parse_known_args(list(argv))
+    except SystemExit:
+        return None
+    words = _plain_words(more)
+    if words and found.verb not in ("start", "stop", "restart", "reload", "remove"):
+        raise UsageError(f"{found.verb}: one word too many: {words[0]!r}")
+    names = {name: getattr(found, name, "") or environ.get(f"PYTASK_{name.upper()}", "") for name in KEY_NAMES.values()}
+    given = vars(found)
+    ids = [] if found.verb == "start" else [*given.get("ids", []), *words]
+    if found.verb == "events" and len(ids) > 1:
+        raise UsageError(f"events: one word too many: {ids[1]!r}")
+    return Options(
+        verb=found.verb,
+        redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or DEFAULT_REDIS,
+        names={name: value for name, value in names.items() if value},
+        as_json=given.get("json", False),
+        ids=ids,
+        task_name=given.get("name", ""),
+        data=_data([*given.get("data", []), *words]) if found.verb == "start" else {},
+        task_id=given.get("id"),
+        wait=given.get("wait", False),
+        cleanup=given.get("cleanup", True),
+        state=given.get("state"),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Given before and after the verb. SUPPRESS, or the verb's default would hide what stood before.
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    common.add_argument(
+        "--redis",
+        metavar="URL",
+        help=f"redis://, unix://, embedded[:DIR] … (else PYTASK_REDIS_URL, else {DEFAULT_REDIS})",
+    )
+    for flag in KEY_NAMES:
+        common.add_argument(flag, metavar="NAME", help="as the workers have it")
+    common.add_argument("--json", action="store_true", help="write JSON")
+    parser = _Parser(
+        prog="pytaskctl",
+        description="Start, stop and watch tasks.",
+        parents=[common],
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
+
+    start = verb("start", "Queue a task and print its id.")
+    start.add_argument("name", metavar="NAME", help="the task's NAME")
+    start.add_argument(
+        "data",
+        metavar="key=value",
+        nargs="*",
+        help="its data; values are JSON where they parse as such, else text",
+    )
+    start.add_argument("--id", help="its id (else a new one)")
+    start.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for its end and print its output; exit code 0 for SUCCESS, else 1",
+    )
+    start.add_argument("--no-cleanup", dest="cleanup", action="store_false", help="keep it after its end")
+    for name, text in (
+        ("stop", "Stop tasks; they can be restarted."),
+        ("restart", "Start tasks again, in any state."),
+        ("reload", "Have running tasks read their data again."),
+        ("remove", "Remove tasks and their output."),
+    ):
+        verb(name, text).add_argument("ids", metavar="ID", nargs="+")
+    verb("list", "List all tasks with their states.").add_argument(
+        "--state", type=str.upper, choices=STATES, help="only tasks in this state"
+    )
+    verb("show", "Show one task.").add_argument("ids", metavar="ID", nargs=1)
+    verb("events", "Follow the events of one task, or of all, until Ctrl-C.").add_argument(
+        "ids", metavar="ID", nargs="*"
+    )
+    verb("queues", "Count the tasks that wait, are active, and have ended.")
+    return parser
+
+
+def _plain_words(more: list[str]) -> list[str]:
+    """The words that argparse leaves over when a flag stands between: ``start NAME --wait a=1``."""
+    words: list[str] = []
+    for position, word in enumerate(more):
+        if word == "--":
+            return words + more[position + 1 :]
+        if word.startswith("-") and word != "-":
+            raise UsageError(f"unknown option {word!r} (pytaskctl --help tells more)")
+        words.append(word)
+    return words
+
+
+def _data(words: list[str]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"start: expected key=value, not {word!r}")
+        if key in data:
+            raise UsageError(f"start: the key {key!r} is given twice")
+        data[key] = _value(text)
+    return data
+
+
+def _value(text: str) -> Any:
+    """``text`` as JSON where it parses, else as it is. ``NaN``, which Python reads, is no JSON."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(word)

@@ -1,0 +1,100 @@
+"""What ``pytaskctl`` writes: JSON, tables for people, plain lines, sentences for trouble.
+
+Called by the verbs. Whatever bytes an id or an event holds, neither the terminal nor the JSON
+breaks: control characters and bytes that are no UTF-8 come out escaped, and passwords in URLs do
+not come out at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+from pytask_supervisor.redact import redact
+
+#: Rows that become a table. More would take seconds to lay out, and nobody reads them.
+TABLE_ROWS = 1000
+
+
+def printable(text: str, keep: str = "") -> str:
+    """``text`` with all that a terminal would act upon escaped, except what is in ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def as_text(value: Any) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Output:
+    """The two streams, and whether JSON is wanted.
+
+    Args:
+        stdout: gets results.
+        stderr: gets sentences.
+    """
+
+    def __init__(self, stdout: TextIO, stderr: TextIO) -> None:
+        self.as_json = False
+        self._stdout = stdout
+        self._stderr = stderr
+
+    def complain(self, sentence: str) -> None:
+        """One line on stderr."""
+        print(f"pytaskctl: {printable(redact(sentence))}", file=self._stderr, flush=True)
+
+    def line(self, *words: str) -> None:
+        """One line of plain text, the words parted by tabs."""
+        print("\t".join(printable(word) for word in words), file=self._stdout)
+
+    def text(self, text: str) -> None:
+        """Text that may have several lines, such as a traceback."""
+        print(printable(text, keep="\n\t"), file=self._stdout)
+
+    def json(self, value: Any) -> None:
+        """One line of JSON, at once."""
+        print(json.dumps(value), file=self._stdout, flush=True)
+
+    def json_array(self, values: Iterable[Any]) -> None:
+        """An array that is written as it comes, one value a line."""
+        before = "["
+        for value in values:
+            print(before, json.dumps(value), sep="", end="", file=self._stdout)
+            before = ",\n "
+        print("[]" if before == "[" else "]", file=self._stdout)
+
+    def flush(self) -> None:
+        """Hand over what was written so far."""
+        self._stdout.flush()
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table if a person reads it, else lines with tabs and without the head."""
+        coming: Iterator[Sequence[str]] = iter(rows)
+        if self._stdout.isatty():
+            first = list(itertools.islice(coming, TABLE_ROWS + 1))
+            if len(first) <= TABLE_ROWS:
+                self._rich_table(columns, first)
+                return
+            coming = itertools.chain(first, coming)
+        for row in coming:
+            self.line(*row)
+
+    def _rich_table(self, columns: Sequence[str], rows: list[Sequence[str]]) -> None:
+        from rich.box import SIMPLE  # noqa: PLC0415 - rich loads slowly, and programs read no tables
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(*columns, box=SIMPLE)
+        for column in table.columns:
+            column.overflow = "fold"
+        for row in rows:
+            # As Text, or rich would take "[bold]" in an id for markup.
+            table.add_row(*(Text(printable(cell, keep="\n")) for cell in row))
+        Console(file=self._stdout).print(table)

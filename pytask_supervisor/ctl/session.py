@@ -1,0 +1,71 @@
+"""The way to Redis that every verb is handed: the helpers, and what they do not offer.
+
+Called by ``dispatch``. It reads; what changes a task goes through the helpers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any
+
+from pytask_core import PyTaskHelpers
+from pytask_core.connection import RedisSource
+from pytask_core.keys import RedisKeys
+
+from .options import Options
+
+#: Tasks read in one round trip. More saves round trips, fewer leaves the server room for others.
+PAGE = 500
+
+#: What ``list`` tells of a task; ``data`` and ``output`` may be large.
+LISTED = ("task", "state", "last_update", "cleanup", "local")
+
+
+class Session:
+    """A connection's worth of pytaskctl; a context manager that closes it.
+
+    Args:
+        options: for the URL and the key names.
+
+    Raises:
+        PyTaskException: the URL is of no kind that pytask knows.
+        ValueError: the key names cannot be used together.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.keys = RedisKeys(**options.names)
+        source = RedisSource(options.redis)
+        self.helpers = PyTaskHelpers(source, **asdict(self.keys))
+        #: For pub/sub: without retries, so that a lost connection is noticed and told.
+        self.client: Any = source.own_client("pytaskctl")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.connection_pool.disconnect()
+        self.helpers.close()
+
+    def listed(self, ids: Iterable[str]) -> Iterator[dict[str, str]]:
+        """The hashes of ``ids``, page by page: ``id`` and what they have of ``LISTED``.
+
+        Left out is an id without a hash: it was removed, and its entry in a queue is passed over.
+        """
+        rest = iter(ids)
+        while page := list(itertools.islice(rest, PAGE)):
+            for task_id, values in zip(page, self.helpers.get_tasks(page, LISTED), strict=True):
+                # None: a key that holds something else, and worth being seen.
+                if values is None or any(value is not None for value in values):
+                    found = zip(LISTED, values or (), strict=False)
+                    yield {
+                        "id": task_id,
+                        **{name: value for name, value in found if value is not None},
+                    }

@@ -1,0 +1,164 @@
+"""The verbs that are done at once; ``follow`` has those that listen. Called by ``dispatch``.
+
+Each takes the session, the options and the output, and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .options import Options
+from .output import Output, as_text
+from .session import Session
+
+
+def stop(session: Session, options: Options, output: Output) -> int:
+    """Stop each task; one that has ended or stopped already counts as not done."""
+    return _each(
+        session,
+        options,
+        output,
+        session.helpers.stop_task,
+        done="told to stop",
+        not_done="does not wait or run",
+    )
+
+
+def restart(session: Session, options: Options, output: Output) -> int:
+    """Queue each task again; a running one is stopped first."""
+    return _each(
+        session,
+        options,
+        output,
+        session.helpers.restart_task,
+        done="told to start again",
+        not_done="cannot be restarted",
+    )
+
+
+def reload(session: Session, options: Options, output: Output) -> int:
+    """Have each running task read its data again."""
+    return _each(
+        session,
+        options,
+        output,
+        session.helpers.reload_task,
+        done="told to reload",
+        not_done="does not run",
+    )
+
+
+def remove(session: Session, options: Options, output: Output) -> int:
+    """Forget each task, in whatever state."""
+    return _each(
+        session,
+        options,
+        output,
+        session.helpers.remove_task,
+        done="removed",
+        not_done="cannot be removed",
+    )
+
+
+def list_tasks(session: Session, options: Options, output: Output) -> int:
+    """All tasks, or those in one state."""
+    tasks = (task for task in session.listed(_ids(session)) if options.state in (None, _state(task)))
+    if options.as_json:
+        output.json_array({**task, "state": _state(task)} for task in tasks)
+    else:
+        rows = ([task["id"], task.get("task", ""), _state(task), _when(task)] for task in tasks)
+        output.table(("ID", "TASK", "STATE", "LAST UPDATE"), rows)
+    return 0
+
+
+def show(session: Session, options: Options, output: Output) -> int:
+    """All that is known of one task."""
+    task_id = options.ids[0]
+    task: dict[str, Any] = dict(session.helpers.get_task(task_id))
+    if not task:
+        output.complain(f"there is no task {task_id}")
+        return 1
+    for name in ("data", "output"):
+        if name in task:
+            task[name] = parsed(task[name])
+    if options.as_json:
+        output.json({"id": task_id, **task})
+    else:
+        rows = [("id", task_id), *((name, as_text(value)) for name, value in task.items())]
+        output.table(("FIELD", "VALUE"), rows)
+    return 0
+
+
+def queues(session: Session, options: Options, output: Output) -> int:
+    """How many tasks wait, are active, and have ended."""
+    lengths = session.helpers.queue_lengths()
+    if options.as_json:
+        output.json(lengths)
+    else:
+        output.table(("QUEUE", "TASKS"), [(name, str(count)) for name, count in lengths.items()])
+    return 0
+
+
+def parsed(text: str) -> Any:
+    """The JSON that a field of a hash should hold, or its text where it does not."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _each(
+    session: Session,
+    options: Options,
+    output: Output,
+    change: Callable[[str], bool],
+    *,
+    done: str,
+    not_done: str,
+) -> int:
+    """Change every task that can be; say which could not, and why."""
+    answers = []
+    for task_id in dict.fromkeys(options.ids):
+        if change(task_id):
+            answers.append({"id": task_id, "done": True})
+            if not options.as_json:
+                output.line(task_id, done)
+            continue
+        answers.append({"id": task_id, "done": False})
+        name, state = session.helpers.get_task(task_id, ["task", "state"])
+        if name or state:
+            output.complain(f"task {task_id} {not_done}: it is {state or 'WAIT'}")
+        else:
+            output.complain(f"there is no task {task_id}")
+    if options.as_json:
+        output.json(answers if len(answers) > 1 else answers[0])
+    return 0 if all(answer["done"] for answer in answers) else 1
+
+
+def _ids(session: Session) -> Iterator[str]:
+    """Every id once, in the order of a task's way, so that none slips by while it moves."""
+    helpers = session.helpers
+    seen: set[str] = set()
+    for read in (helpers.get_new_task_ids, helpers.get_active_task_ids, helpers.get_end_task_ids):
+        # Anybody may push an empty id; it names no task.
+        fresh = [task_id for task_id in dict.fromkeys(read()) if task_id and task_id not in seen]
+        seen.update(fresh)
+        yield from fresh
+
+
+def _state(task: dict[str, Any]) -> str:
+    """No state means WAIT, for whoever pushed the task by hand."""
+    if not task.get("task") and not task.get("state"):
+        return "?"
+    return str(task.get("state") or "WAIT")
+
+
+def _when(task: dict[str, str]) -> str:
+    try:
+        moment = datetime.datetime.fromtimestamp(float(task["last_update"])).astimezone()
+    except (KeyError, ValueError, OverflowError, OSError):
+        return ""
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
