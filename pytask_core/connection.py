@@ -11,7 +11,9 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool, ConnectionPool
@@ -96,19 +98,38 @@ def _quiet() -> dict[str, Any]:
     return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
-def _from_url(url: str) -> redis.Redis:
+def _from_url(url: str) -> Any:
     scheme, _, rest = url.partition(":")
     if scheme == "embedded":
-        return redis.Redis(unix_socket_path=str(embedded.socket_path(rest or None)), **_quiet())
+        try:
+            return redis.Redis(unix_socket_path=str(embedded.socket_path(rest or None)), **_quiet())
+        except embedded.EmbeddedError as error:
+            raise PyTaskException(str(error)) from error
+    if scheme in {"redis+cluster", "rediss+cluster"}:
+        return _from_cluster_url(url)
     if scheme not in {"redis", "rediss", "unix"}:
         raise PyTaskException(
             f"{scheme!r} is no kind of Redis URL that pytask knows; use redis://HOST:PORT/DB, rediss://…, "
-            "unix:///PATH or embedded[:DIR]"
+            "unix:///PATH, redis+cluster://HOST:PORT,HOST:PORT or embedded[:DIR]"
         )
     try:
         return redis.Redis.from_url(url, **_quiet())
     except ValueError as error:
         raise PyTaskException(f"the Redis URL cannot be used: {error}") from error
+
+
+def _from_cluster_url(url: str) -> Any:
+    scheme, _, rest = url.partition("://")
+    credentials, _, hosts = rest.rpartition("@")
+    user, _, password = credentials.partition(":")
+    common = {"username": unquote(user) or None, "password": unquote(password) or None, "ssl": scheme[:6] == "rediss"}
+    nodes = []
+    for each in hosts.strip("/").split(","):
+        host, _, port = each.rpartition(":")
+        if not host or not port.isdigit():
+            raise PyTaskException(f"{each!r} in the cluster's URL is no HOST:PORT")
+        nodes.append({"host": host, "port": int(port), **{key: value for key, value in common.items() if value}})
+    return _cluster(nodes)
 
 
 def _from_nodes(nodes: Sequence[Any]) -> Any:
@@ -117,6 +138,11 @@ def _from_nodes(nodes: Sequence[Any]) -> Any:
         raise PyTaskException("the list of Redis servers is empty; name at least one (host, port)")
     if len(options) == 1:
         return redis.Redis(**{**_quiet(), **options[0]})
+    return _cluster(options)
+
+
+def _cluster(options: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a cluster client that begins with these nodes; options besides host and port are taken from the first."""
     from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - redis 3.5 has no such module
 
     common = {key: value for key, value in options[0].items() if key not in {"host", "port", "db"}}
@@ -144,12 +170,29 @@ def _make(instance: Any, environ: Mapping[str, str]) -> Any:
     )
 
 
+class _Packer:
+    """Writes commands as hiredis does, and ids that are no UTF-8 as the bytes they came from, which it cannot."""
+
+    def pack(self, *args: Any) -> list[bytes]:
+        """Return a command as it goes over the wire."""
+        words: tuple[Any, ...] = (*args[0].split(), *args[1:])
+        try:
+            return [hiredis.pack_command(words)]
+        except UnicodeEncodeError:
+            return [hiredis.pack_command(tuple(map(self._raw, words)))]
+
+    @staticmethod
+    def _raw(word: Any) -> Any:
+        return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+
+
 #: Options of all our own connections: text, no silent resending, no chatter.
 _OWN: dict[str, Any] = {
     "encoding": "utf-8",
     # Whatever bytes an id or a field has, they come back as they were.
     "encoding_errors": "surrogateescape",
     "decode_responses": True,
+    "command_packer": _Packer(),
     "retry": Retry(NoBackoff(), 0),
     "retry_on_error": [],
     "retry_on_timeout": False,

@@ -195,8 +195,9 @@ class PyTaskHelpers:
     def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> None:
         """Write fields of a task's hash as they are: ``set_task(id, {'field': value})`` or ``(id, 'field', value)``."""
         values = {data: value} if isinstance(data, str) else dict(data)
-        if any(each is None for each in values.values()):
-            raise InvalidTask("a field of a task's hash cannot be None; give a text or a number")
+        for field, each in values.items():
+            if isinstance(each, bool) or not isinstance(each, (str, bytes, int, float)):
+                raise InvalidTask(f"the field {field!r} of a task's hash must be a text or a number, not {each!r}")
         if values:
             self._store.set(_checked(task_id), values)
 

@@ -20,10 +20,11 @@ local function enqueue(id, task, data, cleanup)
   if state == 'RUNNING' then
     -- Asked to stop, but still there: what comes after the stop is this start.
     if h[3] ~= 'stop' then return 0 end
+    redis.call('HDEL', key, 'cleanup', 'local')
     write(key, task, data, cleanup, 'command', 'restart')
     return 1
   end
-  if state == 'WAIT' or (h[2] and not state and stands_in(new, id)) then return 0 end
+  if state == 'WAIT' or (h[2] and not state and stands_in(new, removed, id)) then return 0 end
   if state then
     redis.call('HDEL', key, 'output', 'owner', 'command', 'withdrawn', 'cleanup', 'local')
     redis.call('PERSIST', key)

@@ -2,8 +2,10 @@
 
 -- Whether an id without a state stands in the queue. Looks at both ends only, so that the cost is bounded however long
 -- the queue; an id missed in the middle gets a second entry, which a claim passes over while the task runs.
-local function stands_in(queue, id)
-  return redis.call('LPOS', queue, id, 'MAXLEN', 1000) or redis.call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', 1000)
+-- The entry of a task that was removed serves the one that has its id now.
+local function stands_in(queue, removed, id)
+  return redis.call('SREM', removed, id) == 1 or redis.call('LPOS', queue, id, 'MAXLEN', 1000)
+    or redis.call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', 1000)
 end
 
 -- How many ids a worker may take so that all of them come to hold about the same: none when it holds its share

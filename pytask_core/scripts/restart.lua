@@ -1,5 +1,5 @@
 -- Run a task again: a running one is stopped and requeued, an ended or stopped one is queued, a waiting one waits.
--- KEYS[1] the task (HASH)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)
+-- KEYS[1] the task (HASH)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)  KEYS[4] removed (SET)
 -- ARGV[1] id  ARGV[2] control channel, then the states in which to do so (none: any)
 -- Returns 1 done, 0 in another state, -1 where there is no such task.
 
@@ -16,7 +16,7 @@ if state == 'RUNNING' then
   redis.call('PUBLISH', ARGV[2], is_local and 'reload' or 'stop')
   return 1
 end
-if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], ARGV[1])) then return 1 end
+if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], KEYS[4], ARGV[1])) then return 1 end
 redis.call('HSET', KEYS[1], 'state', 'WAIT')
 redis.call('HDEL', KEYS[1], 'output', 'owner', 'command', 'withdrawn', 'local')
 redis.call('PERSIST', KEYS[1])

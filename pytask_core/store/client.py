@@ -62,7 +62,12 @@ class ClientStore:
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
-        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
+        keys = [
+            self._keys.task(task_id),
+            self._keys.task_set,
+            self._keys.new_queue,
+            self._keys.removed,
+        ]
         args = [task_id, self._keys.control(task_id), *states]
         return int(scripts.call(self._client, "restart", keys, args))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import NoScriptError
-
 from .. import scripts
 from ..keys import RedisKeys
 
@@ -202,18 +200,14 @@ class WorkerStore:
         return [task_id for refused in answers for task_id in refused]
 
     def _run(self, batch: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
-        """Run scripts in one round trip, in order; those the server does not know are sent again with their source."""
+        """Run scripts in one round trip, in order."""
         if len(batch) == 1:
             return [scripts.call(self._client, *batch[0])]
+        # With their source: one that the server did not know would have to be sent again, after those behind it.
         pipe = self._client.pipeline(transaction=False)
         for each in batch:
-            pipe.execute_command(*scripts.command(*each))
-        answers: list[Any] = pipe.execute(raise_on_error=False)
-        for position, (each, answer) in enumerate(zip(batch, answers, strict=True)):
-            if isinstance(answer, NoScriptError):
-                answers[position] = scripts.call(self._client, *each)
-            elif isinstance(answer, Exception):
-                raise answer
+            pipe.execute_command(*scripts.command(*each, by_sha=False))
+        answers: list[Any] = pipe.execute()
         return answers
 
     def reload(self, task_id: str, token: str) -> Reloaded | None:
