@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from .errors import InvalidTask, PyTaskException
 from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
+from .states import TaskState
 from .store import ClientStore
 
 __all__ = ["PyTaskHelpers", "run_loop"]
@@ -127,21 +129,46 @@ class PyTaskHelpers:
 
     # Commands
 
-    def stop_task(self, task_id: str) -> bool:
+    def stop_task(self, task_id: str, wait: float | None = None) -> bool:
         """Stop a task. One that waits never starts; one that runs is stopped by its worker soon.
 
-        Returns:
-            Whether there was anything to stop.
-        """
-        return self._store.stop(_checked(task_id)) > 0
+        Args:
+            task_id: which.
+            wait: seconds to wait until it no longer runs; default: not at all.
 
-    def reload_task(self, task_id: str) -> bool:
+        Returns:
+            Whether there was anything to stop; where it was waited for, whether it has come to its end in time.
+        """
+        if self._store.stop(_checked(task_id)) <= 0:
+            return False
+        return wait is None or self._becomes(task_id, lambda state, _: state != TaskState.RUNNING, wait)
+
+    def reload_task(self, task_id: str, wait: float | None = None) -> bool:
         """Have a running task stopped and started on the data that its hash has now, in the same worker.
 
+        Args:
+            task_id: which.
+            wait: seconds to wait until it runs on the new data; default: not at all.
+
         Returns:
-            Whether it runs (and is not about to stop).
+            Whether it runs (and is not about to stop); where it was waited for, whether the new copy runs in time.
         """
-        return self._store.ask_reload(_checked(task_id)) > 0
+        if self._store.ask_reload(_checked(task_id)) <= 0:
+            return False
+        return wait is None or self._becomes(
+            task_id, lambda state, command: state == TaskState.RUNNING and command is None, wait
+        )
+
+    def _becomes(self, task_id: str, true: Callable[[str | None, str | None], bool], wait: float) -> bool:
+        """Look at a task's state and command, ever less often, until ``true`` of them; return whether they became so."""
+        deadline, pause = time.monotonic() + wait, 0.005
+        while not true(*self._store.get_fields(_checked(task_id), ["state", "command"])):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.25)
+        return True
 
     def restart_task(self, task_id: str) -> bool:
         """Run a task again: a running one is stopped and queued, an ended or stopped one queued; a waiting one waits.
