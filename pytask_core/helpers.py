@@ -160,7 +160,7 @@ class PyTaskHelpers:
         )
 
     def _becomes(self, task_id: str, true: Callable[[str | None, str | None], bool], wait: float) -> bool:
-        """Look at a task's state and command, ever less often, until ``true`` of them; return whether they became so."""
+        """Look at state and command, ever less often, until ``true`` of them; return whether it came to that."""
         deadline, pause = time.monotonic() + wait, 0.005
         while not true(*self._store.get_fields(_checked(task_id), ["state", "command"])):
             left = deadline - time.monotonic()

@@ -231,7 +231,7 @@ class LinkParser(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         if tag == "a":
-            self.links += [value for name, value in attrs if name == "href" and value]
+            self.links += [value for name, value in attrs if name == "href" and value is not None]
         self.in_title = tag == "title" and self.title is None
 
     def handle_endtag(self, tag):

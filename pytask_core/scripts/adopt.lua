@@ -5,6 +5,7 @@
 -- Safe to run twice.
 
 local now = now_ms()
+redis.call('SCARD', KEYS[2])
 redis.call('ZADD', KEYS[5], now, ARGV[5])
 redis.call('HSET', KEYS[1], 'task', ARGV[3], 'data', ARGV[4], 'local', 'true', 'state', 'RUNNING', 'owner', ARGV[2],
   'last_update', stamp(now))

@@ -4,6 +4,7 @@
 -- ARGV[1] task prefix  ARGV[2] seconds for which the hash stays readable, then for each: id, '1' to keep it findable
 -- Returns how many are gone or will be.
 
+redis.call('SCARD', KEYS[2])
 local prefix, retention, count = ARGV[1], tonumber(ARGV[2]), 0
 for i = 3, #ARGV, 2 do
   local id = ARGV[i]

@@ -5,6 +5,7 @@
 -- ARGV[7] task_timeout in ms: a worker that has not beaten for so long is not live
 -- Returns the worker that has it now, '' where none knows the name, or false: the task is no longer the worker's own.
 
+redis.call('SCARD', KEYS[2])
 local id, name = ARGV[1], ARGV[3]
 local h = fields(KEYS[1], 'owner', 'state')
 if not h or h[1] ~= ARGV[2] or h[2] ~= 'RUNNING' then return false end

@@ -3,6 +3,7 @@
 -- ARGV[1] id  ARGV[2] control channel  ARGV[3] prefix of the sets of held ids
 -- Returns 1 where there was such a task, else 0.
 
+redis.call('SCARD', KEYS[2])
 local id = ARGV[1]
 local h = fields(KEYS[1], 'state', 'owner', 'withdrawn', 'task') or {}
 local known = redis.call('DEL', KEYS[1]) + redis.call('SREM', KEYS[2], id)

@@ -3,6 +3,7 @@
 -- ARGV[1] id  ARGV[2] control channel
 -- Returns 1 where there was something to stop, 0 where it had ended or stopped, -1 where there is no such task.
 
+redis.call('SCARD', KEYS[2])
 local h = fields(KEYS[1], 'state', 'task')
 if not h or not (h[1] or h[2]) then return -1 end
 if h[1] == 'RUNNING' then

@@ -1,0 +1,1 @@
+"""The transitions, each against a real server."""

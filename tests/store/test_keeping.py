@@ -1,0 +1,254 @@
+"""overdue.lua, sweep.lua, collect.lua, discard.lua, remove.lua: finding what was left, and forgetting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Thread
+
+import pytest
+
+from pytask_core.store import KeeperStore
+from tests.store.conftest import Desk
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+# Monitor's round
+
+
+def test_many_monitors_have_one_round_an_interval(desk: Desk, redis_server: RedisServer) -> None:
+    rounds: list[list[str] | None] = []
+    keepers = [KeeperStore(redis_server.client(decode_responses=True), desk.keys) for _ in range(8)]
+    threads = [
+        Thread(target=lambda keeper=keeper: rounds.extend(keeper.overdue(60, 60) for _ in range(10)))
+        for keeper in keepers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(rounds) == 80
+    assert [each for each in rounds if each is not None] == [[]]
+
+
+def test_the_next_interval_has_its_round_again(desk: Desk) -> None:
+    assert desk.keeper.overdue(0.05, 60) == []
+    assert wait_until(lambda: desk.keeper.overdue(0.05, 60) is not None, timeout=2)
+
+
+def test_a_clock_that_was_set_back_does_not_end_the_rounds(desk: Desk) -> None:
+    desk.keeper.overdue(10, 60)
+    desk.redis.hset(desk.keys.monitor, "round", "99999999999999")
+
+    assert desk.keeper.overdue(10, 60) == []
+
+
+def test_only_workers_without_a_beat_for_the_timeout_are_overdue(desk: Desk) -> None:
+    for name in ("w1", "w2", "w3"):
+        desk.worker(name)
+    desk.redis.zadd(desk.keys.workers, {"w2": 1, "w3": 2})
+
+    assert desk.keeper.overdue(10, 60) == ["w2", "w3"]
+
+
+def test_a_round_mends_the_count_of_running_tasks(desk: Desk) -> None:
+    desk.run(desk.worker(), "a", "b")
+    desk.redis.set(desk.keys.running, 1_000_000)
+
+    desk.keeper.overdue(10, 60)
+
+    assert desk.running == 2
+
+
+# The sweep
+
+
+def sweep_all(desk: Desk, timeout: float = 60) -> dict[str, str]:
+    told = {}
+    while True:
+        page = desk.keeper.sweep(timeout)
+        told.update(page.told)
+        if page.last:
+            return told
+
+
+def test_a_running_id_without_a_lease_is_requeued_once_it_is_old(desk: Desk) -> None:
+    """As the original pytask, a program by hand, or a crash between steps leaves it."""
+    seconds, _ = desk.redis.time()
+    updates = {"old": str(seconds - 100), "none": "", "odd": "yesterday", "young": str(seconds - 5)}
+    for name, update in updates.items():
+        fields = {"task": "job", "data": "{}", "state": "RUNNING", "last_update": update}
+        desk.redis.hset(f"task-{name}", mapping=fields)
+        desk.redis.sadd("tasks", name)
+
+    told = sweep_all(desk)
+
+    assert told == {"old": "WAIT", "none": "WAIT", "odd": "WAIT"}
+    assert (sorted(desk.new), desk.active) == (["none", "odd", "old"], {"young"})
+    assert sweep_all(desk) == {}, "a second sweep finds nothing"
+
+
+def test_a_swept_task_leaves_the_hands_of_its_worker_and_its_stop_is_kept(desk: Desk) -> None:
+    worker = desk.worker()
+    desk.run(worker, "a", "stop", "kept")
+    worker.adopt("local", "w1:0", "job", "{}")
+    desk.client.stop("stop")
+    for each in ("a", "stop", "local"):
+        desk.redis.hset(f"task-{each}", "last_update", "1")
+
+    assert sweep_all(desk) == {"a": "WAIT", "stop": "STOPPED", "local": "GONE"}
+
+    assert (desk.new, desk.active, desk.held(), desk.running) == (["a"], {"stop", "kept"}, {"kept"}, 1)
+    assert desk.redis.exists("task-local") == 0
+
+
+def test_ids_without_a_hash_leave_the_task_set(desk: Desk) -> None:
+    desk.redis.sadd("tasks", "missing", "string")
+    desk.redis.set("task-string", "x")
+    desk.redis.hset("task-kept", mapping={"task": "job", "state": "STOPPED"})
+    desk.redis.sadd("tasks", "kept")
+
+    assert sweep_all(desk) == {"missing": "missing", "string": "missing"}
+    assert desk.active == {"kept"}
+    assert desk.redis.get("task-string") == "x"
+
+
+def test_a_sweep_goes_page_by_page_and_another_monitor_goes_on_where_it_stopped(desk: Desk) -> None:
+    pipe = desk.redis.pipeline()
+    for number in range(3_000):
+        pipe.hset(f"task-{number}", mapping={"task": "job", "state": "RUNNING", "last_update": "1"})
+        pipe.sadd("tasks", number)
+    pipe.execute()
+
+    pages = [desk.keeper.sweep(60)]
+    while not pages[-1].last:
+        pages.append(desk.keeper.sweep(60))
+
+    assert len(pages) > 3
+    assert max(len(page.told) for page in pages) < 1_500
+    assert Counter(desk.new) == Counter(str(number) for number in range(3_000))
+
+
+# Cleanup
+
+
+def ended(desk: Desk, *ids: str) -> None:
+    worker = desk.worker()
+    token = desk.run(worker, *ids)
+    for each in ids:
+        desk.end(worker, each, token)
+
+
+def test_what_is_collected_stays_findable_until_it_is_discarded(desk: Desk) -> None:
+    ended(desk, "a", "b")
+
+    collected = desk.keeper.collect("w1", hashes=True)
+
+    assert [each for each, _ in collected] == ["a", "b"]
+    assert collected[0][1]["output"] == "1"
+    assert desk.where.count == {"a": 1, "b": 1}
+    assert [each for each, _ in desk.keeper.collect("w1", hashes=False)] == ["a", "b"], "a crash in the middle"
+
+    assert desk.keeper.discard("w1", [("a", False), ("b", False)], 0) == 2
+    assert desk.where.count == {}
+    assert desk.redis.exists("task-a", "task-b") == 0
+
+
+def test_two_cleanups_never_collect_the_same_id(desk: Desk) -> None:
+    ended(desk, *[f"id-{number}" for number in range(450)])
+    desk.worker("w2")
+
+    first = desk.keeper.collect("w1", hashes=False)
+    second = desk.keeper.collect("w2", hashes=False)
+
+    assert (len(first), second) == (450, [])
+
+
+def test_retention_keeps_the_hash_readable_for_a_while(desk: Desk) -> None:
+    ended(desk, "a")
+    desk.keeper.collect("w1", hashes=False)
+
+    desk.keeper.discard("w1", [("a", False)], 100)
+
+    assert 90 < desk.redis.ttl("task-a") <= 100
+    assert desk.state("a") == "SUCCESS"
+
+
+def test_what_was_restarted_meanwhile_is_left_alone(desk: Desk) -> None:
+    ended(desk, "a", "b")
+    desk.keeper.collect("w1", hashes=False)
+    desk.client.restart("a")
+    desk.client.restart("b")
+    _, claims = desk.claim(desk.worker("w2"), room=1)
+
+    assert desk.keeper.discard("w1", [("a", False), ("b", False)], 0) == 0
+
+    assert [task.id for task in claims.tasks] == ["a"]
+    assert (desk.state("a"), desk.state("b"), desk.new) == ("RUNNING", "WAIT", ["b"])
+    assert desk.redis.exists(desk.keys.cleaning("w1")) == 0
+
+
+def test_a_task_whose_handler_failed_stays_findable_in_the_task_set(desk: Desk) -> None:
+    ended(desk, "a")
+    desk.keeper.collect("w1", hashes=True)
+
+    desk.keeper.discard("w1", [("a", True)], 100)
+
+    assert (desk.active, desk.state("a"), desk.redis.ttl("task-a")) == ({"a"}, "SUCCESS", -1)
+
+
+def test_what_stands_in_the_end_queue_and_is_no_hash_is_collected_and_dropped(desk: Desk) -> None:
+    desk.redis.set("task-string", "x")
+    desk.redis.lpush("end-task", "string", "missing")
+
+    assert sorted(desk.keeper.collect("w1", hashes=True)) == [("missing", {}), ("string", {})]
+    assert desk.keeper.discard("w1", [("string", False), ("missing", False)], 0) == 0
+    assert desk.redis.get("task-string") == "x"
+    assert desk.redis.exists("end-task", desk.keys.cleaning("w1")) == 0
+
+
+def test_waiting_for_an_ended_task_moves_it_where_a_crash_does_not_lose_it(desk: Desk) -> None:
+    assert not desk.keeper.wait_for_ended(desk.redis, "w1", 0.01)
+    ended(desk, "a")
+
+    assert desk.keeper.wait_for_ended(desk.redis, "w1", 1)
+    assert desk.where.cleaning == ["a"]
+
+
+# Remove
+
+
+@pytest.mark.parametrize("state", ["none", "WAIT", "RUNNING", "SUCCESS", "kept", "STOPPED", "withdrawn"])
+def test_a_task_removed_in_any_state_is_gone_and_its_id_starts_again_once(desk: Desk, state: str) -> None:
+    worker = desk.worker()
+    if state == "none":
+        desk.push("a")
+    elif state in {"WAIT", "withdrawn"}:
+        desk.start("a")
+    elif state == "kept":
+        desk.start("a", cleanup=False)
+        desk.end(worker, "a", desk.claim(worker)[0])
+    else:
+        token = desk.run(worker, "a")
+        if state == "SUCCESS":
+            desk.end(worker, "a", token)
+        elif state == "STOPPED":
+            worker.report([], [], [("a", token)], [])
+    if state == "withdrawn":
+        desk.client.stop("a")
+
+    assert desk.client.remove("a") is True
+    assert desk.redis.exists("task-a") == 0
+    assert (desk.active, desk.held(), desk.running) == (set(), set(), 0)
+    assert desk.client.remove("a") is False
+
+    desk.start("a", data='{"x": 2}')
+    assert desk.new == ["a"]
+    assert desk.claim(worker)[1].tasks == [("a", "job", '{"x": 2}')]
+
+
+def test_removing_what_is_unknown_says_so_and_of_another_type_removes_it(desk: Desk) -> None:
+    desk.redis.set("task-string", "x")
+
+    assert desk.client.remove("nothing") is False
+    assert desk.client.remove("string") is True
