@@ -123,6 +123,10 @@ class RedisKeys:
         """LIST, ids taken from the new queue for this worker and not yet claimed by it."""
         return self.inbox_prefix + worker
 
+    def suspect(self, worker: str) -> str:
+        """STRING, the id of the one task in this worker's hands that one more death would convict."""
+        return _derived(self.task_set, "suspect:") + worker
+
     def cleaning(self, worker: str) -> str:
         """LIST, ids taken from the end queue by a Cleanup in this worker and not yet dealt with."""
         return _derived(self.end_queue, "cleaning:") + worker

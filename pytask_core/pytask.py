@@ -15,6 +15,7 @@ from .connection import RedisSource
 from .errors import PyTaskException
 from .helpers import PyTaskHelpers, refuse_mixed_slots
 from .payload import MAX_PAYLOAD
+from .poison import PoisonRule
 from .runner import RunnerOptions
 from .task import Task
 from .worker import Worker, WorkerOptions
@@ -47,6 +48,11 @@ class PyTask:
         cleanup_handlers: the ``module:attribute`` names that a Cleanup started through Redis may call, since whoever
             can write to Redis could otherwise run any function.
 
+        max_deliveries: a task whose worker died under it so many times in a row ends as ``EXCEPTION``; 0: never. More
+            forgives tasks that were only near, fewer spares workers.
+        poison_window: seconds that a task must run after a death until that no longer counts. Longer convicts
+            slower poison, shorter clears the innocent sooner.
+
     Raises:
         PyTaskException: ``redis_instance`` is none of the above, or the names do not fit a cluster.
         ValueError: an option makes no sense.
@@ -73,6 +79,8 @@ class PyTask:
         stop_timeout: float = 10,
         max_payload: int = MAX_PAYLOAD,
         cleanup_handlers: Iterable[str] = (),
+        max_deliveries: int = 3,
+        poison_window: float = 3,
     ) -> None:
         #: Whether the app names its own Redis.
         self.redis_given = redis_instance is not None
@@ -83,6 +91,7 @@ class PyTask:
         self.stop_timeout = stop_timeout
         self.max_payload = max_payload
         self.cleanup_handlers = tuple(cleanup_handlers)
+        self.poison = PoisonRule(max_deliveries, poison_window)
         self._check()
         self._source = RedisSource(redis_instance)
         #: Start, stop and look at tasks.
@@ -169,6 +178,7 @@ class PyTask:
             self.update_task_interval,
             self.partition_grace,
             graceful,
+            self.poison,
             self.cleanup_handlers,
         )
         self._worker = Worker(

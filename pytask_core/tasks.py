@@ -13,6 +13,7 @@ import gevent
 from .errors import InvalidTask
 from .link import Away
 from .loops import run_loop
+from .poison import tell_deaths
 from .task import Task
 
 __all__ = ["Cleanup", "Monitor"]
@@ -80,13 +81,14 @@ class Monitor(Task):
             return
         for worker in overdue:
             with link.guard():
-                count = keeper.hand_back(worker, self.task_timeout)
+                done = keeper.hand_back(worker, self.task_timeout)
             monitor_log.warning(
                 "Worker %s has not been heard of for %g s; the %d tasks it held wait again",
                 worker,
                 self.task_timeout,
-                count,
+                done.waiting,
             )
+            tell_deaths(done.convicted, done.often)
         until = monotonic() + SWEEP_BUDGET
         while True:
             with link.guard():

@@ -29,6 +29,7 @@ from .keys import RedisKeys
 from .link import Away, Link
 from .loops import Backoff
 from .payload import encode
+from .poison import PoisonRule, tell_deaths
 from .reporter import Reporter
 from .runner import GIVE_WAY, RunnerOptions, Running, TaskRunner
 from .store import KeeperStore, WorkerStore
@@ -54,6 +55,7 @@ class WorkerOptions:
     update_task_interval: float  #: seconds between renewals
     partition_grace: float  #: seconds that tasks run on without Redis
     graceful_timeout: float  #: seconds that a stop may take in all
+    poison: PoisonRule
     cleanup_handlers: tuple[str, ...]  #: what a Cleanup that was started through Redis may call
 
 
@@ -95,8 +97,8 @@ class Worker:
         self._take_name = f"pytask-take-{self.id}"
         self._blocking = source.own_client(self._take_name)
         self._control_client = source.own_client(f"pytask-control-{self.id}")
-        self._store = WorkerStore(self._client, self._blocking, keys, self.id)
-        self.keeper = KeeperStore(self._client, keys)
+        self._store = WorkerStore(self._client, self._blocking, keys, self.id, options.poison)
+        self.keeper = KeeperStore(self._client, keys, options.poison)
         self.link = Link(source.describe(), self._probe, options.partition_grace)
         self._reporter = Reporter(self._store, self.link)
         self._runner = TaskRunner(
@@ -273,13 +275,14 @@ class Worker:
             self.link.wait()
             try:
                 with self.link.guard():
-                    count = self.keeper.hand_back(worker_id)
+                    done = self.keeper.hand_back(worker_id)
                 break
             except Away:
                 continue
-        log.info("Handed back what the dead worker %s held: %d tasks wait again", worker_id, count)
+        log.info("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
+        tell_deaths(done.convicted, done.often)
         if on_done is not None:
-            on_done(count)
+            on_done(done.waiting)
 
     # End
 
@@ -326,7 +329,7 @@ class Worker:
             gevent.killall(self._greenlets)
             try:
                 with self.link.guard():
-                    self.keeper.hand_back(self.id)
+                    self.keeper.hand_back(self.id, died=False)
             except Away:
                 continue
             return

@@ -16,8 +16,10 @@ from redis.exceptions import NoScriptError
 
 #: Shared functions, put before the scripts that need them.
 _PRELUDES: dict[str, tuple[str, ...]] = {
-    "claim": ("prelude", "queue"),
+    "claim": ("prelude", "queue", "poison"),
     "enqueue": ("prelude", "queue"),
+    "hand_back": ("prelude", "poison"),
+    "renew": ("prelude", "poison"),
     "restart": ("prelude", "queue"),
 }
 

@@ -1,15 +1,17 @@
 -- Claim tasks for a worker: RUNNING, with its token, in the task set and in the worker's hands.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox of the worker (LIST)  KEYS[3] task set (SET)  KEYS[4] held by the worker (SET)
--- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] removed (SET)
+-- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] removed (SET)  KEYS[8] suspect of the worker (STRING)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
+-- ARGV[7] max_deliveries, 0: no limit  ARGV[8] poison_window, ms
 -- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue, 1 where the worker was not
 -- registered any more}.
 
-local new, inbox, active, held, running, workers, removed = unpack(KEYS)
+local new, inbox, active, held, running, workers, removed, suspect = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local now, claimed, passed, mine = now_ms(), {}, {}, {}
+local most, window = tonumber(ARGV[7]), tonumber(ARGV[8])
+local now, claimed, passed, mine, later = now_ms(), {}, {}, {}, {}
 
 -- Why an id from the queue is not to run, or nil. `h` = task, data, state, withdrawn, local.
 local function why_not(key, id, h, ghosts)
@@ -22,6 +24,17 @@ local function why_not(key, id, h, ghosts)
     if h[3] == 'STOPPED' then return 'stopped' end
   end
   if not (h[1] or h[3]) and redis.call('EXISTS', key) == 0 then return 'missing' end
+end
+
+-- Begin the run of a task that was present at a death. False: one more would convict it, and the worker has such a one
+-- already; run side by side they would be convicted together.
+local function tolerates(key, id, charges)
+  if most > 0 and tonumber(charges) >= most - 1 then
+    if has_suspect(suspect, prefix, worker, now, window) then return false end
+    redis.call('SET', suspect, id)
+  end
+  redis.call('HSET', key, 'since', now)
+  return true
 end
 
 if ARGV[6] == '1' then
@@ -42,14 +55,17 @@ if share > 0 then extend(ids, redis.call('RPOP', new, share)) end
 local ghosts = redis.call('EXISTS', removed) == 1
 for _, id in ipairs(ids) do
   local key = prefix .. id
-  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local')
+  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local', 'charges')
   local reason = why_not(key, id, h, ghosts)
+  local again = h and h[3] and h[3] ~= 'WAIT'
   if reason then
     append(passed, id, reason)
+  elseif h[6] and not again and not tolerates(key, id, h[6]) then
+    later[#later + 1] = id
   else
     redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
-    if h[3] and h[3] ~= 'WAIT' then
-      redis.call('HDEL', key, 'output', 'command')
+    if again then
+      redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths')
       redis.call('PERSIST', key)
     end
     mine[#mine + 1] = id
@@ -60,6 +76,7 @@ if #mine > 0 then
   redis.call('SADD', active, unpack(mine))
   redis.call('INCRBY', running, redis.call('SADD', held, unpack(mine)))
 end
+if #later > 0 then redis.call('LPUSH', new, unpack(later)) end
 local left = redis.call('LLEN', new)
 if ghosts and left == 0 then redis.call('DEL', removed) end
 return {claimed, passed, left, anew}

@@ -26,7 +26,8 @@ local function enqueue(id, task, data, cleanup)
   end
   if state == 'WAIT' or (h[2] and not state and stands_in(new, removed, id)) then return 0 end
   if state then
-    redis.call('HDEL', key, 'output', 'owner', 'command', 'withdrawn', 'cleanup', 'local')
+    redis.call('HDEL', key, 'output', 'owner', 'command', 'withdrawn', 'cleanup', 'local', 'charges',
+      'since', 'deaths')
     redis.call('PERSIST', key)
     redis.call('SREM', active, id)
   end

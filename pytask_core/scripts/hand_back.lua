@@ -1,32 +1,55 @@
--- Hand back what a dead worker held: its tasks to the front of the new queue as WAIT, its inbox and its cleaning list to
--- the queues they came from; when nothing is left, forget the worker.
+-- Hand back what a worker held: its tasks to the front of the new queue as WAIT, its inbox and its cleaning list to the
+-- queues they came from; when nothing is left, forget the worker. Where it died, that is charged to the tasks it ran, and
+-- one with too many charges ends as EXCEPTION instead.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox (LIST)  KEYS[3] task set (SET)  KEYS[4] held (SET)  KEYS[5] running (STRING)
 -- KEYS[6] workers (ZSET)  KEYS[7] end queue (LIST)  KEYS[8] cleaning (LIST)  KEYS[9] names (SET)
+-- KEYS[10] suspect (STRING)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] ids at most in this call
--- ARGV[4] ms: do so only where the worker has not beaten for so long; '' for a worker known to be dead
--- Returns {how many tasks go back, how many ids are left; -1 where the worker is alive, how many went to wait}.
+-- ARGV[4] ms: do so only where the worker has not beaten for so long; '' for one known to be gone
+-- ARGV[5] max_deliveries, 0: charge nothing  ARGV[6] poison_window, ms  ARGV[7] output of a convicted task (JSON)
+-- Returns {how many ids wait again, how many are left; -1 where the worker is alive, {convicted id, …},
+-- {id that was present at many deaths, …}}.
 
-local new, inbox, active, held, running, workers, ended, cleaning, names = unpack(KEYS)
+local new, inbox, active, held, running, workers, ended, cleaning, names, suspect = unpack(KEYS)
 local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local most, window, now = tonumber(ARGV[5]), tonumber(ARGV[6]), now_ms()
 check(new, active)
 redis.call('LLEN', ended)
 if ARGV[4] ~= '' then
   local beat = redis.call('ZSCORE', workers, worker)
-  if beat and tonumber(beat) > now_ms() - ARGV[4] then return {0, -1} end
+  if beat and tonumber(beat) > now - ARGV[4] then return {0, -1, {}, {}} end
 end
-local back, gone, leave = {}, {}, {}
+local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
+
+-- What becomes of a task that would wait again, where its worker has died.
+local function judge(key, id, cleanup)
+  local charges, deaths = charge(key, now, window)
+  if charges >= most then
+    redis.call('HSET', key, 'state', 'EXCEPTION', 'output', ARGV[7])
+    redis.call('PUBLISH', key, '{"event": "exception", "data": ' .. ARGV[7] .. '}')
+    if cleanup == 'false' then redis.call('SADD', active, id) else redis.call('LPUSH', ended, id) end
+    convicted[#convicted + 1] = id
+    return
+  end
+  if deaths >= 5 then often[#often + 1] = id end
+  back[#back + 1] = id
+end
+
 for _, id in ipairs(redis.call('SRANDMEMBER', held, limit)) do
   local key = prefix .. id
-  local h = fields(key, 'owner', 'state', 'command', 'local')
+  local h = fields(key, 'owner', 'state', 'command', 'local', 'cleanup')
   gone[#gone + 1] = id
   if h and h[2] == 'RUNNING' and string.sub(h[1] or '', 1, #worker + 1) == worker .. ':' then
     local state = put_back(key, h[3], h[4])
-    if state ~= 'STOPPED' then leave[#leave + 1] = id end
-    if state == 'WAIT' then back[#back + 1] = id end
+    if state ~= 'STOPPED' then redis.call('SREM', active, id) end
+    if state == 'WAIT' and most > 0 then
+      judge(key, id, h[5])
+    elseif state == 'WAIT' then
+      back[#back + 1] = id
+    end
   end
 end
 let_go(held, running, gone)
-if #leave > 0 then redis.call('SREM', active, unpack(leave)) end
 extend(back, redis.call('RPOP', inbox, limit))
 if #back > 0 then redis.call('RPUSH', new, unpack(back)) end
 local unclean = redis.call('RPOP', cleaning, limit) or {}
@@ -34,6 +57,6 @@ if #unclean > 0 then redis.call('RPUSH', ended, unpack(unclean)) end
 local left = redis.call('SCARD', held) + redis.call('LLEN', inbox) + redis.call('LLEN', cleaning)
 if left == 0 then
   redis.call('ZREM', workers, worker)
-  redis.call('DEL', names)
+  redis.call('DEL', names, suspect)
 end
-return {#back, left}
+return {#back, left, convicted, often}

@@ -10,7 +10,7 @@ beside it as a second set of these classes, with the same methods.
 """
 
 from .client import ClientStore
-from .keeper import KeeperStore
+from .keeper import HandedBack, KeeperStore
 from .worker import Claimed, Claims, Ending, Event, Reloaded, Renewal, WorkerStore
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ClientStore",
     "Ending",
     "Event",
+    "HandedBack",
     "KeeperStore",
     "Reloaded",
     "Renewal",

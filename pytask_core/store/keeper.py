@@ -10,9 +10,18 @@ from typing import Any, NamedTuple
 
 from .. import scripts
 from ..keys import RedisKeys
+from ..poison import PoisonRule
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
+
+
+class HandedBack(NamedTuple):
+    """What became of the tasks of a worker."""
+
+    waiting: int  #: how many wait again
+    convicted: list[str]  #: ids that ended, since their workers die under them
+    often: list[str]  #: ids that were present at five deaths or more, without being convicted
 
 
 class Swept(NamedTuple):
@@ -28,27 +37,28 @@ class KeeperStore:
     Args:
         client: a Redis client that answers text.
         keys: the names of the system.
+        poison: when a task that kills its worker is no longer run.
     """
 
-    def __init__(self, client: Any, keys: RedisKeys) -> None:
+    def __init__(self, client: Any, keys: RedisKeys, poison: PoisonRule | None = None) -> None:
+        self._poison = poison or PoisonRule()
         self._client = client
         self._keys = keys
 
-    def hand_back(self, worker: str, overdue_by: float | None = None) -> int:
+    def hand_back(self, worker: str, overdue_by: float | None = None, *, died: bool = True) -> HandedBack:
         """Hand back all that a worker holds, to the front of the queue.
 
         Args:
             worker: its id.
-            overdue_by: seconds without a beat after which it counts as dead; None: it is known to be dead.
-
-        Returns:
-            How many tasks wait again.
+            overdue_by: seconds without a beat after which it counts as dead; None: it is known to be gone.
+            died: charge its death to the tasks it ran; False where it leaves in good order.
         """
         keys = self._keys
-        count: int = 0
+        done = HandedBack(0, [], [])
+        most = self._poison.max_deliveries if died else 0
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         while True:
-            back, left = scripts.call(
+            back, left, convicted, often = scripts.call(
                 self._client,
                 "hand_back",
                 [
@@ -61,12 +71,13 @@ class KeeperStore:
                     keys.end_queue,
                     keys.cleaning(worker),
                     keys.names(worker),
+                    keys.suspect(worker),
                 ],
-                [keys.task_prefix, worker, BATCH, limit],
+                [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict],
             )
-            count += back
+            done = HandedBack(done.waiting + back, done.convicted + convicted, done.often + often)
             if left <= 0:
-                return count
+                return done
 
     def overdue(self, interval: float, task_timeout: float) -> list[str] | None:
         """Begin a round of Monitor.

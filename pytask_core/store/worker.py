@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import scripts
 from ..keys import RedisKeys
+from ..poison import PoisonRule
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -72,9 +73,13 @@ class WorkerStore:
         blocking: another, used for blocking takes alone, so that nothing queues behind them.
         keys: the names of the system.
         worker: this worker's id, unique to one life of one process.
+        poison: when a task that kills its worker is no longer run.
     """
 
-    def __init__(self, client: Any, blocking: Any, keys: RedisKeys, worker: str) -> None:
+    def __init__(
+        self, client: Any, blocking: Any, keys: RedisKeys, worker: str, poison: PoisonRule | None = None
+    ) -> None:
+        self._poison = poison or PoisonRule()
         self._client = client
         self._blocking = blocking
         self._keys = keys
@@ -140,8 +145,18 @@ class WorkerStore:
                 keys.running,
                 keys.workers,
                 keys.removed,
+                keys.suspect(self.worker),
             ],
-            [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)],
+            [
+                keys.task_prefix,
+                self.worker,
+                token,
+                min(room, BATCH),
+                int(insist),
+                int(again),
+                self._poison.max_deliveries,
+                self._poison.window_ms,
+            ],
         )
         claimed, passed, left, anew = answer
         if anew:
@@ -161,7 +176,7 @@ class WorkerStore:
         return Renewal(forgotten, _pairs(told))
 
     def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
-        args = [self._keys.task_prefix, self.worker, *(part for task in tasks for part in task)]
+        args = [self._keys.task_prefix, self.worker, self._poison.window_ms, *(part for task in tasks for part in task)]
         return [self._keys.workers], args
 
     def report(

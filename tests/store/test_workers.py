@@ -86,7 +86,7 @@ def test_the_receiver_that_dies_before_it_claims_hands_the_task_back(desk: Desk)
     token = desk.run(first, "a")
     first.pass_on("a", token, "other", 60)
 
-    assert desk.keeper.hand_back("w2") == 1
+    assert desk.keeper.hand_back("w2").waiting == 1
     assert desk.new == ["a"]
 
 
@@ -99,7 +99,7 @@ def test_a_dead_worker_is_forgotten_and_all_it_had_returns_to_the_front(desk: De
     desk.start("c", "d")
     assert dead.take(0.01)
 
-    assert desk.keeper.hand_back("w1") == 3
+    assert desk.keeper.hand_back("w1").waiting == 3
 
     assert set(desk.new[:3]) == {"a", "b", "c"}
     assert desk.new[3:] == ["d"]
@@ -118,7 +118,7 @@ def test_only_what_that_worker_holds_is_handed_back(desk: Desk) -> None:
     desk.redis.sadd(desk.keys.held("w11"), "a")
 
     assert mine.startswith("w1:")
-    assert desk.keeper.hand_back("w1") == 0
+    assert desk.keeper.hand_back("w1").waiting == 0
 
     assert (desk.state("a"), desk.state("b"), desk.new) == ("RUNNING", "RUNNING", [])
     assert (desk.held("w1"), desk.held("w2"), desk.held("w11")) == (set(), {"b"}, {"a"})
@@ -127,7 +127,7 @@ def test_only_what_that_worker_holds_is_handed_back(desk: Desk) -> None:
 def test_handing_back_twice_gives_nothing_the_second_time(desk: Desk) -> None:
     desk.run(desk.worker(), "a")
 
-    assert [desk.keeper.hand_back("w1"), desk.keeper.hand_back("w1")] == [1, 0]
+    assert [desk.keeper.hand_back("w1").waiting, desk.keeper.hand_back("w1").waiting] == [1, 0]
     assert desk.new == ["a"]
 
 
@@ -135,11 +135,11 @@ def test_a_worker_that_beats_is_not_handed_back_by_a_monitor(desk: Desk) -> None
     worker = desk.worker()
     desk.run(worker, "a")
 
-    assert desk.keeper.hand_back("w1", overdue_by=60) == 0
+    assert desk.keeper.hand_back("w1", overdue_by=60).waiting == 0
     assert (desk.state("a"), desk.new) == ("RUNNING", [])
 
     desk.redis.zadd(desk.keys.workers, {"w1": 1})
-    assert desk.keeper.hand_back("w1", overdue_by=60) == 1
+    assert desk.keeper.hand_back("w1", overdue_by=60).waiting == 1
     assert desk.new == ["a"]
 
 
@@ -162,7 +162,7 @@ def test_a_recorded_stop_wins_when_its_worker_dies(desk: Desk) -> None:
     desk.client.restart("restart")
     desk.client.ask_reload("reload")
 
-    assert desk.keeper.hand_back("w1") == 2
+    assert desk.keeper.hand_back("w1").waiting == 2
 
     assert (desk.state("stop"), desk.active) == ("STOPPED", {"stop"})
     assert sorted(desk.new) == ["reload", "restart"]
@@ -172,7 +172,7 @@ def test_a_recorded_stop_wins_when_its_worker_dies(desk: Desk) -> None:
 def test_local_tasks_die_with_their_worker(desk: Desk) -> None:
     desk.worker().adopt("a", "w1:1", "job", "{}")
 
-    assert desk.keeper.hand_back("w1") == 0
+    assert desk.keeper.hand_back("w1").waiting == 0
     assert desk.where.count == {}
     assert desk.redis.exists("task-a") == 0
 
@@ -197,7 +197,7 @@ def test_thousands_are_handed_back_in_pages_and_none_twice(desk: Desk) -> None:
     while desk.redis.llen("new-task"):
         desk.claim(worker, insist=True)
 
-    assert desk.keeper.hand_back("w1") == 2_000
+    assert desk.keeper.hand_back("w1").waiting == 2_000
 
     assert sorted(desk.new) == sorted(ids)
     assert (desk.running, desk.active, desk.held()) == (0, set(), set())
@@ -212,7 +212,7 @@ def test_a_string_at_the_queue_leaves_a_dead_workers_tasks_in_its_hands_until_it
     assert (desk.state("a"), desk.active) == ("RUNNING", {"a"})
 
     desk.redis.delete("new-task")
-    assert desk.keeper.hand_back("w1") == 1
+    assert desk.keeper.hand_back("w1").waiting == 1
 
 
 def test_a_late_claim_of_a_worker_that_was_handed_back_is_found_by_its_lease(desk: Desk) -> None:
@@ -223,5 +223,5 @@ def test_a_late_claim_of_a_worker_that_was_handed_back_is_found_by_its_lease(des
 
     desk.redis.zadd(desk.keys.workers, {"w1": 1})
     assert desk.keeper.overdue(10, 60) == ["w1"]
-    assert desk.keeper.hand_back("w1", overdue_by=60) == 1
+    assert desk.keeper.hand_back("w1", overdue_by=60).waiting == 1
     assert desk.new == ["a"]

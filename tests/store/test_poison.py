@@ -1,0 +1,171 @@
+"""Tasks that kill their workers, and those that were only near: ``poison.lua`` in claims, renewals and hand-backs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytask_core.keys import RedisKeys
+from pytask_core.poison import PoisonRule
+from pytask_core.store import ClientStore, KeeperStore, WorkerStore
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+RULE = PoisonRule(max_deliveries=3, window=0.3)
+
+
+class Farm:
+    """Stores of workers that live and die at a word."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.redis = server.client(decode_responses=True)
+        self.keys = RedisKeys()
+        self.client = ClientStore(self.redis, self.keys)
+        self.keeper = KeeperStore(self.redis, self.keys, RULE)
+        self.workers: dict[str, WorkerStore] = {}
+        self.number = 0
+
+    def start(self, *ids: str) -> None:
+        assert all(good for _, good in self.client.enqueue((task_id, "t", "{}", True) for task_id in ids))
+
+    def claim(self, worker: str) -> list[str]:
+        if worker not in self.workers:
+            self.workers[worker] = WorkerStore(self.redis, self.redis, self.keys, worker, RULE)
+        self.number += 1
+        claims = self.workers[worker].claim(f"{worker}:{self.number}", 100, insist=True)
+        return sorted(task.id for task in claims.tasks)
+
+    def renew(self, worker: str, *ids: str) -> None:
+        self.workers[worker].renew([(task_id, self.owner(task_id)) for task_id in ids])
+
+    def owner(self, task_id: str) -> str:
+        return self.client.get(task_id)["owner"]
+
+    def die(self, worker: str) -> list[str]:
+        return self.keeper.hand_back(worker).convicted
+
+
+@pytest.fixture
+def farm(redis_server: RedisServer) -> Farm:
+    return Farm(redis_server)
+
+
+def test_a_task_under_which_three_workers_die_ends_as_exception_with_the_reason(farm: Farm) -> None:
+    farm.start("bad")
+    for worker in ("w1", "w2"):
+        assert farm.claim(worker) == ["bad"]
+        assert farm.die(worker) == []
+    assert farm.claim("w3") == ["bad"]
+    assert farm.die("w3") == ["bad"]
+    task = farm.client.get("bad")
+    assert task["state"] == "EXCEPTION"
+    assert "died under this task 3 times" in json.loads(task["output"])
+    assert farm.client.end_ids() == ["bad"]
+    assert farm.client.active_ids() == []
+
+
+def test_all_tasks_run_again_at_once_after_the_first_death(farm: Farm) -> None:
+    farm.start("a", "b", "c")
+    assert farm.claim("w1") == ["a", "b", "c"]
+    farm.die("w1")
+    assert farm.claim("w2") == ["a", "b", "c"]
+
+
+def test_tasks_with_two_charges_are_claimed_one_at_a_time_so_that_the_third_death_convicts_one_only(farm: Farm) -> None:
+    farm.start("a", "b", "c")
+    for worker in ("w1", "w2"):
+        assert farm.claim(worker) == ["a", "b", "c"]
+        farm.die(worker)
+    (suspect,) = farm.claim("w3")
+    assert farm.claim("w3") == []
+    assert farm.die("w3") == [suspect]
+
+
+def test_the_next_suspect_is_claimed_once_the_first_has_run_the_window(farm: Farm) -> None:
+    farm.start("a", "b")
+    for worker in ("w1", "w2"):
+        farm.claim(worker)
+        farm.die(worker)
+    (first,) = farm.claim("w3")
+    (second,) = wait_until(lambda: farm.claim("w3"), timeout=3)
+    assert {first, second} == {"a", "b"}
+
+
+def test_charges_are_forgotten_by_a_renewal_after_the_window(farm: Farm) -> None:
+    farm.start("a")
+    farm.claim("w1")
+    farm.die("w1")
+    farm.claim("w2")
+    farm.renew("w2", "a")
+    assert farm.client.get("a")["charges"] == "1"
+
+    def forgotten() -> bool:
+        farm.renew("w2", "a")
+        return "charges" not in farm.client.get("a")
+
+    wait_until(forgotten, timeout=3)
+
+
+def test_a_death_long_after_the_last_begins_the_count_anew(farm: Farm) -> None:
+    farm.start("a")
+    for worker in ("w1", "w2"):
+        farm.claim(worker)
+        farm.die(worker)
+    farm.claim("w3")
+    claimed = float(farm.client.get("a")["since"])
+
+    def server_ms() -> float:
+        seconds, micros = farm.redis.time()
+        return float(seconds) * 1000 + float(micros) / 1000
+
+    wait_until(lambda: server_ms() - claimed > RULE.window_ms, timeout=3)
+    assert farm.die("w3") == []
+    assert farm.client.get("a")["charges"] == "1"
+
+
+def test_a_worker_that_leaves_in_good_order_charges_nothing(farm: Farm) -> None:
+    farm.start("a")
+    farm.claim("w1")
+    farm.keeper.hand_back("w1", died=False)
+    assert "charges" not in farm.client.get("a")
+
+
+def test_a_task_that_was_present_at_five_deaths_is_named(farm: Farm) -> None:
+    farm.start("slow")
+    often: list[str] = []
+    for number in range(5):
+        farm.claim(f"w{number}")
+        farm.redis.hdel("task-slow", "charges")  # it had always run for longer than the window
+        often = farm.keeper.hand_back(f"w{number}").often
+    assert often == ["slow"]
+
+
+def test_a_recorded_stop_wins_over_the_verdict(farm: Farm) -> None:
+    farm.start("bad")
+    for worker in ("w1", "w2"):
+        farm.claim(worker)
+        farm.die(worker)
+    farm.claim("w3")
+    farm.client.stop("bad")
+    assert farm.die("w3") == []
+    assert farm.client.get("bad")["state"] == "STOPPED"
+
+
+def test_a_restart_clears_what_stood_against_a_task(farm: Farm) -> None:
+    farm.start("bad")
+    for worker in ("w1", "w2", "w3"):
+        farm.claim(worker)
+        farm.die(worker)
+    farm.client.restart("bad")
+    assert not {"charges", "deaths", "since", "output"} & set(farm.client.get("bad"))
+    assert farm.claim("w4") == ["bad"]
+
+
+def test_without_a_limit_nothing_is_charged(redis_server: RedisServer) -> None:
+    farm = Farm(redis_server)
+    farm.keeper = KeeperStore(farm.redis, farm.keys, PoisonRule(max_deliveries=0))
+    farm.start("bad")
+    for number in range(5):
+        assert farm.claim(f"w{number}") == ["bad"]
+        assert farm.die(f"w{number}") == []
