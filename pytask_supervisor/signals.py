@@ -1,0 +1,94 @@
+"""``SignalInbox``: signals are queued and wake the master's loop; all thinking happens there.
+
+Nothing is logged, reaped or killed in a handler: it runs between any two bytecodes, with whatever
+locks are held.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Self
+
+#: What the master handles. Each is listed in ``supervisor.Supervisor``'s table.
+HANDLED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+)
+
+
+class SignalInbox:
+    """Use as a context: handlers stand inside it.
+
+    After it all is decided, and the process about to end: a signal that comes then is ignored, so
+    that it cannot change the exit code any more.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[int] = deque()
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
+
+    def __enter__(self) -> Self:
+        # The C-level handler writes a byte the moment the signal comes, so that a signal between
+        # ``drain`` and ``wait`` cannot be slept over.
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for signum in HANDLED:
+            signal.signal(signum, self._on_signal)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for signum in HANDLED:
+            signal.signal(signum, signal.SIG_IGN)
+        self.close()
+
+    def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
+        self._queue.append(signum)
+
+    def drain(self) -> Iterator[int]:
+        """The signals that came since, in order, each removed as it is handed out."""
+        while self._queue:
+            yield self._queue.popleft()
+
+    def wait(self, timeout: float | None, readable: Iterable[int] = ()) -> None:
+        """Sleep until a signal, data at one of the ``readable``, or ``timeout`` seconds."""
+        if self._queue:
+            return
+        poll = select.poll()
+        for fd in (self._read_end, *readable):
+            poll.register(fd, select.POLLIN)
+        milliseconds = None if timeout is None else max(0.0, timeout) * 1000 + 1
+        poll.poll(milliseconds)
+        with suppress(BlockingIOError):
+            os.read(self._read_end, 4096)
+
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Hold signals back, so that none comes between a fork and the child's own handlers.
+
+        The child leaves this block never; it unblocks what it wants to hear once it can.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def close(self) -> None:
+        """Let go of the pipe; in a child, this is the copy it inherited."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._read_end)
+        os.close(self._write_end)

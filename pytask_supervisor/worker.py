@@ -1,0 +1,161 @@
+"""``run_child``: what happens after the fork, in order. Comes from ``Spawner``; goes to the core.
+
+The only room, with those it imports inside its functions, that knows ``pytask_core`` and gevent:
+the master imports this module too, and must import neither.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import random
+import signal
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from setproctitle import setproctitle
+
+from pytask_supervisor.exits import Exit
+from pytask_supervisor.logs import set_up
+from pytask_supervisor.signals import HANDLED
+from pytask_supervisor.spawner import Assignment
+
+if TYPE_CHECKING:
+    from pytask_core import PyTask
+    from pytask_supervisor.leash import Leash
+
+log = logging.getLogger("pytask.supervisor")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds a child waits for a master that does not read before it leaves without a goodbye.
+GOODBYE = 1.0
+#: Seconds beyond the graceful timeout after which a child without a master ends itself: more than
+#: the living master would grant, and less than the two seconds we promise.
+LEASH = 1.5
+
+
+def run_child(job: Assignment) -> int:
+    """Live a worker's life; the result is the process's exit code.
+
+    1. A process group of its own: a terminal's Ctrl-C reaches the master only, which tells us once.
+    2. Signals: INT and TERM leave at once until the app is loaded; the rest is not the master's now.
+    3. Let go of what is the master's: its pipe, its ends of the other children's channels.
+    4. Die with the master. Then hear signals again, blocked since before the fork.
+    5. A random seed of its own.
+    6. Patch gevent, before the app imports anything.
+    7. Load the app, Redis' URL in the environment.
+    8. INT and TERM stop the worker from now on, gracefully; beats begin.
+    9. Run until stopped.
+    """
+    who = f"worker {job.slot}"
+    os.setpgid(0, 0)
+    _reset_signals()
+    set_up(who, job.config.log_level)
+    setproctitle(f"pytask-supervisor: {who} (starting)")
+    _let_go(job)
+    leash = _tie_to_master(job, who)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+    random.seed()
+    app = _load(job)
+    if app is None:
+        return Exit.LOAD
+    code = _work(job, app, leash)
+    atexit._run_exitfuncs()
+    return code
+
+
+def _reset_signals() -> None:
+    """Give each signal its meaning in a child."""
+    signal.set_wakeup_fd(-1)
+    _handle_stop(_leave)
+    for signum in (signal.SIGCHLD, signal.SIGQUIT):
+        signal.signal(signum, signal.SIG_DFL)
+    # Meant for the master. Not SIG_IGN, which the programs that tasks start would inherit.
+    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, lambda _signum, _frame: None)
+    # We are in the background of our terminal now, and still want to write to it.
+    for signum in (signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    """Nothing is claimed while the app is being loaded, so just go.
+
+    Not by an exception: it would be raised in the midst of code that may swallow it, or wrap it.
+    """
+    os._exit(Exit.OK)
+
+
+def _handle_stop(handler: Callable[[int, FrameType | None], object]) -> None:
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, handler)
+
+
+def _let_go(job: Assignment) -> None:
+    for thing in job.foreign:
+        thing.close()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _tie_to_master(job: Assignment, who: str) -> Leash:
+    from pytask_supervisor.leash import Leash, die_with  # noqa: PLC0415 - children only
+
+    leash = Leash(job.channel.fileno(), job.config.graceful_timeout + LEASH, who)
+    leash.start()
+    die_with(job.master_pid)
+    return leash
+
+
+def _load(job: Assignment) -> PyTask | None:
+    """Steps 6 and 7; None if the app cannot be loaded, and the master knows why."""
+    from gevent import monkey  # noqa: PLC0415 - children only
+
+    monkey.patch_all()
+    if job.redis_url is not None:
+        os.environ["PYTASK_REDIS_URL"] = job.redis_url
+
+    from pytask_supervisor.loader import LoadError, load_app  # noqa: PLC0415 - after patching
+
+    try:
+        app, warnings = load_app(job.config, os.getcwd())
+    except LoadError as error:
+        message = {"failed": str(error), "detail": error.detail}
+        job.channel.send_last(message, GOODBYE)
+        return None
+    for warning in warnings:
+        job.channel.send({"warning": warning})
+    return app
+
+
+def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
+    """Steps 8 and 9."""
+    # What comes from now on until the liaison listens is noted.
+    stop_asked: list[int] = []
+    _handle_stop(lambda signum, _frame: stop_asked.append(signum))
+
+    from pytask_core.errors import PyTaskException, RedisRefused  # noqa: PLC0415 - after patching
+    from pytask_supervisor.liaison import Liaison  # noqa: PLC0415 - after patching
+
+    try:
+        worker = app.create_worker(graceful_timeout=job.config.graceful_timeout)
+        liaison = Liaison(worker, job.channel, job.slot, leash)
+        liaison.begin()
+        if not stop_asked:
+            worker.run(on_ready=liaison.ready)
+    except PyTaskException as error:
+        # Raised before anything is claimed.
+        job.channel.send({"left": True})
+        job.channel.send_last({"failed": str(error)}, GOODBYE)
+        return Exit.REFUSED if isinstance(error, RedisRefused) else Exit.LOAD
+    except Exception as error:
+        log.exception("unexpected error: the worker ends")
+        failure = traceback.format_exception_only(error)[-1].strip()
+        job.channel.send_last({"failed": failure}, GOODBYE)
+        return Exit.BUG
+    job.channel.send_last({"left": True}, GOODBYE)
+    return Exit.OK

@@ -1,0 +1,1 @@
+"""Real ``pytask-supervisor`` processes against a real server."""

@@ -1,0 +1,147 @@
+"""A folder with an app of tasks that behave and tasks that do not, and supervisors in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pytask_core import PyTaskHelpers
+from tests.support.redis_server import RedisServer
+from tests.support.supervisor_process import SupervisorProcess
+
+JOBS = '''
+import os
+import subprocess
+import time
+
+import gevent
+
+from pytask_core import PyTask, Task
+
+
+class Hello(Task):
+    NAME = "hello"
+
+    def __init__(self, text="world"):
+        self.text = text
+
+    def start(self):
+        return f"{self.text} from {os.getpid()}"
+
+
+class Forever(Task):
+    NAME = "forever"
+
+    def start(self):
+        while True:
+            gevent.sleep(60)
+
+
+class Slow(Task):
+    """Takes a second to stop."""
+
+    NAME = "slow"
+
+    def start(self):
+        gevent.sleep(1000)
+
+    def stop(self):
+        gevent.sleep(1)
+
+
+class Stubborn(Task):
+    """Swallows whatever is thrown at it."""
+
+    NAME = "stubborn"
+
+    def start(self):
+        while True:
+            try:
+                gevent.sleep(60)
+            except BaseException:
+                pass
+
+
+class Blocker(Task):
+    """Computes for ever and never gives way."""
+
+    NAME = "blocker"
+
+    def start(self):
+        while True:
+            pass
+
+
+class Parent(Task):
+    """Has a program of its own running."""
+
+    NAME = "parent"
+
+    def start(self):
+        child = subprocess.Popen(["sleep", "1000"], stderr=subprocess.DEVNULL)
+        self.redis.set("program", child.pid)
+        child.wait()
+
+
+class Orphan(Task):
+    """Leaves a program behind whose parent is gone."""
+
+    NAME = "orphan"
+
+    def start(self):
+        words = ["sh", "-c", "sleep 0.3 & echo $!"]
+        output = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        self.redis.set("orphan", int(output))
+
+
+class Vanish(Task):
+    """Ends the process behind everybody's back, the first time it runs."""
+
+    NAME = "vanish"
+
+    def start(self):
+        if self.redis.incr("vanished") == 1:
+            os._exit(0)
+
+
+def make():
+    app = PyTask()
+    app.add_tasks(Hello, Forever, Slow, Stubborn, Blocker, Parent, Orphan, Vanish)
+    return app
+
+
+app = make()
+'''
+
+Start = Callable[..., SupervisorProcess]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The supervisor's current directory, with ``jobs.py`` in it."""
+    (tmp_path / "jobs.py").write_text(JOBS)
+    return tmp_path
+
+
+@pytest.fixture
+def helpers(redis_server: RedisServer) -> Iterator[PyTaskHelpers]:
+    """The client's side, on ``redis_server``."""
+    with closing(PyTaskHelpers(redis_server.client(decode_responses=True))) as made:
+        yield made
+
+
+@pytest.fixture
+def start(folder: Path, redis_server: RedisServer) -> Start:
+    """Start a supervisor in ``folder`` on ``redis_server``; ``app=None`` names none."""
+
+    def start_one(*arguments: str, app: str | None = "jobs:app", redis: str | None = None, **more: object):  # type: ignore[no-untyped-def]
+        words = list(arguments)
+        if app is not None:
+            words += ["--app", app]
+        words += ["--redis", redis or redis_server.url]
+        return SupervisorProcess(folder, *words, **more)  # type: ignore[arg-type]
+
+    return start_one

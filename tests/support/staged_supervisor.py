@@ -1,0 +1,90 @@
+"""``pytask-supervisor`` in circumstances that a test cannot make from outside.
+
+Run by ``tests.support.supervisor_process`` as ``python -m tests.support.staged_supervisor STAGE``
+and the supervisor's own arguments. Each stage is one function, which says what it stages.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+from pytask_supervisor import cli
+from pytask_supervisor.logs import set_up
+from pytask_supervisor.respawn import RespawnPolicy
+from pytask_supervisor.settings import load_config
+from pytask_supervisor.signals import SignalInbox
+from pytask_supervisor.spawner import Spawner
+from pytask_supervisor.supervisor import Supervisor
+from pytask_supervisor.team import Team
+from pytask_supervisor.worker import run_child
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def quick_policy() -> RespawnPolicy:
+    """A hundredth of the real pauses."""
+    return RespawnPolicy(pace=0.01)
+
+
+def hasty(argv: list[str]) -> int:
+    """Dead workers are replaced without the long pauses, which a test has no time for."""
+    return cli.main(argv, os.environ, quick_policy)
+
+
+def struck_at_birth(argv: list[str]) -> int:
+    """Each child is sent TERM before its first line of code; pauses as in ``hasty``."""
+
+    def fork() -> int:
+        pid = os.fork()
+        if pid == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    config = load_config(argv, {}, Path.cwd())
+    set_up("master", config.log_level)
+    with SignalInbox() as inbox:
+        spawner = Spawner(config, run_child, inbox, fork=fork)
+        team = Team(spawner.spawn, policy=quick_policy)
+        return Supervisor(config, team, spawner, inbox).run()
+
+
+def own_terminal(argv: list[str]) -> int:
+    """The terminal that is our stdin is our own, and we are its foreground group."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    return cli.main(argv, os.environ)
+
+
+def deaf_terminal(argv: list[str]) -> int:
+    """Nobody reads our stdout and stderr any more, as in ``pytask-supervisor 2>&1 | head -1``."""
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, 1)
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    os.close(read_end)
+    return cli.main(argv, os.environ)
+
+
+def subreaper(argv: list[str]) -> int:
+    """Orphans among our descendants become our children, as those of process 1 do."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    return cli.main(argv, os.environ)
+
+
+STAGES: dict[str, Callable[[list[str]], int]] = {
+    "hasty": hasty,
+    "struck_at_birth": struck_at_birth,
+    "own_terminal": own_terminal,
+    "deaf_terminal": deaf_terminal,
+    "subreaper": subreaper,
+}
+
+if __name__ == "__main__":
+    sys.exit(STAGES[sys.argv[1]](sys.argv[2:]))

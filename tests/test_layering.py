@@ -1,0 +1,263 @@
+"""Who may import whom, in both packages: the table of ``docs/design.rst``, held by reading imports.
+
+A room is a module of a package, or a folder in it. It may import the rooms that stand beside it
+here. An import inside a function, or for the type checker alone, is not made when the room is
+loaded: what is allowed only there stands in ``lazy``. Two rules matter most: the core never knows
+the supervisor, and nothing that the master loads leads to gevent, redis or the core.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the rooms of one package may import.
+
+    ``rooms``: other rooms of the package, always; ``lazy``: the same, but not at load time.
+    ``guarded``: packages that only some rooms may name: these at any time, ``guarded_lazy`` lazily.
+    """
+
+    rooms: dict[str, set[str]]
+    lazy: dict[str, set[str]]
+    guarded: dict[str, set[str]]
+    guarded_lazy: dict[str, set[str]] = field(default_factory=dict)
+
+
+CHILD_ONLY = {"loader", "liaison", "ctl"}
+
+SUPERVISOR = Rules(
+    rooms={
+        # The ground floor.
+        "__init__": set(),
+        "exits": set(),
+        "redact": set(),
+        "cpus": set(),
+        "respawn": set(),
+        "channel": set(),
+        "signals": set(),
+        "guardian": set(),
+        "logs": {"redact"},
+        # What we were told.
+        "kinds": {"cpus", "redact"},
+        "config": {"kinds"},
+        "settings": {"__init__", "config", "redact"},
+        # The master.
+        "child": {"channel"},
+        "orders": {"child"},
+        "spawner": {"channel", "child", "config", "exits", "logs", "redact", "signals"},
+        "team": {"child", "respawn", "spawner"},
+        "deaths": {"child", "exits", "logs", "orders", "respawn", "team"},
+        "supervisor": {"channel", "child", "config", "deaths", "exits", "guardian", "logs"}
+        | {"orders", "signals", "spawner", "team"},
+        "cli": {"__init__", "config", "exits", "guardian", "logs", "respawn", "settings", "signals"}
+        | {"spawner", "supervisor", "team", "worker"},
+        "__main__": {"cli"},
+        # The child.
+        "worker": {"exits", "logs", "signals", "spawner"},
+        "leash": {"exits", "logs"},
+        "liaison": {"channel"},
+        "loader": {"config"},
+        # The other command.
+        "ctl": {"__init__", "ctl", "redact"},
+    },
+    lazy={"worker": {"leash", "liaison", "loader"}, "liaison": {"leash"}},
+    guarded={
+        "pytask_core": CHILD_ONLY,
+        "gevent": CHILD_ONLY,
+        "greenlet": CHILD_ONLY,
+        "redis": {"ctl"},
+        "hiredis": set(),
+        "rich": {"ctl"},
+        "psutil": set(),
+        "ctypes": set(),
+    },
+    guarded_lazy={"pytask_core": {"worker"}, "gevent": {"worker"}, "ctypes": {"leash"}},
+)
+
+#: All rooms of the core but those that must run without greenlets.
+GREEN = {"claimer", "control", "heartbeat", "link", "loops", "pytask", "reporter", "runner", "tasks"}
+
+CORE = Rules(
+    rooms={
+        "errors": set(),
+        "states": set(),
+        "keys": set(),
+        "loops": set(),
+        "embedded": set(),
+        "scripts": set(),
+        "payload": {"errors"},
+        "poison": {"payload"},
+        "connection": {"embedded", "errors"},
+        "store": {"keys", "poison", "scripts", "store"},
+        "task": {"errors"},
+        "context": {"task"},
+        "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},
+        "link": {"connection", "loops"},
+        "reporter": {"link", "store"},
+        "runner": {"context", "errors", "link", "payload", "reporter", "states", "store", "task"},
+        "claimer": {"link", "runner", "store"},
+        "heartbeat": {"link", "loops", "runner", "store"},
+        "control": {"keys", "link", "runner"},
+        "worker": {"claimer", "connection", "control", "errors", "heartbeat", "keys", "link", "loops"}
+        | {"payload", "poison", "reporter", "runner", "store", "task"},
+        "pytask": {"connection", "errors", "helpers", "payload", "poison", "runner", "task", "worker"},
+        "tasks": {"errors", "link", "loops", "poison", "task"},
+        "__init__": {"errors", "helpers", "pytask", "states", "task", "tasks"},
+    },
+    # For the type checker: a task is given its helpers, and an end is of something that runs.
+    lazy={"task": {"helpers"}, "reporter": {"runner"}, "worker": {"helpers"}},
+    guarded={
+        "pytask_supervisor": set(),
+        "gevent": GREEN | {"worker"},
+        "redis": {"claimer", "connection", "reporter", "scripts"},
+        "hiredis": {"connection"},
+    },
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: in which room, where, of what, and whether it is made when the room is loaded."""
+
+    room: str
+    place: str
+    target: str
+    is_lazy: bool
+
+
+def imports(package: Path) -> Iterator[Import]:
+    """Every import of every file below ``package``."""
+    for path in sorted(package.rglob("*.py")):
+        inner = path.relative_to(package)
+        tree = ast.parse(path.read_text(), str(path))
+        lazy = {id(inside) for node in ast.walk(tree) if _is_lazy(node) for inside in ast.walk(node)}
+        for node in ast.walk(tree):
+            for target in _targets(node, [package.name, *inner.parts[:-1]]):
+                place = f"{package.name}/{inner}:{getattr(node, 'lineno', 0)}"
+                yield Import(inner.parts[0].removesuffix(".py"), place, target, id(node) in lazy)
+
+
+def _is_lazy(node: ast.AST) -> bool:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return True
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _targets(node: ast.AST, parents: list[str]) -> Iterator[str]:
+    """The dotted names that a node imports, relative ones made absolute."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = parents[: len(parents) + 1 - node.level] if node.level else []
+        base += [node.module] if node.module else []
+        yield from (".".join([*base, alias.name]) for alias in node.names)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        yield from (str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant))
+
+
+def violations(package: Path, rules: Rules) -> list[str]:
+    """What breaks the rules in ``package``: one line each."""
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    found = [f"{package.name}/{room} is not in the table" for room in sorted(rooms - set(rules.rooms))]
+    for item in imports(package):
+        first, *rest = item.target.split(".")
+        if first == package.name:
+            room = rest[0] if rest and rest[0] in rooms else "__init__"
+            always, lazily = rules.rooms, rules.lazy
+            is_allowed = _is_allowed(room, item, always.get(item.room, set()), lazily.get(item.room, set()))
+        else:
+            guarded, lazy = rules.guarded, rules.guarded_lazy
+            is_allowed = first not in guarded or _is_allowed(item.room, item, guarded[first], lazy.get(first, set()))
+        if not is_allowed:
+            found.append(f"{item.place}: {item.room} must not import {item.target}")
+    return found
+
+
+def _is_allowed(name: str, item: Import, always: set[str], lazily: set[str]) -> bool:
+    return name in always or (item.is_lazy and name in lazily)
+
+
+def test_every_import_of_the_supervisor_follows_the_table() -> None:
+    assert violations(ROOT / "pytask_supervisor", SUPERVISOR) == []
+
+
+def test_every_import_of_the_core_follows_the_table() -> None:
+    assert violations(ROOT / "pytask_core", CORE) == []
+
+
+def test_the_tables_have_no_circle() -> None:
+    """Each room can be understood with what it imports, and without what imports it."""
+    for rules in (SUPERVISOR, CORE):
+        left = {room: others - {room} for room, others in rules.rooms.items()}
+        while left:
+            ground = {room for room, others in left.items() if not others & set(left)}
+            assert ground, f"these import each other: {left}"
+            left = {room: others for room, others in left.items() if room not in ground}
+
+
+def test_what_the_master_loads_leads_to_no_room_of_the_child() -> None:
+    loaded, waiting = set[str](), ["__main__"]
+    while waiting:
+        room = waiting.pop()
+        loaded.add(room)
+        waiting += SUPERVISOR.rooms[room] - loaded
+    assert not loaded & (CHILD_ONLY | {"leash"})
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "complaint"),
+    [
+        ("supervisor.py", "import gevent", "supervisor must not import gevent"),
+        ("cli.py", "from redis.asyncio import Redis", "cli must not import redis.asyncio.Redis"),
+        ("team.py", "def f():\n    from pytask_core import Task", "team must not import pytask_core.Task"),
+        ("worker.py", "from pytask_core import PyTask", "worker must not import pytask_core.PyTask"),
+        ("worker.py", "from pytask_supervisor import loader", "worker must not import pytask_supervisor.loader"),
+        ("worker.py", "def f():\n    from gevent import monkey", ""),
+        ("worker.py", "if TYPE_CHECKING:\n    from pytask_core import PyTask", ""),
+        ("exits.py", "from .team import Team", "exits must not import pytask_supervisor.team.Team"),
+        ("child.py", "from . import team", "child must not import pytask_supervisor.team"),
+        ("team.py", "from importlib import import_module\nimport_module('gevent')", "team must not import gevent"),
+        ("loader.py", "import gevent, pytask_core", ""),
+        ("ctl/verbs.py", "from ..team import Team", "ctl must not import pytask_supervisor.team.Team"),
+        ("extra.py", "", "pytask_supervisor/extra is not in the table"),
+    ],
+)
+def test_a_wrong_import_in_the_supervisor_is_found(tmp_path: Path, file: str, code: str, complaint: str) -> None:
+    assert complaints(tmp_path / "pytask_supervisor", file, code, SUPERVISOR) == ([complaint] if complaint else [])
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "complaint"),
+    [
+        ("worker.py", "from pytask_supervisor import exits", "worker must not import pytask_supervisor.exits"),
+        ("worker.py", "def f():\n    import pytask_supervisor", "worker must not import pytask_supervisor"),
+        ("embedded.py", "from .errors import PyTaskException", "embedded must not import pytask_core.errors.PyTas"),
+        ("keys.py", "import gevent", "keys must not import gevent"),
+        ("store/worker.py", "from ..runner import TaskRunner", "store must not import pytask_core.runner.TaskRunner"),
+        ("store/worker.py", "from ..keys import RedisKeys\nfrom .client import Client", ""),
+        ("runner.py", "import redis", "runner must not import redis"),
+    ],
+)
+def test_a_wrong_import_in_the_core_is_found(tmp_path: Path, file: str, code: str, complaint: str) -> None:
+    found = complaints(tmp_path / "pytask_core", file, code, CORE)
+    assert len(found) == bool(complaint)
+    assert all(line.startswith(complaint) for line in found)
+
+
+def complaints(package: Path, file: str, code: str, rules: Rules) -> list[str]:
+    """What is said of a package that is all empty rooms but for one file."""
+    for room in rules.rooms:
+        package.mkdir(exist_ok=True)
+        (package / room).with_suffix(".py").write_text("")
+    (package / file).parent.mkdir(exist_ok=True)
+    (package / file).write_text(code)
+    return [line.rpartition(": ")[2] for line in violations(package, rules)]

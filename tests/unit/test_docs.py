@@ -1,0 +1,153 @@
+"""The documentation names what there is: keys, fields, options, exit codes, signals, commands; its code compiles."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytask_core
+from pytask_core import Cleanup, Monitor, PyTask, PyTaskHelpers, Task, TaskState
+from pytask_core.keys import RedisKeys
+from pytask_supervisor.config import TASKS_ONLY, options
+from pytask_supervisor.ctl.options import KEY_NAMES
+from pytask_supervisor.ctl.verbs import __file__ as verbs_file
+from pytask_supervisor.exits import Exit
+from pytask_supervisor.signals import HANDLED
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")])
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def words(text: str) -> set[str]:
+    """What stands between double backquotes."""
+    return set(re.findall(r"``([^`]+)``", text))
+
+
+def blocks(text: str, language: str) -> Iterator[str]:
+    """The code blocks of a page."""
+    for found in re.finditer(rf"^\.\. code:: {language}\n\n((?:    .*\n|\n)+)", text + "\n", re.MULTILINE):
+        yield textwrap.dedent(found[1])
+
+
+def public(thing: type) -> list[str]:
+    return [name for name in vars(thing) if not name.startswith("_")]
+
+
+def arguments(thing: type) -> list[str]:
+    return [name for name in inspect.signature(thing.__init__).parameters if name != "self"]
+
+
+def all_keys() -> Iterator[str]:
+    """Every key and channel that ``keys.py`` can name, as the page writes it."""
+    keys = RedisKeys()
+    for name, member in inspect.getmembers(RedisKeys):
+        if name.startswith(("_", "id_of_")) or name.endswith(("_prefix", "_pattern")) or name == "one_slot":
+            continue
+        if callable(member):
+            needs = "WORKER" if "worker" in inspect.signature(member).parameters else "ID"
+            yield getattr(keys, name)(needs)
+        else:
+            yield getattr(keys, name)
+
+
+def fields() -> set[str]:
+    """Every field of a hash that a script reads or writes."""
+    found: set[str] = set()
+    for script in (ROOT / "pytask_core" / "scripts").glob("*.lua"):
+        code = re.sub(r"--.*", "", script.read_text())
+        for call in re.findall(r"(?:'(?:HSET|HDEL|HMGET|HGET|HINCRBY)'|\bfields\()([^)]*)", code):
+            found |= set(re.findall(r"'([a-z_]+)'", call))
+    return found - {value.lower() for value in TaskState} - {"true", "false", "stop", "restart", "reload"}
+
+
+def test_every_key_stands_on_its_page() -> None:
+    named = words(page("docs/redis_keys.rst"))
+    keys = list(all_keys())
+    assert len(keys) > 12
+    assert [key for key in keys if key not in named] == []
+
+
+def test_every_field_of_a_hash_stands_on_its_page() -> None:
+    assert {"task", "data", "state", "last_update", "output", "cleanup", "local", "owner", "command"} <= fields()
+    assert fields() - words(page("docs/redis_keys.rst")) == set()
+
+
+def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
+    text = page("docs/starting_workers.rst")
+    for option in options():
+        assert f"\n``{option.flag}``, ``{option.environment}``\n" in text
+        if isinstance(option.default, int | float):
+            description = text.partition(f"\n``{option.flag}``, ")[2].partition("\n``")[0]
+            assert option.name == "workers" or f"{option.default:g}" in description, option.name
+    only_with_tasks = text.partition("\nOnly with ``--tasks``")[2]
+    for name in TASKS_ONLY:
+        assert f"``--{name.replace('_', '-')}``" in only_with_tasks
+
+
+@pytest.mark.parametrize("name", ["README.rst", "docs/starting_workers.rst"])
+def test_every_exit_code_and_signal_stands_in_the_tables(name: str) -> None:
+    text = page(name)
+    for code in Exit:
+        assert re.search(rf"^{code:d}  +\S", text, re.MULTILINE), f"exit code {code}"
+    named = set(re.findall(r"[A-Z0-9]+", " ".join(words(text))))
+    assert {signum.name.removeprefix("SIG") for signum in HANDLED} - named == {"CHLD"}
+
+
+def test_the_pages_on_the_api_name_all_that_is_public() -> None:
+    text = page("docs/api.rst")
+    named = set(re.findall(r"\w+", " ".join(words(re.sub(r"``([^`]*)\n([^`]*)``", r"``\1 \2``", text)))))
+    for thing in (PyTask, PyTaskHelpers, Task):
+        missing = {*public(thing), *arguments(thing)} - named - {"PyTaskError"}
+        assert missing == set(), thing
+    for thing in (Monitor, Cleanup):
+        assert set(arguments(thing)) <= named, thing
+    assert set(pytask_core.__all__) <= set(re.findall(r"\w+", text))
+
+
+def test_the_pages_name_every_state_and_verb() -> None:
+    for state in TaskState:
+        assert re.search(rf"\b{state}\b", page("docs/fault_tolerance.rst"))
+    verbs = re.findall(r'^    "(\w+)": ', Path(verbs_file).with_name("dispatch.py").read_text(), re.MULTILINE)
+    assert len(verbs) == 9
+    for verb in verbs:
+        assert re.search(rf"^``{verb}\b", page("docs/api.rst"), re.MULTILINE)
+    assert set(KEY_NAMES) <= words(page("docs/api.rst"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_code_compiles_and_links_and_commands_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for block in blocks(text, "python"):
+        compile(block, f"{path.name}", "exec")
+    for target in re.findall(r"<([\w./]+)>`_", text):
+        assert (path.parent / target).exists(), target
+    targets = set(re.findall(r"^([a-z-]+):", page("Makefile"), re.MULTILINE))
+    for command in re.findall(r"^    make ([a-z-]+)", text, re.MULTILINE):
+        assert command in targets
+    for example in re.findall(r"docs/examples/\w+\.py", text):
+        assert (ROOT / example).is_file()
+    for app in re.findall(r"--app (docs\.[\w.]+):app", text):
+        assert (ROOT / (app.replace(".", "/") + ".py")).is_file()
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    commands = re.findall(r"^    (\S.*)$", page("README.rst"), re.MULTILINE)
+    assert [command.split("#")[0].strip() for command in commands[:2]] == ["make run", "make test"]
+
+
+def test_the_words_of_make_run_are_those_of_the_hello_example() -> None:
+    about = page("Makefile").partition("define about_run")[2].partition("endef")[0]
+    commands = re.findall(r"pytaskctl --redis embedded (\w+)", about)
+    assert commands == ["start", "list", "stop"]
+    hello = page("docs/examples/hello.py")
+    assert 'NAME = "hello"' in hello
+    assert '"sample-clock"' in hello

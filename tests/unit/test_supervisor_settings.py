@@ -1,0 +1,218 @@
+"""Options of ``pytask-supervisor``: who beats whom, and what a mistake is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from pytask_supervisor import kinds
+from pytask_supervisor.config import SupervisorConfig, options
+from pytask_supervisor.settings import ConfigError, load_config
+
+OTHER_VALUES = {
+    "workers": ("3", 3),
+    "app": ("shop.tasks:app", "shop.tasks:app"),
+    "tasks": ("shop.tasks,mail", ("shop.tasks", "mail")),
+    "concurrency": ("7", 7),
+    "redis": ("redis://elsewhere", "redis://elsewhere"),
+    "graceful_timeout": ("1.5", 1.5),
+    "log_level": ("debug", "debug"),
+    "task_timeout": ("20", 20.0),
+    "retention": ("0", 0.0),
+    "task_set": ("x-tasks", "x-tasks"),
+    "task_prefix": ("x-", "x-"),
+    "new_queue": ("x-new", "x-new"),
+    "end_queue": ("x-end", "x-end"),
+}
+
+
+def load(
+    folder: Path, argv: Sequence[str] = (), environ: Mapping[str, str] | None = None, toml: str = ""
+) -> SupervisorConfig:
+    if toml:
+        (folder / "pyproject.toml").write_text(f"[tool.pytask-supervisor]\n{toml}\n")
+    return load_config(argv, environ or {}, folder)
+
+
+def mistake(folder: Path, *argv: str, toml: str = "", **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, argv, environ, toml)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_this_table_knows_every_option() -> None:
+    assert {option.name for option in options()} == {*OTHER_VALUES, "chdir"}
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_an_option_can_be_set_by_flag_variable_and_file(tmp_path: Path, name: str) -> None:
+    text, value = OTHER_VALUES[name]
+    option = next(option for option in options() if option.name == name)
+    app = {} if name in ("app", "tasks") else {"PYTASK_APP": "a:b"}
+
+    by_flag = load(tmp_path, [option.flag, text], app)
+    by_variable = load(tmp_path, environ={**app, option.environment: text})
+    with_dashes = load(tmp_path, environ=app, toml=f"{name.replace('_', '-')} = '{text}'")
+    with_underscores = load(tmp_path, environ=app, toml=f"{name} = '{text}'")
+
+    found = [getattr(c, name) for c in (by_flag, by_variable, with_dashes, with_underscores)]
+    assert found == [value] * 4
+    assert all(name in c.given for c in (by_flag, by_variable, with_dashes))
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    environ = {"PYTASK_APP": "a:b"}
+    assert load(tmp_path, environ=environ).graceful_timeout == 30
+    assert load(tmp_path, environ=environ, toml="graceful-timeout = 1").graceful_timeout == 1
+    environ["PYTASK_GRACEFUL_TIMEOUT"] = "2"
+    assert load(tmp_path, environ=environ).graceful_timeout == 2
+    assert load(tmp_path, ["--graceful-timeout", "3"], environ).graceful_timeout == 3
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    config = load(tmp_path, environ={"PYTASK_APP": "a:b", "PYTASK_WORKERS": ""}, toml="workers = 5")
+    assert config.workers == 5
+
+
+def test_redis_is_read_from_pytask_redis_url(tmp_path: Path) -> None:
+    config = load(tmp_path, environ={"PYTASK_APP": "a:b", "PYTASK_REDIS_URL": "unix:///x.sock"})
+    assert config.redis == "unix:///x.sock"
+    assert not config.is_embedded
+
+
+@pytest.mark.parametrize(("url", "folder"), [("embedded", None), ("embedded:/var/x", "/var/x")])
+def test_embedded_may_name_a_folder(tmp_path: Path, url: str, folder: str | None) -> None:
+    config = load(tmp_path, ["--app", "a:b", "--redis", url])
+    assert config.is_embedded
+    assert config.embedded_dir == folder
+
+
+def test_tasks_take_commas_and_several_words(tmp_path: Path) -> None:
+    config = load(tmp_path, ["--tasks", "a,b", "c.d", "--tasks", "e", "a"])
+    assert config.tasks == ("a", "b", "c.d", "e")
+    assert load(tmp_path, toml='tasks = ["a", "b"]').tasks == ("a", "b")
+
+
+def test_the_source_that_speaks_first_decides_between_app_and_tasks(tmp_path: Path) -> None:
+    config = load(tmp_path, ["--tasks", "jobs"], {"PYTASK_APP": "a:b"}, "app = 'c:d'")
+    assert (config.app, config.tasks) == (None, ("jobs",))
+    config = load(tmp_path, environ={"PYTASK_APP": "a:b"}, toml="tasks = 'jobs'")
+    assert (config.app, config.tasks) == ("a:b", ())
+
+
+def test_app_and_tasks_in_one_source_exclude_each_other(tmp_path: Path) -> None:
+    assert "--app and --tasks exclude" in mistake(tmp_path, "--app", "a:b", "--tasks", "c")
+
+
+def test_without_an_app_a_sentence_tells_how_to_name_one(tmp_path: Path) -> None:
+    text = mistake(tmp_path, "--workers", "4")
+    assert all(word in text for word in ("--app", "--tasks", "PYTASK_APP", "pyproject.toml"))
+
+
+def test_chdir_is_where_the_file_is_looked_for(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "pyproject.toml").write_text("[tool.pytask-supervisor]\napp = 'a:b'")
+    assert load(tmp_path, ["--chdir", "there"]).app == "a:b"
+    assert load(tmp_path, environ={"PYTASK_CHDIR": str(there)}).app == "a:b"
+    assert "no folder" in mistake(tmp_path, "--chdir", "nowhere")
+
+
+def test_other_tables_of_the_file_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname='x'\n[tool.other]\nworkers = 'no'")
+    assert load(tmp_path, ["--app", "a:b"]).app == "a:b"
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("worker = 4", ["worker in", "pyproject.toml", "did you mean workers?"]),
+        ("colour = 'red'", ["colour in", "is no option"]),
+        ("workers = 'x'", ["workers in", "from 1 to 1000", "'x'"]),
+        ("workers = true", ["workers in", "True"]),
+        ("workers = 2.5", ["workers in", "2.5"]),
+        ("graceful-timeout = true", ["graceful-timeout in", "seconds"]),
+        ("graceful-timeout = nan", ["graceful-timeout in", "seconds"]),
+        ("graceful-timeout = 1\ngraceful_timeout = 2", ["twice"]),
+        ("chdir = '/tmp'", ["chdir in", "cannot be"]),
+        ("tasks = [1]", ["tasks in", "modules"]),
+        ("tasks = []", ["tasks in", "modules"]),
+        ("app = ['a:b']", ["app in", "text"]),
+        ("task-set = ''", ["task-set in", "not empty"]),
+        ("workers = = 4", ["not valid TOML", "line 2"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line_that_names_the_key(tmp_path: Path, toml: str, words: list[str]) -> None:
+    environ = {} if toml.startswith(("app", "tasks")) else {"PYTASK_APP": "a:b"}
+    text = mistake(tmp_path, toml=toml, **environ)
+    assert all(word in text for word in words), text
+
+
+def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool]\npytask-supervisor = 4")
+    assert "must be a table" in mistake(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(b"\xff\xfe\x00")
+    assert "not valid TOML" in mistake(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--workers", "0"], ["--workers", "from 1 to 1000"]),
+        (["--workers", "-1"], ["--workers"]),
+        (["--workers", "1_0"], ["--workers"]),
+        (["--workers"], ["--workers", "expected one argument"]),
+        (["--wor", "4"], ["--wor"]),
+        (["--frobnicate"], ["--frobnicate"]),
+        (["stray"], ["stray"]),
+        (["--graceful-timeout", "-1"], ["--graceful-timeout", "0 or more"]),
+        (["--graceful-timeout", "inf"], ["--graceful-timeout"]),
+        (["--task-timeout", "0"], ["--task-timeout", "above 0"]),
+        (["--concurrency", "many"], ["--concurrency", "'many'"]),
+        (["--log-level", "loud"], ["--log-level", "debug info warning error"]),
+        (["--redis", "localhost:6379"], ["--redis", "redis://"]),
+        (["--redis", "redis://"], ["--redis"]),
+        (["--app", "module"], ["--app", "module:attribute"]),
+        (["--app", "a:b:c"], ["--app"]),
+        (["--tasks", "my-tasks"], ["--tasks"]),
+    ],
+)
+def test_a_wrong_flag_is_one_line_that_names_it(tmp_path: Path, argv: list[str], words: list[str]) -> None:
+    text = mistake(tmp_path, *argv, PYTASK_APP="a:b")
+    assert all(word in text for word in words), text
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
+    text = mistake(tmp_path, PYTASK_APP="a:b", PYTASK_CONCURRENCY="x")
+    assert text.startswith("PYTASK_CONCURRENCY must be")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--redis", "http://:hunter2@host"],
+        ["--redis", ":hunter2@host"],
+        ["--reds", "redis://:hunter2@host"],
+        ["--app", "redis://:hunter2@host"],
+    ],
+)
+def test_a_password_is_never_part_of_the_answer(tmp_path: Path, argv: list[str]) -> None:
+    assert "hunter2" not in mistake(tmp_path, *argv, PYTASK_APP="a:b")
+
+
+def test_workers_auto_is_at_least_one(tmp_path: Path) -> None:
+    config = load(tmp_path, ["--app", "a:b", "--workers", "auto"])
+    assert 1 <= config.workers <= (os.cpu_count() or 1)
+    assert load(tmp_path, ["--app", "a:b"]).workers == config.workers
+
+
+def test_a_list_of_modules_is_stripped_and_kept_in_order() -> None:
+    assert kinds.modules(" b , a ,, b") == ("b", "a")

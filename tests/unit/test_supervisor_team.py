@@ -1,0 +1,314 @@
+"""Child, orders, team and deaths, with a clock, a fork and a kill of the test's own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pytask_supervisor.channel import Channel
+from pytask_supervisor.child import LAST_WORDS, Child, Stage
+from pytask_supervisor.deaths import Deaths, Verdict
+from pytask_supervisor.exits import Exit
+from pytask_supervisor.orders import PATIENCE, HandBackOrders
+from pytask_supervisor.respawn import RespawnPolicy
+from pytask_supervisor.team import Team
+
+KILLED = int(signal.SIGKILL)
+
+
+class World:
+    """Time that the test moves, processes that are numbers, and kills that are written down."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.kills: list[tuple[int, int]] = []
+        self.gone: set[int] = set()
+        self.fork_fails = False
+        self.far_ends: dict[int, Channel] = {}
+        self._pid = 1000
+        self.team = Team(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
+        self.orders = HandBackOrders(self.clock)
+        self.deaths = Deaths(self.team, self.orders)
+
+    def clock(self) -> float:
+        return self.now
+
+    def kill(self, pid: int, signum: int) -> None:
+        if abs(pid) in self.gone:
+            raise ProcessLookupError
+        self.kills.append((pid, signum))
+
+    def spawn(self, slot: int, _foreign: object) -> Child:
+        if self.fork_fails:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self._pid += 1
+        ours, self.far_ends[self._pid] = Channel.pair()
+        return Child(self._pid, slot, ours, graceful_timeout=30, clock=self.clock, kill=self.kill)
+
+    def staff(self, count: int) -> list[Child]:
+        for _ in range(count):
+            self.team.grow()
+        self.team.fill_due(())
+        for child in self.team.children:
+            child.hear({"worker": f"w{child.pid}"})
+            child.hear({"ready": True})
+        return self.team.children
+
+    def told(self, child: Child) -> list[str]:
+        return [message["hand_back"] for message in self.far_ends[child.pid].receive()]
+
+    def die(self, child: Child, status: int = KILLED) -> Verdict | None:
+        self.gone.add(child.pid)
+        return self.deaths.bury(child, status, is_stopping=False)
+
+    def close(self) -> None:
+        for child in self.team.children:
+            child.channel.close()
+        for channel in self.far_ends.values():
+            channel.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def test_a_child_goes_from_started_to_ready_to_stopping(world: World) -> None:
+    world.team.grow()
+    world.team.fill_due(())
+    (child,) = world.team.children
+    assert child.stage is Stage.STARTED
+    assert child.ready_for == 0
+    child.hear({"ready": True})
+    world.now += 2
+    assert (child.stage, child.ready_for) == (Stage.READY, 2)
+    child.stop()
+    child.stop()
+    assert child.stage is Stage.STOPPING
+    assert world.kills == [(child.pid, signal.SIGINT)]
+
+
+def test_a_child_that_gets_ready_while_it_stops_goes_on_stopping(world: World) -> None:
+    world.team.grow()
+    world.team.fill_due(())
+    (child,) = world.team.children
+    child.stop()
+    child.hear({"ready": True})
+    assert child.stage is Stage.STOPPING
+
+
+def test_a_child_is_overdue_after_its_patience_and_killed_with_its_group(world: World) -> None:
+    (child,) = world.staff(1)
+    child.stop()
+    world.now += 30 + LAST_WORDS - 0.01
+    assert not child.is_overdue
+    world.now += 0.01
+    assert child.is_overdue
+    child.kill()
+    assert not child.is_overdue
+    assert world.kills[1:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
+
+
+def test_a_child_that_somebody_else_asked_to_stop_has_a_deadline_too(world: World) -> None:
+    (child,) = world.staff(1)
+    child.hear({"stopping": True})
+    assert child.stage is Stage.STOPPING
+    assert child.deadline == world.now + 30 + LAST_WORDS
+
+
+def test_killing_a_child_that_is_gone_is_no_error(world: World) -> None:
+    (child,) = world.staff(1)
+    world.gone.add(child.pid)
+    child.stop()
+    child.kill()
+
+
+def test_unknown_words_change_nothing(world: World) -> None:
+    (child,) = world.staff(1)
+    child.hear({"novelty": 1})
+    assert child.stage is Stage.READY
+
+
+def test_a_team_fills_its_places_and_gives_the_lowest_free_number(world: World) -> None:
+    children = world.staff(3)
+    assert [child.slot for child in children] == [1, 2, 3]
+    world.team.shrink()
+    assert world.team.size == 2
+    # Number three is still leaving.
+    world.team.grow()
+    world.team.fill_due(())
+    assert [child.slot for child in world.team.children] == [1, 2, 3, 4]
+    world.team.bury(children[2])
+    world.team.grow()
+    world.team.fill_due(())
+    assert sorted(child.slot for child in world.team.children) == [1, 2, 3, 4]
+
+
+def test_a_closed_team_is_not_filled_again(world: World) -> None:
+    children = world.staff(2)
+    world.die(children[0])
+    world.team.close()
+    world.now += 100
+    world.team.fill_due(())
+    assert world.team.children == [children[1]]
+    assert world.team.next_due() is None
+
+
+def test_a_proven_workers_place_is_due_at_once_and_a_quick_deaths_later(world: World) -> None:
+    first, second = world.staff(2)
+    world.now += 0.5
+    world.die(first)
+    assert world.team.next_due() == pytest.approx(world.now + 0.1)
+    world.now += 5
+    world.die(second)
+    assert world.team.next_due() is not None
+    world.team.fill_due(())
+    assert world.team.size == len(world.team.children) == 2
+
+
+def test_a_fork_that_fails_is_tried_again_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.fork_fails = True
+    world.team.grow()
+    world.team.fill_due(())
+    assert world.team.children == []
+    assert "Resource temporarily unavailable" in caplog.text
+    world.fork_fails = False
+    world.team.fill_due(())
+    assert world.team.children == []
+    world.now += 1
+    world.team.fill_due(())
+    assert len(world.team.children) == 1
+
+
+def test_a_dead_workers_tasks_are_handed_back_by_a_ready_one(world: World) -> None:
+    dead, alive = world.staff(2)
+    world.die(dead)
+    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.team.ready)
+    assert world.told(alive) == [f"w{dead.pid}"]
+    assert world.orders.confirm(f"w{dead.pid}") == str(dead)
+    assert world.orders.confirm(f"w{dead.pid}") is None
+    assert not world.orders
+
+
+def test_an_order_waits_for_the_replacement_where_there_is_no_sibling(world: World) -> None:
+    (dead,) = world.staff(1)
+    world.die(dead)
+    world.orders.give_out(world.team.ready)
+    world.now += 1
+    world.team.fill_due(())
+    (successor,) = world.team.children
+    world.orders.give_out(world.team.ready)
+    assert world.told(successor) == []
+    successor.hear({"ready": True})
+    world.orders.give_out(world.team.ready)
+    assert world.told(successor) == [f"w{dead.pid}"]
+
+
+def test_an_order_whose_carrier_dies_goes_to_another(world: World) -> None:
+    dead, carrier, other = world.staff(3)
+    world.die(dead)
+    world.orders.give_out(world.team.ready)
+    assert world.told(carrier) == [f"w{dead.pid}"]
+    world.die(carrier)
+    world.orders.give_out(world.team.ready)
+    assert sorted(world.told(other)) == [f"w{dead.pid}", f"w{carrier.pid}"]
+
+
+def test_an_order_that_takes_long_goes_round(world: World) -> None:
+    dead, first, second, third = world.staff(4)
+    world.die(dead)
+    told: list[int] = []
+    for _ in range(4):
+        world.orders.give_out(world.team.ready)
+        told += [child.slot for child in (first, second, third) if world.told(child)]
+        deadline = world.orders.next_deadline(world.team.ready)
+        assert deadline == world.now + PATIENCE
+        world.now = deadline
+    assert told == [2, 3, 4, 2]
+
+
+def test_a_lone_worker_is_not_told_twice(world: World) -> None:
+    dead, alive = world.staff(2)
+    world.team.shrink()  # Number two leaves; it is not ready any more.
+    world.die(dead)
+    world.now += 1
+    world.team.fill_due(())
+    successor = world.team.children[0]
+    successor.hear({"ready": True})
+    for _ in range(3):
+        world.orders.give_out(world.team.ready)
+        world.now += PATIENCE
+        assert world.orders.next_deadline(world.team.ready) is None
+    assert world.told(successor) == [f"w{dead.pid}"]
+    assert world.told(alive) == []
+
+
+def test_a_worker_that_said_goodbye_leaves_no_order(world: World) -> None:
+    (child,) = world.staff(1)
+    child.hear({"left": True})
+    world.die(child, status=0)
+    assert not world.orders
+    assert (-child.pid, signal.SIGKILL) not in world.kills
+
+
+def test_exit_code_0_without_a_goodbye_is_no_clean_end(world: World) -> None:
+    (child,) = world.staff(1)
+    world.die(child, status=0)
+    assert len(world.orders) == 1
+
+
+def test_a_worker_that_never_had_an_id_leaves_no_order(world: World) -> None:
+    world.team.grow()
+    world.team.fill_due(())
+    world.die(world.team.children[0])
+    assert not world.orders
+
+
+@pytest.mark.parametrize("code", [Exit.LOAD, Exit.REFUSED])
+def test_what_no_second_try_would_change_ends_the_supervisor(world: World, code: Exit) -> None:
+    world.team.grow()
+    world.team.fill_due(())
+    (child,) = world.team.children
+    child.hear({"failed": "no module x", "detail": "Traceback"})
+    verdict = world.deaths.bury(child, code << 8, is_stopping=False)
+    assert verdict is not None
+    assert (verdict.code, verdict.sentence) == (code, "no module x")
+
+
+def test_once_a_worker_was_ready_a_failing_load_is_tried_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    first, _second = world.staff(2)
+    world.deaths.was_ever_ready = True
+    first.hear({"failed": "no module x"})
+    assert world.die(first, Exit.LOAD << 8) is None
+    assert "could not load the app (exit code 3): no module x; the next one starts" in caplog.text
+
+
+def crash_on(world: World, slot: int) -> tuple[int, Verdict | None]:
+    """Let the worker in that place die right after its start, again and again."""
+    for deaths in range(1, 30):
+        world.now += 40
+        world.team.fill_due(())
+        (child,) = [child for child in world.team.children if child.slot == slot]
+        verdict = world.die(child)
+        if verdict is not None:
+            return deaths, verdict
+    return deaths, None
+
+
+def test_ten_quick_deaths_in_a_row_end_the_supervisor(world: World) -> None:
+    world.team.grow()
+    deaths, verdict = crash_on(world, slot=1)
+    assert deaths == 10
+    assert verdict is not None
+    assert verdict.code is Exit.CRASH_LOOP
+
+
+def test_a_crash_loop_beside_a_proven_worker_goes_on(world: World) -> None:
+    proven, _ = world.staff(2)
+    assert crash_on(world, slot=2) == (29, None)
+    assert proven in world.team.children
