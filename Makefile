@@ -13,7 +13,7 @@ in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 # Every development environment can run the hello example too.
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
-.PHONY: help run test test-main test-worker check bench clean
+.PHONY: help run test test-main test-worker test-redis check bench clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,11 @@ test-main: $(VENV)/.installed-dev
 
 # What runs inside a worker is tested in a process that gevent has patched.
 test-worker: $(VENV)/.installed-dev
+	$(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
+
+# What could differ from one server to another.
+test-redis: $(VENV)/.installed-dev ## Run the tests of the store and the workers only, as for SERVER=redis-server.
+	$(in_tests) -m pytest tests/store $(PYTEST)
 	$(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
 
 check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports whom.

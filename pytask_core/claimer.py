@@ -64,6 +64,7 @@ class Claimer:
     def stop(self) -> None:
         """Claim no more; :attr:`gone` is set when a claim under way has come in."""
         self._stopping = True
+        self._runner.has_room.set()  # if it waits for room, it need not
 
     def run(self) -> None:
         """Claim until stopped."""

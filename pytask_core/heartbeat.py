@@ -34,6 +34,7 @@ class Heartbeat:
         interval: seconds between renewals. Shorter finds missed commands sooner, longer costs less.
         grace: seconds that tasks run on without a renewal.
         on_isolated: called when the grace is over.
+        on_reunited: called when a renewal has got through again after that.
         on_lost: called with each task that was found to be no longer this worker's.
         clock: seconds, monotonic.
     """
@@ -46,6 +47,7 @@ class Heartbeat:
         interval: float,
         grace: float,
         on_isolated: Callable[[], object],
+        on_reunited: Callable[[], object],
         on_lost: Callable[[Running], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,10 +57,13 @@ class Heartbeat:
         self._interval = interval
         self._grace = grace
         self._on_isolated = on_isolated
+        self._on_reunited = on_reunited
         self._on_lost = on_lost
         self._clock = clock
         self._renewed = clock()
         self._isolated = False
+        #: Tasks that the last renewal found lost, without a word why.
+        self._unexplained = 0
 
     def run(self) -> None:
         """Renew for ever."""
@@ -93,7 +98,10 @@ class Heartbeat:
                 lost += self._told(task_id, tokens[task_id], told)
         self._lose(lost, forgotten)
         self._renewed = began
-        self._isolated = False
+        # One that was under way all the time that Redis was frozen says too little about now.
+        if self._isolated and self._clock() - began <= self._grace:
+            self._isolated = False
+            self._on_reunited()
 
     def _told(self, task_id: str, token: str, told: str) -> list[Running]:
         """Pass on a command; return the task where it is lost."""
@@ -106,11 +114,13 @@ class Heartbeat:
         return []
 
     def _lose(self, lost: list[Running], forgotten: bool) -> None:
-        if forgotten and lost:
+        # The take may have found first that we were forgotten, and its answer comes up to a second later.
+        count, self._unexplained = len(lost) + self._unexplained, 0 if forgotten else len(lost)
+        if forgotten and count:
             log.error(
                 "Redis had forgotten this worker and %d of its tasks: it came back empty or was flushed, or others "
                 "took over while it was away. Their copies here are stopped and write nothing more; new work is taken",
-                len(lost),
+                count,
             )
         elif lost:
             log.warning(

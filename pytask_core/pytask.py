@@ -14,7 +14,7 @@ from . import errors
 from .connection import RedisSource
 from .errors import PyTaskException
 from .helpers import PyTaskHelpers, refuse_mixed_slots
-from .payload import MAX_PAYLOAD
+from .payload import MAX_PAYLOAD, encode
 from .poison import PoisonRule
 from .runner import RunnerOptions
 from .task import Task
@@ -156,10 +156,21 @@ class PyTask:
         Args:
             task_name: the ``NAME`` of its class.
             task_data: keyword arguments of its ``__init__``.
+
+        Raises:
+            MissingTaskError: the worker runs already and has no class of that name; else :meth:`run` raises it.
+            InvalidTask: JSON cannot carry the data.
         """
+        encode(f"the data of {task_name!r}", task_data, self.max_payload)
+        if self._worker is not None:
+            self._refuse_missing(task_name)
         self._local_tasks.append((task_name, task_data))
         if self._worker is not None:
             self._worker.start_local(task_name, task_data)
+
+    def _refuse_missing(self, name: str) -> None:
+        if name not in self.task_classes:
+            raise errors.MissingTaskError(f"the local task {name!r} has no class; add it with add_task before run")
 
     # Life
 
@@ -170,8 +181,7 @@ class PyTask:
             graceful_timeout: seconds that its stop may take in all; default ``stop_timeout`` and a little.
         """
         for name, _ in self._local_tasks:
-            if name not in self.task_classes:
-                raise errors.MissingTaskError(f"the local task {name!r} has no class; add it with add_task before run")
+            self._refuse_missing(name)
         graceful = self.stop_timeout + 5 if graceful_timeout is None else graceful_timeout
         options = WorkerOptions(
             RunnerOptions(self.concurrency, self.stop_timeout, self.max_payload, self.task_timeout),

@@ -31,8 +31,9 @@ log = logging.getLogger("pytask.runner")
 #: Seconds that a task has to give way after ``StopTask``, and again after the harder ``GreenletExit``.
 GIVE_WAY = 1.0
 
-#: Characters of a traceback or message that are kept: the beginning of one that is longer says nothing more.
-_TEXT_CAP = 100_000
+#: Characters of a traceback or message that are kept: the beginning of one that is longer says nothing more. In JSON a
+#: character has twelve bytes at most, so that this many are always below ``MAX_PAYLOAD``.
+_TEXT_CAP = 80_000
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
@@ -121,8 +122,7 @@ class TaskRunner:
         """How many more tasks may be claimed now."""
         if not self._options.concurrency:
             return 1_000_000
-        free: int = self._pool.free_count()
-        return max(0, min(free, self._options.concurrency - self._busy))
+        return max(0, self._options.concurrency - self._busy)
 
     def _count(self, by: int) -> None:
         self._busy += by
@@ -135,6 +135,8 @@ class TaskRunner:
 
     def start(self, entry: Running) -> None:
         """Run a task that was claimed."""
+        # A copy that lost the id, and has not learned so yet, must not run on beside the new one, unseen by renewals.
+        self.ask(entry.id, "lost")
         self.idle.clear()
         if not entry.local:
             self._count(1)
@@ -204,10 +206,20 @@ class TaskRunner:
         raise MissingTaskError(f"no worker knows a task named {name!r}; this one knows: {known}")
 
     def _failed(self, entry: Running, error: BaseException) -> tuple[TaskState, str]:
+        try:
+            return self._describe(entry, error)
+        except BaseException as trouble:  # noqa: BLE001 - an error that cannot even be written ends its task as well
+            words = f"{type(error).__name__}, whose text cannot be had, since that raises {type(trouble).__name__}"
+            log.warning("Task %r (%s) ended as EXCEPTION: %s", entry.id, entry.name, words)
+            return TaskState.EXCEPTION, encode("the traceback", words)
+
+    def _describe(self, entry: Running, error: BaseException) -> tuple[TaskState, str]:
+        """Say in the log and in the output what a task has raised."""
         cls = self._classes.get(entry.name or "", Task)
         if isinstance(error, (Task.Error, cls.Error)):
-            log.info("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, error)
-            return TaskState.ERROR, encode("the message", str(error)[:_TEXT_CAP])
+            message = str(error)[:_TEXT_CAP]
+            log.info("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, message)
+            return TaskState.ERROR, encode("the message", message)
         trace = "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
         log.warning("Task %r (%s) ended as EXCEPTION:\n%s", entry.id, entry.name, trace[:5000].rstrip())
         return TaskState.EXCEPTION, encode("the traceback", trace[:_TEXT_CAP])
@@ -216,7 +228,7 @@ class TaskRunner:
         for handler in self._handlers:
             try:
                 handler(failure)
-            except Exception:
+            except BaseException:
                 log.exception("The exception handler %r failed itself", handler)
 
     def _emit(self, entry: Running, event: str, data: Any) -> None:
@@ -229,8 +241,14 @@ class TaskRunner:
             del self.tasks[entry.id]
         if entry.ended:
             self.done += 1
+        greenlet = entry.greenlet
+        assert greenlet is not None
         if not entry.local:
-            self._count(-1)
+            # One that cannot be ended keeps its place for as long as it lives.
+            if greenlet.ready():
+                self._count(-1)
+            else:
+                greenlet.rawlink(lambda _greenlet: self._count(-1))
         if not self.tasks:
             self.idle.set()
 

@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any
 
 import gevent
+from redis.exceptions import ResponseError
 
-from .errors import InvalidTask
+from .errors import InvalidTask, StopTask
 from .link import Away
 from .loops import run_loop
 from .poison import tell_deaths
@@ -24,6 +25,9 @@ cleanup_log = logging.getLogger("pytask.cleanup")
 #: Seconds of one round that a Monitor spends on paging through the task set. More finds what a crash or a foreign
 #: program left sooner, less spares the server; overdue workers are found by an index, whatever this is.
 SWEEP_BUDGET = 0.005
+
+#: Seconds between tries of a Cleanup while Redis answers with an error.
+RETRY = 1.0
 
 #: Seconds that a Cleanup waits for an ended task before it looks whether it is to stop.
 WAIT_TIMEOUT = 1.0
@@ -49,6 +53,7 @@ class Monitor(Task):
         for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
                 raise InvalidTask(f"{name} must be a number of seconds above 0, not {value!r}")
+        self._said = ""
         self.loop_interval = loop_interval
         self.task_timeout = timeout
 
@@ -67,6 +72,13 @@ class Monitor(Task):
             self.check_tasks()
         except Away:
             monitor_log.debug("Redis is away; this round is left out")
+        except ResponseError as error:
+            # A Monitor that ended of this would be missed only once a worker dies as well.
+            if str(error) != self._said:
+                self._said = str(error)
+                monitor_log.error("Redis does not do what a Monitor asks: %s. Trying each round", error)
+        else:
+            self._said = ""
 
     def check_tasks(self) -> None:
         """Have one round, unless another Monitor has had it.
@@ -142,15 +154,21 @@ class Cleanup(Task):
 
     def start(self) -> None:
         """Clean up for ever."""
-        worker = self._worker
+        worker, said = self._worker, ""
         blocking = worker.source.own_client(f"pytask-cleanup-{worker.id}")
         try:
             while True:
                 worker.link.wait()
                 try:
                     self._turn(worker, blocking)
+                    said = ""
                 except Away:
                     continue
+                except ResponseError as error:
+                    if str(error) != said:
+                        said = str(error)
+                        cleanup_log.error("Ended tasks cannot be cleaned up: %s. Trying every %g s", error, RETRY)
+                    gevent.sleep(RETRY)
         finally:
             blocking.connection_pool.disconnect()
 
@@ -173,7 +191,9 @@ class Cleanup(Task):
             return True
         try:
             self.task_handler(task_id, dict(task))
-        except Exception:  # noqa: BLE001 - whatever the user's handler raises, the others get their turn
+        except (StopTask, gevent.GreenletExit):
+            raise  # it is this Cleanup that is to stop; the next one deals with the task
+        except BaseException:  # noqa: BLE001 - whatever the user's handler raises, the others get their turn
             cleanup_log.exception(
                 "The cleanup handler failed for task %r; the task stays in the task set, where it can be looked at",
                 task_id,

@@ -19,6 +19,7 @@ from uuid import uuid4
 import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
+from redis.exceptions import ResponseError
 
 from .claimer import Claimer
 from .connection import RedisSource, check_server, disconnect, outage, refusal, unblock
@@ -42,6 +43,12 @@ log = logging.getLogger("pytask.worker")
 
 #: Connections for claims, reports, renewals and Monitor. Each room has one exchange under way at a time.
 WORKER_CONNECTIONS = 8
+
+#: Seconds between tries while Redis answers with an error.
+RETRY = 1.0
+
+#: Seconds that a stop waits for the claim that is under way, so that what it brings is stopped with the others.
+LAST_CLAIM = 2.0
 
 #: Seconds of the graceful timeout that are kept back for sending what became of the tasks.
 SENDING = 2.0
@@ -118,13 +125,16 @@ class Worker:
             options.update_task_interval,
             options.partition_grace,
             self._isolate,
+            self._start_local_tasks,
             self._lost,
         )
         self._control = Control(self._control_client, keys, self._runner, self.link)
         self._stop = Event()
         self._hurry = Event()
         self._greenlets: list[gevent.Greenlet] = []
-        self._local_waiting = list(local_tasks)
+        #: Ids, names and data; with an id already, so that one whose registration was answered into the void is
+        #: registered again and not twice.
+        self._local_waiting = [(str(uuid4()), name, data) for name, data in local_tasks]
         self._local_running: dict[str, tuple[str, dict[str, Any]]] = {}
         #: Held by a Cleanup while it deals with what it has collected: all of one worker share one list.
         self.cleaning = Semaphore()
@@ -164,7 +174,7 @@ class Worker:
 
     def start_local(self, name: str, data: dict[str, Any]) -> None:
         """Start a local task now, or as soon as Redis can be reached."""
-        self._local_waiting.append((name, data))
+        self._local_waiting.append((str(uuid4()), name, data))
         if self.link.up:
             gevent.spawn(self._start_local_tasks)
 
@@ -179,6 +189,9 @@ class Worker:
         Raises:
             RedisRefused: Redis does not let us in, or is too old. Nothing was touched.
         """
+        hub = gevent.get_hub()
+        # Else a SystemExit in a greenlet that a task has spawned is thrown into the main one, and ends all tasks.
+        hub.SYSTEM_ERROR = ()
         try:
             if self._reach_redis():
                 self._begin()
@@ -187,6 +200,7 @@ class Worker:
                 self._stop.wait()
                 self._end()
         finally:
+            hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
             gevent.killall(self._greenlets)
             disconnect(self._blocking, self._control_client, self._client)
@@ -243,14 +257,19 @@ class Worker:
 
     def _start_local_tasks(self) -> None:
         while self._local_waiting and not self._stop.is_set():
-            name, data = self._local_waiting.pop(0)
-            task_id, token = str(uuid4()), self._claimer.next_token()
+            task_id, name, data = local = self._local_waiting.pop(0)
+            token = self._claimer.next_token()
+            text = encode(f"the data of {name!r}", data, self.options.runner.max_payload)
             try:
-                text = encode(f"the data of {name!r}", data, self.options.runner.max_payload)
                 with self.link.guard():
                     self._store.adopt(task_id, token, name, text)
             except Away:
-                self._local_waiting.append((name, data))
+                self._local_waiting.append(local)
+                return
+            except ResponseError as error:
+                log.error("The local task %r cannot be registered: %s. Trying again in %g s", name, error, RETRY)
+                self._local_waiting.append(local)
+                self._greenlets.append(gevent.spawn_later(RETRY, self._start_local_tasks))
                 return
             self._local_running[task_id] = (name, data)
             self._runner.start(Running(task_id, token, name, text, local=True))
@@ -260,14 +279,14 @@ class Worker:
         for task_id, entry in self._runner.tasks.items():
             local = self._local_running.pop(task_id, None)
             if local is not None and not entry.ended and entry.leaving is None:
-                self._local_waiting.append(local)
+                self._local_waiting.append((str(uuid4()), *local))
         self._runner.ask_all("requeue")
 
     def _lost(self, entry: Running) -> None:
         """A task is no longer ours. A local one has nobody else to run it, so it is started anew."""
         local = self._local_running.pop(entry.id, None)
         if local is not None:
-            self._local_waiting.append(local)
+            self._local_waiting.append((str(uuid4()), *local))
             gevent.spawn(self._start_local_tasks)
 
     def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
@@ -307,14 +326,21 @@ class Worker:
 
     def _unblock(self) -> None:
         """Bring the claimer back from its blocking take at once instead of at its timeout."""
-        for _ in range(20):
+        if not self.link.up:
+            return  # it waits for Redis, and claims no more when that is back
+        # Beside, since a frozen server would hold us here longer than the whole stop may take.
+        cutter = gevent.spawn(self._cut_takes_short)
+        self._claimer.gone.wait(LAST_CLAIM)
+        cutter.kill(block=False)
+
+    def _cut_takes_short(self) -> None:
+        while True:
             try:
                 with self.link.guard():
                     unblock(self._client, self._take_name)
             except Exception:
                 log.debug("The blocking take could not be cut short", exc_info=True)
-            if self._claimer.gone.wait(0.1):
-                return
+            gevent.sleep(0.1)
 
     def _let_go(self, deadline: float) -> None:
         """Send what is left to send, and hand back whatever still counts as held."""

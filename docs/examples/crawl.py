@@ -244,7 +244,7 @@ class LinkParser(HTMLParser):
 
 
 def parse(body, charset):
-    """The title and the links of a page; gives way to other tasks, since a long one takes a while."""
+    """The title and the links of a page; gives way to other tasks, since a long page takes a while."""
     try:
         page = body.decode(charset, "replace")
     except LookupError:
@@ -253,7 +253,9 @@ def parse(body, charset):
     for start in range(0, len(page), 65536):
         parser.feed(page[start : start + 65536])
         gevent.sleep(0)
-    return " ".join((parser.title or "").split()) or None, parser.links
+    # Long pages have thousands of links to a few pages.
+    links = dict.fromkeys(link.partition("#")[0] for link in parser.links)
+    return " ".join((parser.title or "").split()) or None, list(links)
 
 
 app = PyTask(concurrency=PAGES_AT_ONCE)

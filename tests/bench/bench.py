@@ -36,6 +36,7 @@ EVENT = '{"event": "success", "data": 1}'
 WORKER = """
 from gevent import monkey
 monkey.patch_all()
+import logging
 from pytask_core import PyTask, Task
 
 class Noop(Task):
@@ -47,6 +48,7 @@ class Noop(Task):
     def start(self):
         return 1
 
+logging.getLogger("pytask").setLevel("ERROR")  # a full pool is what we want here
 app = PyTask()
 app.add_task(Noop)
 app.run()

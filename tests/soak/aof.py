@@ -1,0 +1,49 @@
+"""The server's own log of writes, as transactions: the complete history of every key, with nothing polled or missed.
+
+The server must run with ``appendonly yes`` and never rewrite the file (``--auto-aof-rewrite-percentage 0``). Scripts
+appear as what they wrote, between MULTI and EXEC. Called by ``stage``; feeds ``replay``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+#: What a server must be told so that its log is complete.
+ARGUMENTS = ("--auto-aof-rewrite-percentage", "0")
+
+Command = list[str]
+
+
+def transactions(folder: Path) -> Iterator[list[Command]]:
+    """What was written in the server's folder, in order; a command outside of MULTI is a transaction of its own."""
+    (path,) = (folder / "appendonlydir").glob("*.incr.aof")
+    together: list[Command] | None = None
+    with path.open("rb") as file:
+        for command in _commands(file):
+            word = command[0].upper()
+            if word == "MULTI":
+                together = []
+            elif word == "EXEC":
+                yield together or []
+                together = None
+            elif together is None:
+                yield [command]
+            else:
+                together.append(command)
+
+
+def _commands(file: BinaryIO) -> Iterator[Command]:
+    """The commands up to the end or to one that a killed server did not finish writing."""
+    while line := file.readline():
+        if line[:1] == b"#":  # an annotation, such as the time
+            continue
+        words = []
+        for _ in range(int(line[1:])):
+            size = int(file.readline()[1:] or -1)
+            word = file.read(size + 2) if size >= 0 else b""
+            if not word.endswith(b"\r\n"):
+                return
+            words.append(word[:-2].decode("utf-8", "surrogateescape"))
+        yield words

@@ -1,0 +1,232 @@
+"""``Replay``: carries out the server's log of writes again, and notes what became of each task on the way.
+
+After every transaction it asks, for each task touched, whether its id still stands somewhere: the promise that nothing
+is lost, checked at every instant and not only at the end. Pure; called by ``stage`` with ``aof.transactions`` and by
+the checker's own tests with a few lines of commands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytask_core.keys import RedisKeys
+from pytask_core.states import FINAL
+
+Command = list[str]
+
+#: A state besides those of ``TaskState``: there is no hash.
+GONE = "GONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a transaction made of a task."""
+
+    at: int  #: number of the transaction
+    state: str  #: WAIT also where the hash has none; GONE where there is no hash
+    owner: str | None
+    command: str | None
+    output: str | None
+    is_local: bool
+
+
+@dataclass
+class History:
+    """What became of one id."""
+
+    moves: list[Move] = field(default_factory=list)
+    was_placed: bool = False  #: it has stood in a queue or a set
+
+    @property
+    def state(self) -> str:
+        """The last state."""
+        return self.moves[-1].state if self.moves else GONE
+
+
+class Replay:
+    """A small Redis that knows the commands the product's writes consist of.
+
+    Args:
+        keys: the names of the system.
+    """
+
+    def __init__(self, keys: RedisKeys | None = None) -> None:
+        self.names = RedisKeys() if keys is None else keys
+        self.keys: dict[str, Any] = {}
+        self.histories: dict[str, History] = {}
+        #: Ids that stood nowhere although they had a hash and were not ended, and after which transaction.
+        self.homeless: list[tuple[str, int]] = []
+        #: How many transactions there were.
+        self.count = 0
+        self._places: Counter[str] = Counter()
+        self._touched: set[str] = set()
+
+    def feed(self, transactions: Iterable[list[Command]]) -> Replay:
+        """Carry out transactions."""
+        for commands in transactions:
+            self.count += 1
+            for name, *words in commands:
+                handler = _COMMANDS.get(name.upper())
+                if handler is None:
+                    raise ValueError(f"the log has a command that the replay does not know: {[name, *words]}")
+                handler(self, *words)
+            for task_id in self._touched:
+                self._note(task_id)
+            self._touched.clear()
+        return self
+
+    def stands(self, task_id: str) -> int:
+        """In how many places an id stands: queues, inboxes, the task set, workers' hands, cleaning lists."""
+        return self._places[task_id]
+
+    def _note(self, task_id: str) -> None:
+        history = self.histories.setdefault(task_id, History())
+        history.was_placed = history.was_placed or self._places[task_id] > 0
+        hash_ = self.keys.get(self.names.task(task_id), {})
+        if "task" not in hash_ and "state" not in hash_:
+            # Or fields that a client wrote for a task which was gone already.
+            move = Move(self.count, GONE, None, None, None, is_local=False)
+        else:
+            state, get = hash_.get("state", "WAIT"), hash_.get
+            output = get("output") if state in FINAL else None
+            move = Move(self.count, state, get("owner"), get("command"), output, get("local") == "true")
+            if history.was_placed and not self._places[task_id] and state not in FINAL:
+                self.homeless.append((task_id, self.count))
+        last = history.moves[-1] if history.moves else None
+        if last is None or (last.state, last.owner, last.command) != (move.state, move.owner, move.command):
+            history.moves.append(move)
+
+    def _is_place(self, key: str) -> bool:
+        names = self.names
+        return key in (names.new_queue, names.task_set, names.end_queue) or key.startswith(
+            (names.inbox_prefix, names.held_prefix, names.cleaning(""))
+        )
+
+    def _moved(self, key: str, members: Iterable[str], by: int) -> None:
+        if self._is_place(key):
+            for member in members:
+                self._places[member] += by
+                self._touched.add(member)
+
+    def _hash_touched(self, key: str) -> None:
+        if key.startswith(self.names.task_prefix):
+            self._touched.add(key[len(self.names.task_prefix) :])
+
+    def _drop_if_empty(self, key: str) -> None:
+        if key in self.keys and not self.keys[key]:
+            del self.keys[key]
+
+    # Commands
+
+    def _hset(self, key: str, *pairs: str) -> None:
+        self.keys.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
+        self._hash_touched(key)
+
+    def _hdel(self, key: str, *fields: str) -> None:
+        for each in fields:
+            self.keys.get(key, {}).pop(each, None)
+        self._drop_if_empty(key)
+        self._hash_touched(key)
+
+    def _hincrby(self, key: str, name: str, by: str) -> None:
+        self._hset(key, name, str(int(self.keys.get(key, {}).get(name, 0)) + int(by)))
+
+    def _del(self, *keys: str) -> None:
+        for key in keys:
+            value = self.keys.pop(key, None)
+            if isinstance(value, (set, deque)):
+                self._moved(key, value, -1)
+            self._hash_touched(key)
+
+    def _lpush(self, key: str, *members: str) -> None:
+        self.keys.setdefault(key, deque()).extendleft(members)
+        self._moved(key, members, 1)
+
+    def _rpush(self, key: str, *members: str) -> None:
+        self.keys.setdefault(key, deque()).extend(members)
+        self._moved(key, members, 1)
+
+    def _lpop(self, key: str, count: str = "1") -> None:
+        self._pop(key, count, deque.popleft)
+
+    def _rpop(self, key: str, count: str = "1") -> None:
+        self._pop(key, count, deque.pop)
+
+    def _pop(self, key: str, count: str, how: Callable[[deque[str]], str]) -> None:
+        entries = self.keys.get(key, deque())
+        self._moved(key, [how(entries) for _ in range(min(int(count), len(entries)))], -1)
+        self._drop_if_empty(key)
+
+    def _lmove(self, source: str, target: str, leaves: str, enters: str) -> None:
+        member = self.keys[source][-1 if leaves.upper() == "RIGHT" else 0]
+        (self._rpop if leaves.upper() == "RIGHT" else self._lpop)(source)
+        (self._rpush if enters.upper() == "RIGHT" else self._lpush)(target, member)
+
+    def _lrem(self, key: str, count: str, member: str) -> None:
+        entries = self.keys.get(key, deque())
+        for _ in range(min(int(count) or len(entries), entries.count(member))):
+            entries.remove(member)
+            self._moved(key, [member], -1)
+        self._drop_if_empty(key)
+
+    def _sadd(self, key: str, *members: str) -> None:
+        held = self.keys.setdefault(key, set())
+        fresh = set(members) - held
+        held |= fresh
+        self._moved(key, fresh, 1)
+
+    def _srem(self, key: str, *members: str) -> None:
+        gone = set(members) & self.keys.get(key, set())
+        self.keys.get(key, set()).difference_update(gone)
+        self._moved(key, gone, -1)
+        self._drop_if_empty(key)
+
+    def _zadd(self, key: str, *words: str) -> None:
+        pairs = [word for word in words if word.upper() not in {"NX", "XX", "GT", "LT", "CH"}]
+        self.keys.setdefault(key, {}).update(zip(pairs[1::2], pairs[::2], strict=True))
+
+    def _zrem(self, key: str, *members: str) -> None:
+        for member in members:
+            self.keys.get(key, {}).pop(member, None)
+        self._drop_if_empty(key)
+
+    def _set(self, key: str, value: str, *_options: str) -> None:
+        self.keys[key] = value
+
+    def _incrby(self, key: str, by: str = "1") -> None:
+        self.keys[key] = str(int(self.keys.get(key, 0)) + int(by))
+
+    def _decrby(self, key: str, by: str = "1") -> None:
+        self._incrby(key, str(-int(by)))
+
+    def _nothing(self, *_words: str) -> None:
+        """Changes no value: the database that is chosen, and times of expiry, whose coming is logged as DEL."""
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "HSET": Replay._hset,
+    "HMSET": Replay._hset,
+    "HDEL": Replay._hdel,
+    "HINCRBY": Replay._hincrby,
+    "DEL": Replay._del,
+    "UNLINK": Replay._del,
+    "LPUSH": Replay._lpush,
+    "RPUSH": Replay._rpush,
+    "LPOP": Replay._lpop,
+    "RPOP": Replay._rpop,
+    "LMOVE": Replay._lmove,
+    "LREM": Replay._lrem,
+    "SADD": Replay._sadd,
+    "SREM": Replay._srem,
+    "ZADD": Replay._zadd,
+    "ZREM": Replay._zrem,
+    "SET": Replay._set,
+    "INCR": Replay._incrby,
+    "INCRBY": Replay._incrby,
+    "DECR": Replay._decrby,
+    "DECRBY": Replay._decrby,
+    **dict.fromkeys(("SELECT", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST"), Replay._nothing),
+}

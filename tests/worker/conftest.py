@@ -1,0 +1,153 @@
+"""``live``: workers in greenlets of the test's process, on the test's server."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import monkey
+from gevent.event import Event
+
+from pytask_core import PyTask, PyTaskHelpers, Task
+from pytask_core.worker import Worker
+from tests.support.listener import Listener
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.whereabouts import Whereabouts
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say in one sentence how these tests are run, instead of hanging in the first of them."""
+    here = [item for item in items if "tests/worker/" in item.nodeid]
+    if here and not monkey.is_module_patched("socket"):
+        raise pytest.UsageError(
+            "tests/worker need gevent to have patched the standard library: run them as "
+            "'python -m gevent.monkey --module pytest tests/worker'"
+        )
+
+
+class Live:
+    """Apps and their workers, all ended with the test. Short words to look at what they do."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.redis: Any = server.client(decode_responses=True)
+        self.helpers = PyTaskHelpers(server.url)
+        self.apps: list[PyTask] = []
+        self.greenlets: dict[Worker, gevent.Greenlet] = {}
+        #: Whether the test makes the core log errors on purpose.
+        self.errors_expected = False
+
+    def app(self, *classes: type[Task], **options: Any) -> PyTask:
+        """An app with these classes."""
+        app = PyTask(self.server.url, **options)
+        app.add_tasks(*classes)
+        self.apps.append(app)
+        return app
+
+    def begin(self, app: PyTask, graceful_timeout: float = 5) -> Worker:
+        """A worker of the app that claims tasks."""
+        worker = app.create_worker(graceful_timeout)
+        ready = Event()
+        greenlet = gevent.spawn(worker.run, ready.set)
+        self.greenlets[worker] = greenlet
+        gevent.wait([ready, greenlet], timeout=10, count=1)
+        assert ready.is_set(), f"the worker ended at its start: {greenlet.exception!r}"
+        return worker
+
+    def worker(self, *classes: type[Task], **options: Any) -> Worker:
+        """A worker with these classes that claims tasks."""
+        return self.begin(self.app(*classes, **options))
+
+    def end(self, worker: Worker) -> None:
+        """Stop a worker, wait for its end, and see that it ended well."""
+        worker.stop()
+        greenlet = self.greenlets[worker]
+        assert greenlet.join(15) is None
+        assert greenlet.ready(), "the worker does not stop"
+        del self.greenlets[worker]
+        greenlet.get(block=False)
+
+    def state(self, task_id: str) -> str | None:
+        value: str | None = self.redis.hget(f"task-{task_id}", "state")
+        return value
+
+    def output(self, task_id: str) -> str:
+        return str(self.redis.hget(f"task-{task_id}", "output"))
+
+    def until(self, task_id: str, *states: str, timeout: float = 10) -> str:
+        """Wait until a task is in one of the states, and return which."""
+        wait_until(lambda: self.state(task_id) in states, timeout, f"{task_id} to become {states}")
+        return str(self.state(task_id))
+
+    def run(self, name: str, **data: Any) -> str:
+        """Start a task and wait for its end; its id."""
+        task_id = self.helpers.start_task(name, **data)
+        self.until(task_id, "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
+        return task_id
+
+    def push(self, task_id: str, name: str, data: str | bytes = "{}") -> None:
+        """HSET and LPUSH, as a producer in any language does."""
+        self.redis.execute_command("HSET", f"task-{task_id}", "task", name, "data", data)
+        self.redis.lpush("new-task", task_id)
+
+    def listen(self, *ids: str) -> Listener:
+        return Listener(self.server, *ids)
+
+    @property
+    def where(self) -> Whereabouts:
+        return Whereabouts(self.redis)
+
+    def close(self) -> None:
+        """End whatever the test has left."""
+        for worker in self.greenlets:
+            worker.stop()
+            worker.stop()
+        gevent.joinall(list(self.greenlets.values()), timeout=15)
+        left = [greenlet for greenlet in self.greenlets.values() if not greenlet.ready()]
+        gevent.killall(left)
+        for app in self.apps:
+            app.helpers.close()
+            app.redis.connection_pool.disconnect()
+        self.helpers.close()
+        assert not left, "a worker did not stop"
+
+
+@pytest.fixture
+def make_live(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[RedisServer], Live]]:
+    """Makes ``live`` for a server; sees at the end that nothing went wrong unseen."""
+    caplog.set_level(logging.DEBUG, "pytask")
+    hub = gevent.get_hub()
+    # What a greenlet dies of is only printed; here it is to be seen.
+    hub.exception_stream = printed = io.StringIO()
+    made: list[Live] = []
+
+    def make(server: RedisServer) -> Live:
+        made.append(Live(server))
+        return made[-1]
+
+    yield make
+    try:
+        for live in made:
+            live.close()
+    finally:
+        hub.exception_stream = None
+    errors = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not errors or any(live.errors_expected for live in made)
+    assert not printed.getvalue() or any(live.errors_expected for live in made), printed.getvalue()
+
+
+@pytest.fixture
+def live(redis_server: RedisServer, make_live: Callable[[RedisServer], Live]) -> Live:
+    """Workers on the shared server."""
+    return make_live(redis_server)
+
+
+@pytest.fixture
+def own_live(own_server: RedisServer, make_live: Callable[[RedisServer], Live]) -> Live:
+    """Workers on a server that the test may pause, kill and restart."""
+    return make_live(own_server)

@@ -1,0 +1,258 @@
+"""Monitor and Cleanup, run by workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+import pytest
+
+from pytask_core import Cleanup, Monitor, PyTask
+from pytask_core.keys import RedisKeys
+from pytask_core.store import WorkerStore
+from tests.support.core_apps import Echo, Forever
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Live
+
+KEYS = RedisKeys()
+HERE = "tests.worker.test_keepers"
+
+handled: list[tuple[str, dict[str, Any]]] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    Forever.forget()
+    handled.clear()
+
+
+def handle(task_id: str, task: Mapping[str, Any]) -> None:
+    """The handler that apps name."""
+    handled.append((task_id, dict(task)))
+
+
+def fail(task_id: str, task: Mapping[str, Any]) -> None:
+    """A handler that raises for some."""
+    if "bad" in task_id:
+        raise ValueError("I do not want this one")
+    handle(task_id, task)
+
+
+def leave(task_id: str, task: Mapping[str, Any]) -> None:
+    """A handler that tries to end the program for some."""
+    if "bad" in task_id:
+        raise SystemExit(1)
+    handle(task_id, task)
+
+
+def dwell(task_id: str, task: Mapping[str, Any]) -> None:
+    """A handler that takes long."""
+    handle(task_id, task)
+    gevent.sleep(60)
+
+
+def dead_worker(live: Live, *ids: str) -> None:
+    """A worker that claimed these ids long ago and was not heard of since."""
+    store = WorkerStore(live.redis, live.redis, KEYS, "dead")
+    store.register(["forever"])
+    live.helpers.start_tasks(("forever", {}, each) for each in ids)
+    assert len(store.claim("dead:1", 500, insist=True).tasks) == len(ids)
+    live.redis.zadd(KEYS.workers, {"dead": 1})
+
+
+def keeper_app(live: Live, *names: str, **data: Any) -> PyTask:
+    """An app with these keepers as local tasks."""
+    app = live.app(Monitor, Cleanup, Forever, Echo)
+    for name in names:
+        app.start_local_task(name, **data)
+    return app
+
+
+# Monitor
+
+
+def test_a_dead_workers_tasks_run_again_once_whatever_the_number_of_monitors(live: Live) -> None:
+    ids = [f"id-{number}" for number in range(50)]
+    dead_worker(live, *ids)
+
+    for _ in range(3):
+        live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))
+
+    wait_until(lambda: all(Forever.running.get(each) == 1 for each in ids))
+    assert all(len(Forever.started[each]) == 1 for each in ids)
+    assert [count for each, count in live.where.count.items() if each in ids] == [1] * 50
+    assert live.redis.exists(KEYS.held("dead"), KEYS.names("dead")) == 0
+
+
+def test_a_monitor_finds_what_nobody_renews_and_drops_what_has_no_hash(live: Live) -> None:
+    live.redis.hset("task-old", mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1000000000"})
+    live.redis.sadd("tasks", "old", "missing")
+
+    live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))
+
+    live.until("old", "SUCCESS")
+    wait_until(lambda: "missing" not in live.where.active)
+
+
+def test_a_monitor_started_through_redis_stops_when_it_is_told(live: Live) -> None:
+    live.worker(Monitor)
+    task_id = live.helpers.start_task("pytask/monitor", loop_interval=0.1, task_timeout=5)
+    wait_until(lambda: live.redis.hget(KEYS.monitor, "round"))
+
+    assert live.helpers.stop_task(task_id, wait=5)
+    assert live.state(task_id) == "STOPPED"
+
+
+@pytest.mark.parametrize("data", [{"loop_interval": 0}, {"task_timeout": "x"}, {"loop_interval": True}, {"other": 1}])
+def test_a_monitor_with_options_that_make_no_sense_says_so(live: Live, data: dict[str, Any]) -> None:
+    live.worker(Monitor)
+    task_id = live.run("pytask/monitor", **data)
+
+    assert live.state(task_id) == "EXCEPTION"
+    assert next(iter(data)) in live.output(task_id)
+
+
+def test_a_monitor_outlives_a_string_at_the_task_set(live: Live) -> None:
+    live.errors_expected = True
+    worker = live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))
+    wait_until(lambda: live.where.active)
+    [monitor] = live.where.active
+    live.redis.rename("tasks", "aside")
+    live.redis.set("tasks", "oops")
+    first = live.redis.hget(KEYS.monitor, "round")
+    wait_until(lambda: float(live.redis.hget(KEYS.monitor, "round")) > float(first) + 250)
+
+    live.redis.rename("aside", "tasks")
+    live.redis.hset("task-old", mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1"})
+    live.redis.sadd("tasks", "old")
+
+    live.until("old", "SUCCESS")
+    assert live.state(monitor) == "RUNNING"
+    live.end(worker)
+
+
+# Cleanup
+
+
+def test_a_cleanup_forgets_what_has_ended(live: Live) -> None:
+    live.begin(keeper_app(live, "pytask/cleanup"))
+
+    task_id = live.helpers.start_task("echo")
+
+    wait_until(lambda: live.redis.exists(f"task-{task_id}") == 0)
+    wait_until(lambda: live.where.count.total() == 1)  # the Cleanup itself
+
+
+def test_a_cleanup_calls_its_handler_with_each_task_before_it_is_gone(live: Live) -> None:
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
+
+    ids = live.helpers.start_tasks(("echo", {"number": number}) for number in range(600))
+
+    wait_until(lambda: len(handled) == 600)
+    assert sorted(each for each, _ in handled) == sorted(ids)
+    assert {task["state"] for _, task in handled} == {"SUCCESS"}
+    assert handled[0][1]["task"] == "echo"
+    wait_until(lambda: live.where.count.total() == 1)
+
+
+def test_a_task_whose_handler_raises_stays_where_it_can_be_looked_at(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    live.errors_expected = True
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:fail"))
+
+    live.helpers.start_tasks([("echo", {}, "bad"), ("echo", {}, "good")])
+
+    wait_until(lambda: [each for each, _ in handled] == ["good"])
+    wait_until(lambda: "bad" in live.where.active)
+    assert live.state("bad") == "SUCCESS"
+    assert any("handler failed for task 'bad'" in record.getMessage() for record in caplog.records)
+
+
+def test_a_handler_that_tries_to_leave_the_program_ends_nothing(live: Live) -> None:
+    live.errors_expected = True
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:leave"))
+
+    live.helpers.start_tasks([("echo", {}, "bad"), ("echo", {}, "good")])
+    wait_until(lambda: [each for each, _ in handled] == ["good"])
+    live.helpers.start_task("echo", task_id="next")
+
+    wait_until(lambda: [each for each, _ in handled] == ["good", "next"])
+
+
+def test_a_cleanup_that_is_stopped_in_its_handler_leaves_the_task_for_the_next(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:dwell"))
+    live.helpers.start_task("echo", task_id="a")
+    wait_until(lambda: handled)
+
+    live.end(worker)
+
+    assert live.where.count == {"a": 1}
+    assert live.where.end == ["a"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("path", [f"{HERE}:handle", "os:system", "shutil:rmtree"])
+def test_a_handler_that_the_app_does_not_name_is_not_called_for_a_cleanup_from_redis(live: Live, path: str) -> None:
+    live.worker(Cleanup, Echo)
+    task_id = live.run("pytask/cleanup", task_handler=path)
+
+    assert live.state(task_id) == "EXCEPTION"
+    assert "may not call" in live.output(task_id)
+
+
+def test_a_handler_that_the_app_names_is_called_for_a_cleanup_from_redis(live: Live) -> None:
+    live.worker(Cleanup, Echo, cleanup_handlers=[f"{HERE}:handle"])
+    live.helpers.start_task("pytask/cleanup", task_handler=f"{HERE}:handle")
+    task_id = live.helpers.start_task("echo")
+
+    wait_until(lambda: [each for each, _ in handled] == [task_id])
+
+
+@pytest.mark.parametrize("path", ["nowhere:x", f"{HERE}:nothing", "", "no-colon", f"{HERE}:KEYS", ":x", "os:"])
+def test_a_handler_that_cannot_be_had_is_an_exception_that_says_so(live: Live, path: str) -> None:
+    app = keeper_app(live, "pytask/cleanup", task_handler=path)
+    live.begin(app)
+
+    wait_until(lambda: live.where.end)
+    assert "the cleanup handler" in live.output(live.where.end[0])
+
+
+def test_a_restarted_task_in_the_end_queue_is_left_alone(live: Live) -> None:
+    live.worker(Forever)
+    live.redis.hset("task-a", mapping={"task": "forever", "data": "{}", "state": "ERROR"})
+    live.redis.lpush("end-task", "a")
+    live.helpers.restart_task("a")
+    wait_until(lambda: Forever.running.get("a") == 1)
+
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
+
+    wait_until(lambda: live.where.end == live.where.cleaning == [])
+    assert live.state("a") == "RUNNING"
+
+
+def test_a_cleanup_outlives_a_string_at_the_end_queue(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    live.errors_expected = True
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
+    wait_until(lambda: live.where.active)
+    [cleanup] = live.where.active
+    live.redis.set("end-task", "oops")
+    wait_until(lambda: any("WRONGTYPE" in record.getMessage() for record in caplog.records))
+    assert live.state(cleanup) == "RUNNING"
+    task_id = live.helpers.start_task("echo")
+
+    live.redis.delete("end-task")
+
+    wait_until(lambda: [each for each, _ in handled] == [task_id])
+
+
+def test_retention_keeps_the_result_for_a_while(live: Live) -> None:
+    live.begin(keeper_app(live, "pytask/cleanup", retention=100))
+    task_id = live.helpers.start_task("echo", text="hi")
+
+    wait_until(lambda: live.redis.ttl(f"task-{task_id}") > 0)
+    assert live.output(task_id) == '{"text": "hi"}'

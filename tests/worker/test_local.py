@@ -1,0 +1,142 @@
+"""Local tasks: they belong to one worker, from its start to its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytask_core import PyTask
+from tests.support.core_apps import Echo, Forever
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Live
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    Forever.forget()
+
+
+def local_id(live: Live, count: int = 1) -> str:
+    """The id of the newest local task, once so many have been started."""
+    wait_until(lambda: len(Forever.started) == count)
+    return list(Forever.started)[-1]
+
+
+def test_a_local_task_starts_with_its_worker_and_is_removed_at_its_stop(live: Live) -> None:
+    app = live.app(Forever)
+    app.start_local_task("forever", value=7)
+    assert live.where.count == {}
+    worker = live.begin(app)
+    task_id = local_id(live)
+
+    assert Forever.started[task_id] == [7]
+    assert live.redis.hgetall(f"task-{task_id}").items() >= {"state": "RUNNING", "local": "true"}.items()
+    assert live.where.active == [task_id]
+
+    live.end(worker)
+    assert (live.where.count, live.redis.exists(f"task-{task_id}")) == ({}, 0)
+    assert Forever.stopped == [task_id]
+
+
+def test_a_local_task_may_be_started_while_the_worker_runs(live: Live) -> None:
+    app = live.app(Forever)
+    live.begin(app)
+
+    app.start_local_task("forever")
+
+    task_id = local_id(live)
+    assert live.where.active == [task_id]
+
+
+def test_each_worker_of_an_app_has_its_own(live: Live) -> None:
+    app = live.app(Forever)
+    app.start_local_task("forever")
+    live.begin(app)
+    local_id(live)
+    live.begin(app)
+
+    local_id(live, 2)
+    assert len(live.where.active) == 2
+
+
+def test_a_local_task_does_not_count_towards_concurrency(live: Live) -> None:
+    app = live.app(Forever, Echo, concurrency=1)
+    app.start_local_task("forever")
+    live.begin(app)
+    local_id(live)
+
+    assert live.state(live.run("echo")) == "SUCCESS"
+
+
+def test_a_push_of_a_local_id_is_refused_also_after_its_end(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    app = live.app(Forever, Echo)
+    app.start_local_task("forever")
+    app.start_local_task("echo")
+    live.begin(app)
+    task_id = local_id(live)
+    wait_until(lambda: live.where.end)
+    [ended] = live.where.end
+
+    live.redis.lpush("new-task", task_id, ended)
+    live.run("echo")
+
+    assert Forever.started[task_id] == [None]
+    assert live.state(ended) == "SUCCESS"
+    assert any("is local to a worker" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("command", ["reload", "restart"])
+def test_a_local_task_is_reloaded_where_it_is(live: Live, command: str) -> None:
+    app = live.app(Forever)
+    app.start_local_task("forever", value=1)
+    live.begin(app)
+    live.worker(Forever)
+    task_id = local_id(live)
+    live.helpers.set_task(task_id, "data", '{"value": 2}')
+
+    assert (live.helpers.reload_task if command == "reload" else live.helpers.restart_task)(task_id)
+
+    wait_until(lambda: Forever.started[task_id] == [1, 2])
+    assert live.where.count == {task_id: 1}
+    assert live.redis.hget(f"task-{task_id}", "local") == "true"
+
+
+def test_a_local_task_can_be_stopped(live: Live) -> None:
+    app = live.app(Forever)
+    app.start_local_task("forever")
+    live.begin(app)
+    task_id = local_id(live)
+
+    assert live.helpers.stop_task(task_id)
+
+    live.until(task_id, "STOPPED")
+
+
+def test_a_local_task_without_a_class_is_refused_before_and_after_the_start(live: Live) -> None:
+    app = live.app(Echo)
+    app.start_local_task("unknown")
+    with pytest.raises(PyTask.MissingTaskError, match="'unknown' has no class"):
+        app.create_worker()
+
+    other = live.app(Echo)
+    live.begin(other)
+    with pytest.raises(PyTask.MissingTaskError, match="'unknown' has no class"):
+        other.start_local_task("unknown")
+    assert live.where.count == {}
+
+
+def test_local_data_that_json_cannot_carry_is_refused_at_once(live: Live) -> None:
+    app = live.app(Echo)
+    with pytest.raises(PyTask.PyTaskException, match="'echo'"):
+        app.start_local_task("echo", value=object())
+
+
+def test_a_string_at_the_task_set_delays_a_local_task_and_ends_no_worker(live: Live) -> None:
+    live.errors_expected = True
+    live.redis.set("tasks", "oops")
+    app = live.app(Forever)
+    app.start_local_task("forever")
+    live.begin(app)
+
+    assert Forever.started == {}
+    live.redis.delete("tasks")
+    assert local_id(live)
