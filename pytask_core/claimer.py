@@ -6,9 +6,8 @@ import logging
 
 import gevent
 from gevent.event import Event
-from redis.exceptions import ResponseError
 
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .runner import Running, TaskRunner
 from .store import Claims, WorkerStore
 
@@ -76,7 +75,7 @@ class Claimer:
                     self._turn()
                 except Away:
                     continue
-                except ResponseError as error:
+                except Rejected as error:
                     self._complain(error)
                 except Exception:
                     log.exception("A bug in pytask: claiming failed; trying again in a second")
@@ -84,7 +83,7 @@ class Claimer:
         finally:
             self.gone.set()
 
-    def _complain(self, error: ResponseError) -> None:
+    def _complain(self, error: Rejected) -> None:
         """Redis does not do what the store asks: somebody's data stands where ours should."""
         if str(error) != self._said:
             self._said = str(error)

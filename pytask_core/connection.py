@@ -81,6 +81,11 @@ def outage(error: BaseException) -> str | None:
     return None
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether Redis itself answered with this error."""
+    return isinstance(error, ResponseError)
+
+
 def refusal(error: BaseException) -> str | None:
     """Return in words why Redis refuses us for good, or None where ``error`` says nothing of the kind."""
     text = str(error)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import Event
 
-from .connection import outage
+from .connection import is_answer, outage
 from .loops import Backoff
 
 log = logging.getLogger("pytask.link")
@@ -21,6 +21,10 @@ log = logging.getLogger("pytask.link")
 
 class Away(Exception):  # noqa: N818 - it is a state of affairs
     """Redis cannot be reached now. Caught by the rooms; never reaches users."""
+
+
+class Rejected(Exception):  # noqa: N818 - it is an answer
+    """Redis answers, with an error: somebody's data stands where ours should. Caught by the rooms."""
 
 
 class Link:
@@ -69,7 +73,8 @@ class Link:
         """Run one exchange with Redis.
 
         Raises:
-            Away: Redis could not serve it. Everything else passes as it is.
+            Away: Redis could not serve it.
+            Rejected: Redis answered with an error. Everything else passes as it is.
         """
         began = self._clock()
         try:
@@ -77,6 +82,8 @@ class Link:
         except Exception as error:
             why = outage(error)
             if why is None:
+                if is_answer(error):
+                    raise Rejected(str(error)) from error
                 raise
             # An exchange that began before Redis was last found well says nothing about now.
             if self.up and began >= self._since:

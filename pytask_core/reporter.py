@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event as Flag
-from redis.exceptions import ResponseError
 
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .store import Ending, Event, WorkerStore
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Reporter:
                 self.send()
             except Away:
                 continue
-            except ResponseError as error:
+            except Rejected as error:
                 if str(error) != said:
                     said = str(error)
                     log.error("Redis does not take the ends of tasks: %s. They are kept and tried again", error)

@@ -9,10 +9,9 @@ from time import monotonic
 from typing import Any
 
 import gevent
-from redis.exceptions import ResponseError
 
 from .errors import InvalidTask, StopTask
-from .link import Away
+from .link import Away, Rejected
 from .loops import run_loop
 from .poison import tell_deaths
 from .task import Task
@@ -72,7 +71,7 @@ class Monitor(Task):
             self.check_tasks()
         except Away:
             monitor_log.debug("Redis is away; this round is left out")
-        except ResponseError as error:
+        except Rejected as error:
             # A Monitor that ended of this would be missed only once a worker dies as well.
             if str(error) != self._said:
                 self._said = str(error)
@@ -164,7 +163,7 @@ class Cleanup(Task):
                     said = ""
                 except Away:
                     continue
-                except ResponseError as error:
+                except Rejected as error:
                     if str(error) != said:
                         said = str(error)
                         cleanup_log.error("Ended tasks cannot be cleaned up: %s. Trying every %g s", error, RETRY)

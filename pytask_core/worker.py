@@ -19,7 +19,6 @@ from uuid import uuid4
 import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
-from redis.exceptions import ResponseError
 
 from .claimer import Claimer
 from .connection import RedisSource, check_server, disconnect, outage, refusal, unblock
@@ -27,7 +26,7 @@ from .control import Control
 from .errors import RedisRefused
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .loops import Backoff
 from .payload import encode
 from .poison import PoisonRule, tell_deaths
@@ -266,7 +265,7 @@ class Worker:
             except Away:
                 self._local_waiting.append(local)
                 return
-            except ResponseError as error:
+            except Rejected as error:
                 log.error("The local task %r cannot be registered: %s. Trying again in %g s", name, error, RETRY)
                 self._local_waiting.append(local)
                 self._greenlets.append(gevent.spawn_later(RETRY, self._start_local_tasks))

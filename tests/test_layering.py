@@ -118,7 +118,7 @@ CORE = Rules(
     guarded={
         "pytask_supervisor": set(),
         "gevent": GREEN | {"worker"},
-        "redis": {"claimer", "connection", "reporter", "scripts"},
+        "redis": {"connection", "link", "scripts"},
         "hiredis": {"connection"},
     },
 )

@@ -104,6 +104,7 @@ def test_what_is_sent_while_it_is_stalled_arrives_once_it_is_healed(
         through.rpush("a", "late")
     assert direct.llen("a") == 0
     wire.heal()
+    wait_until(lambda: direct.lrange("a", 0, -1) == [b"late"])
     assert through.ping()
 
 

@@ -1,0 +1,1 @@
+"""Harm at every step: kills, cuts and lost answers, with real processes."""
