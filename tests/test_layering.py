@@ -99,11 +99,10 @@ CORE = Rules(
         "connection": {"embedded", "errors"},
         "store": {"keys", "poison", "scripts", "store"},
         "task": {"errors"},
-        "context": {"task"},
         "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},
         "link": {"connection", "loops"},
         "reporter": {"link", "store"},
-        "runner": {"context", "errors", "link", "payload", "reporter", "states", "store", "task"},
+        "runner": {"errors", "link", "payload", "reporter", "states", "store", "task"},
         "claimer": {"link", "runner", "store"},
         "heartbeat": {"link", "loops", "runner", "store"},
         "control": {"keys", "link", "runner"},
@@ -118,7 +117,7 @@ CORE = Rules(
     guarded={
         "pytask_supervisor": set(),
         "gevent": GREEN | {"worker"},
-        "redis": {"connection", "link", "scripts"},
+        "redis": {"connection", "scripts"},
         "hiredis": {"connection"},
     },
 )
