@@ -39,7 +39,8 @@ run: $(ready_to_run) ## Start the embedded server and four workers with the hell
 	@set -- $(BIN)/pytask-supervisor --workers 4 --redis embedded --app docs.examples.hello:app; \
 	if [ -t 0 ]; then set -m; "$$@"; else exec "$$@"; fi
 
-test: test-main test-worker ## Run all tests; SERVER=redis-server: against that one instead of Valkey.
+test: ## Run all tests; SERVER=redis-server: against that one instead of Valkey.
+	@$(MAKE) --no-print-directory --keep-going test-main test-worker
 
 test-main: $(VENV)/.installed-dev
 	$(in_tests) -m pytest tests --ignore=tests/worker $(PYTEST)
@@ -61,6 +62,12 @@ check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports who
 
 bench: $(VENV)/.installed-dev ## Measure no-op tasks beside what Redis itself allows.
 	$(in_tests) -m tests.bench.bench
+
+bench-recovery: $(VENV)/.installed-dev ## Kill workers, and measure when their tasks run again; KILLS=200.
+	$(in_tests) -m tests.bench.recovery --kills $(or $(KILLS),200)
+
+soak: $(VENV)/.installed-dev ## Faults at random under load, then a verdict; SEED=1 DURATION=3600 (seconds).
+	$(in_tests) -m tests.soak --seed $(or $(SEED),1) --duration $(or $(DURATION),3600)
 
 clean: ## Remove the environment and all caches.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -85,17 +85,17 @@ class Heartbeat:
             Away: Redis cannot be reached.
         """
         began = self._clock()
-        tasks = [(entry.id, entry.token) for entry in self._runner.tasks.values()]
+        entries = list(self._runner.tasks.values())
         lost: list[Running] = []
         forgotten = False
-        for start in range(0, max(len(tasks), 1), BATCH):
-            batch = tasks[start : start + BATCH]
+        for start in range(0, max(len(entries), 1), BATCH):
+            batch = entries[start : start + BATCH]
             with self._link.guard():
-                answer = self._store.renew(batch)
+                answer = self._store.renew([(entry.id, entry.token) for entry in batch])
             forgotten = forgotten or answer.forgotten
-            tokens = dict(batch)
+            asked = {entry.id: entry for entry in batch}
             for task_id, told in answer.told:
-                lost += self._told(task_id, tokens[task_id], told)
+                lost += self._told(asked[task_id], told)
         self._lose(lost, forgotten)
         self._renewed = began
         # One that was under way all the time that Redis was frozen says too little about now.
@@ -103,14 +103,14 @@ class Heartbeat:
             self._isolated = False
             self._on_reunited()
 
-    def _told(self, task_id: str, token: str, told: str) -> list[Running]:
+    def _told(self, entry: Running, told: str) -> list[Running]:
         """Pass on a command; return the task where it is lost."""
-        entry = self._runner.tasks.get(task_id)
-        if entry is None or entry.token != token or entry.ended or entry.leaving:
+        # What was asked of a copy that was reloaded meanwhile has been done already.
+        if self._runner.tasks.get(entry.id) is not entry or entry.ended or entry.leaving:
             return []
         if told == "lost":
             return [entry]
-        self._runner.ask(task_id, "stop" if told == "restart" else told, token)
+        self._runner.ask(entry.id, "stop" if told == "restart" else told, entry.token)
         return []
 
     def _lose(self, lost: list[Running], forgotten: bool) -> None:

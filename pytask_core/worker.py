@@ -49,7 +49,10 @@ RETRY = 1.0
 #: Seconds that a stop waits for the claim that is under way, so that what it brings is stopped with the others.
 LAST_CLAIM = 2.0
 
-#: Seconds of the graceful timeout that are kept back for sending what became of the tasks.
+#: Seconds that handing back the rest may take even where the graceful timeout is over.
+LAST_WORD = 0.5
+
+#: Seconds of the graceful timeout, and a third of it at most, that are kept back for sending what became of the tasks.
 SENDING = 2.0
 
 
@@ -69,6 +72,11 @@ def new_worker_id() -> str:
     """Return an id that no other life of any process has: host, pid and a random part."""
     host = socket.gethostname().partition(".")[0].replace(":", "-")[:40]
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _take_name(worker_id: str) -> str:
+    """Return as what ``CLIENT LIST`` shows the connection on which a worker waits for work."""
+    return f"pytask-take-{worker_id}"
 
 
 class Worker:
@@ -100,7 +108,7 @@ class Worker:
         self._classes = classes
         self._helpers = helpers
         self._client = source.store_client(WORKER_CONNECTIONS)
-        self._take_name = f"pytask-take-{self.id}"
+        self._take_name = _take_name(self.id)
         self._blocking = source.own_client(self._take_name)
         self._control_client = source.own_client(f"pytask-control-{self.id}")
         self._store = WorkerStore(self._client, self._blocking, keys, self.id, options.poison)
@@ -292,12 +300,15 @@ class Worker:
         while True:
             self.link.wait()
             try:
+                # The server may not know yet that the connection is dead: what is handed back must not be moved at
+                # once into the inbox of somebody who will never look.
+                self._cut_take_short(worker_id)
                 with self.link.guard():
                     done = self.keeper.hand_back(worker_id)
                 break
             except Away:
                 continue
-        log.info("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
+        log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
         tell_deaths(done.convicted, done.often)
         if on_done is not None:
             on_done(done.waiting)
@@ -307,20 +318,22 @@ class Worker:
     def _end(self) -> None:
         began, held = time.monotonic(), self.running
         deadline = began + self.options.graceful_timeout
+        sending = min(SENDING, self.options.graceful_timeout / 3)
         log.info("Stopping: %d tasks are stopped and requeued", held)
         self._claimer.stop()
         self._unblock()
         self._runner.ask_all("requeue")
         gevent.wait(
             [self._runner.idle, self._hurry],
-            timeout=max(0.0, deadline - SENDING - time.monotonic()),
+            timeout=max(0.0, deadline - sending - time.monotonic()),
             count=1,
         )
         self._runner.hurry()
-        gevent.wait([self._runner.idle], timeout=GIVE_WAY)
+        gevent.wait([self._runner.idle], timeout=min(GIVE_WAY, sending))
         for entry in list(self._runner.tasks.values()):
             log.warning("Task %r (%s) has not stopped in time; it is requeued anyway", entry.id, entry.name)
-        self._let_go(deadline)
+        # However short the timeout, the last word is tried.
+        self._let_go(max(deadline, time.monotonic() + LAST_WORD))
         log.info("Stopped after %.2f s", time.monotonic() - began)
 
     def _unblock(self) -> None:
@@ -328,18 +341,22 @@ class Worker:
         if not self.link.up:
             return  # it waits for Redis, and claims no more when that is back
         # Beside, since a frozen server would hold us here longer than the whole stop may take.
-        cutter = gevent.spawn(self._cut_takes_short)
+        cutter = gevent.spawn(self._cut_own_takes_short)
         self._claimer.gone.wait(LAST_CLAIM)
         cutter.kill(block=False)
 
-    def _cut_takes_short(self) -> None:
+    def _cut_own_takes_short(self) -> None:
         while True:
-            try:
-                with self.link.guard():
-                    unblock(self._client, self._take_name)
-            except Exception:
-                log.debug("The blocking take could not be cut short", exc_info=True)
+            self._cut_take_short(self.id)
             gevent.sleep(0.1)
+
+    def _cut_take_short(self, worker_id: str) -> None:
+        """End the blocking take of a worker; where the server does not permit this, it ends within a second."""
+        try:
+            with self.link.guard():
+                unblock(self._client, _take_name(worker_id))
+        except Exception:
+            log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
 
     def _let_go(self, deadline: float) -> None:
         """Send what is left to send, and hand back whatever still counts as held."""
@@ -350,8 +367,9 @@ class Worker:
                 continue
             if not self._reporter.flush(min(left, 1.0)):
                 continue
-            # Nothing may renew the lease after it is given up.
+            # Nothing may renew the lease after it is given up, or take.
             gevent.killall(self._greenlets)
+            disconnect(self._blocking)
             try:
                 with self.link.guard():
                     self.keeper.hand_back(self.id, died=False)
@@ -359,6 +377,6 @@ class Worker:
                 continue
             return
         log.error(
-            "Redis is away, so %d tasks could not be requeued; a Monitor will do so when this worker is overdue",
+            "Redis has not taken back %d tasks in time; a Monitor will do so when this worker is overdue",
             self.running,
         )

@@ -136,7 +136,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two kills")
     words = parser.parse_args()
-    measured = measure(words.kills, words.workers, words.tasks, words.seed, words.pause)
+    try:
+        measured = measure(words.kills, words.workers, words.tasks, words.seed, words.pause)
+    except AssertionError as error:
+        print(error)
+        return 1
     times = measured.times
     p50, p90, p99 = (percentile(times, part) for part in (0.5, 0.9, 0.99))
     print(f"{words.kills} kills of one of {words.workers} workers; {len(times)} tasks were cut off and ran again after")

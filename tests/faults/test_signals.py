@@ -10,7 +10,6 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from pytask_core.keys import RedisKeys
-from pytask_core.store import KeeperStore
 from tests.support.core_process import Nursery
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -72,14 +71,14 @@ def test_a_worker_that_was_paused_beyond_its_lease_ends_nothing_that_another_has
     redis: Any = redis_server.client(decode_responses=True)
     helpers = PyTaskHelpers(redis_server.url)
     task_id = helpers.start_task("forever")
-    nursery.start(redis_server.url, task_timeout=2, update_task_interval=0.3)
+    quick: dict[str, Any] = {"task_timeout": 2, "update_task_interval": 0.3}
+    nursery.start(redis_server.url, **quick)
     wait_until(lambda: redis.llen("runs") == 1)
     nursery.signal(signal.SIGSTOP)
     [paused] = redis.zrange(KEYS.workers, 0, -1)
-    KeeperStore(redis, KEYS).hand_back(paused)
 
     with Nursery() as other:
-        other.start(redis_server.url, forever=False)
+        other.start(redis_server.url, forever=False, monitor=True, **quick)
         wait_until(lambda: redis.hget(f"task-{task_id}", "state") == "SUCCESS")
         before = redis.hgetall(f"task-{task_id}")
         other.signal(signal.SIGINT)

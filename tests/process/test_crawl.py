@@ -165,7 +165,10 @@ import os
 import signal
 
 from docs.examples.crawl import app
+from pytask_core.poison import PoisonRule
 
+# Four deaths within a second or two would convict the tasks that were only near.
+app.poison = PoisonRule(max_deliveries=0)
 start_tasks = app.helpers.start_tasks
 
 def start_some(specs, cleanup):

@@ -141,7 +141,7 @@ def test_a_worker_that_dies_at_once_again_and_again_ends_it_with_exit_code_5(
     words = ["--app", "dying:app", "--workers", "2", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, stage="hasty") as supervisor:
         supervisor.expected = ["giving up: worker"]
-        assert supervisor.wait() == 5
+        assert supervisor.wait(60) == 5
         assert "died 10 times in a row before it had been ready for a second" in supervisor.text
         assert "was killed by SIGSEGV (native code crashed)" in supervisor.text
         assert 10 <= len(supervisor.lines("WARNING")) <= 20
@@ -155,7 +155,7 @@ def test_an_app_that_breaks_later_does_not_take_the_working_ones_down(folder: Pa
         good = (folder / "jobs.py").read_text()
         (folder / "jobs.py").write_text("import nosuchthing")
         supervisor.send(signal.SIGKILL, slot=1)
-        supervisor.wait_for("could not load the app (exit code 3)", 11)
+        supervisor.wait_for("could not load the app (exit code 3)", 11, timeout=60)
         assert 2 in supervisor.workers()
         (folder / "jobs.py").write_text(good)
         supervisor.wait_ready(2, times=2)

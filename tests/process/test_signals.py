@@ -191,7 +191,7 @@ def test_a_stop_at_the_very_moment_of_the_fork_is_not_lost(folder: Path, redis_s
     words = ["--app", "jobs:app", "--workers", "1", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, stage="struck_at_birth") as supervisor:
         supervisor.expected = ["giving up: worker"]
-        assert supervisor.wait(30) == 5
+        assert supervisor.wait(60) == 5
         assert supervisor.text.count("left by itself (exit code 0)") == 10
         assert "Worker " not in supervisor.text
 
@@ -214,7 +214,7 @@ def test_a_stop_between_loading_and_running_is_not_lost(folder: Path, redis_serv
     words = ["--app", "struck:app", "--workers", "1", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, stage="hasty") as supervisor:
         supervisor.expected = ["giving up: worker"]
-        assert supervisor.wait(30) == 5
+        assert supervisor.wait(60) == 5
         assert supervisor.text.count("left by itself (exit code 0)") == 10
         assert "ready" not in supervisor.text.replace("had been ready", "")
 

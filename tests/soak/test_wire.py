@@ -24,7 +24,7 @@ def wire(redis_server: RedisServer) -> Iterator[Wire]:
 @pytest.fixture
 def through(wire: Wire) -> Iterator[redis.Redis]:
     """A client on the wire, connected."""
-    client = redis.Redis.from_url(wire.url, socket_timeout=0.5, **client_options())
+    client = redis.Redis.from_url(wire.url, socket_timeout=1.0, **client_options())
     client.ping()
     with closing(client):
         yield client
@@ -75,17 +75,16 @@ def test_a_reply_that_is_cut_is_that_of_a_command_that_was_carried_out(
 
 
 def test_cut_closes_every_connection_and_new_ones_work(wire: Wire, through: redis.Redis) -> None:
+    before = through.client_id()
     wire.cut()
 
-    def is_cut() -> bool:
+    def is_another() -> bool:
         try:
-            through.ping()
+            return through.client_id() != before
         except redis.ConnectionError:
-            return True
-        return False
+            return False
 
-    wait_until(is_cut)
-    assert through.ping()
+    wait_until(is_another)
 
 
 def test_while_it_refuses_nobody_connects(wire: Wire, through: redis.Redis) -> None:
@@ -127,9 +126,9 @@ def test_a_delay_holds_each_way_and_a_throttle_what_is_large(wire: Wire, through
     wire.heal()
     wire.rate = 100_000
     began = time.monotonic()
-    through.set("a", b"x" * 20_000)
-    assert time.monotonic() - began >= 0.2
+    through.set("a", b"x" * 60_000)
+    assert time.monotonic() - began >= 0.6
     wire.heal()
     began = time.monotonic()
-    through.set("a", b"x" * 20_000)
-    assert time.monotonic() - began < 0.2
+    through.set("a", b"x" * 60_000)
+    assert time.monotonic() - began < 0.6

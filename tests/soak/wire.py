@@ -147,8 +147,8 @@ class Wire:
                 for pump in pumps:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
-        except OSError:
-            pass  # the server is away: the client sees its connection closed
+        except (OSError, asyncio.CancelledError):
+            pass  # the server is away, or the wire is closed: either way the client sees its connection closed
         finally:
             if pair is not None:
                 self._pairs.discard(pair)

@@ -160,10 +160,10 @@ class TcpProxy:
             return self._harm
 
     def _strike(self, harm: Harm, name: bytes) -> None:
+        self.struck = name.decode()
         if harm.kill is not None:
             harm.kill()
             self.cut_all()
-        self.struck = name.decode()
 
 
 def _line(stream: BinaryIO) -> bytes:

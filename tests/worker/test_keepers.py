@@ -86,6 +86,30 @@ def test_a_dead_workers_tasks_run_again_once_whatever_the_number_of_monitors(liv
     assert live.redis.exists(KEYS.held("dead"), KEYS.names("dead")) == 0
 
 
+def test_what_is_handed_back_does_not_vanish_into_the_inbox_of_the_dead(live: Live) -> None:
+    """The server learns of the end of a connection in its own time; until then its blocking take stands."""
+    store = WorkerStore(live.redis, live.redis, KEYS, "dead")
+    store.register(["forever"])
+    live.helpers.start_task("forever", task_id="a")
+    store.claim("dead:1", 1)
+    last = live.server.client(client_name="pytask-take-dead", decode_responses=True)
+    take = gevent.spawn(last.blmove, KEYS.new_queue, KEYS.inbox("dead"), 30, "RIGHT", "LEFT")
+    wait_until(lambda: ("pytask-take-dead", "blmove") in {(row["name"], row["cmd"]) for row in clients(live)})
+    # Its own take stands behind that of the dead.
+    worker = live.worker(Forever)
+
+    worker.hand_back("dead")
+
+    wait_until(lambda: Forever.running.get("a") == 1)
+    assert take.get(timeout=5) is None
+    assert live.where.count == {"a": 1}
+
+
+def clients(live: Live) -> list[dict[str, str]]:
+    """The rows of CLIENT LIST."""
+    return live.server.other_clients()
+
+
 def test_a_monitor_finds_what_nobody_renews_and_drops_what_has_no_hash(live: Live) -> None:
     live.redis.hset("task-old", mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1000000000"})
     live.redis.sadd("tasks", "old", "missing")
