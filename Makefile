@@ -13,10 +13,10 @@ in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 # Every development environment can run the hello example too.
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
-.PHONY: help run test test-main test-worker test-redis check bench clean
+.PHONY: help run test test-main test-worker test-redis check bench bench-recovery soak clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 define about_run
 
