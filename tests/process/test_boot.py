@@ -12,6 +12,7 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from tests.process.conftest import Start
+from tests.support.aged import AgedServer
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import SupervisorProcess, title
 from tests.support.waiting import wait_until
@@ -208,6 +209,14 @@ def test_a_wrong_password_is_one_line_and_exit_code_4(folder: Path) -> None:
     assert text.count("\n") == 2
     assert "refuses us" in text
     assert "hunter" not in text
+
+
+def test_a_server_that_is_too_old_is_one_line_and_exit_code_4(folder: Path, redis_server: RedisServer) -> None:
+    with AgedServer(str(redis_server.socket)) as server:
+        code, text = run_to_end(folder, "--workers", "2", "--app", "jobs:app", "--redis", server.url)
+    assert code == 4
+    assert text.count("\n") == 2
+    assert re.search(r"runs version 5\.\S+; pytask needs Redis 6\.2 or later, or Valkey", text)
 
 
 def test_while_redis_is_not_there_it_keeps_trying(folder: Path, own_server: RedisServer) -> None:
