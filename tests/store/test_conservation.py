@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -167,6 +168,7 @@ class Tasks(RuleBasedStateMachine):
         assert self.desk.running == len(held)
 
 
+@pytest.mark.timeout(600)  # only where it fails: the shortest example takes long to find
 def test_no_sequence_of_transitions_loses_doubles_or_misplaces_an_id(desk: Desk) -> None:
     run_state_machine_as_test(
         lambda: Tasks(desk),

@@ -1,0 +1,151 @@
+"""The rooms of the core that need no server: keys, payload, states, backoff."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytask_core.errors import InvalidTask, PayloadTooLarge
+from pytask_core.keys import RedisKeys
+from pytask_core.loops import Backoff
+from pytask_core.payload import decode_data, encode
+from pytask_core.poison import PoisonRule
+from pytask_core.states import FINAL, TRANSITIONS, TaskState
+
+# Keys
+
+
+def all_names(keys: RedisKeys) -> list[str]:
+    """Every name that a system uses for itself."""
+    shared = [keys.task_set, keys.new_queue, keys.end_queue, keys.workers, keys.running, keys.monitor, keys.removed]
+    return [*shared, keys.held("w"), keys.names("w"), keys.inbox("w"), keys.cleaning("w"), keys.suspect("w")]
+
+
+def test_the_public_names_are_those_of_the_contract() -> None:
+    keys = RedisKeys()
+
+    assert (keys.task_set, keys.new_queue, keys.end_queue) == ("tasks", "new-task", "end-task")
+    assert (keys.task("ID"), keys.control("ID")) == ("task-ID", "task-ID-control")
+    assert keys.id_of_control("task-a-control-control") == "a-control"
+
+
+def test_two_systems_with_other_names_share_nothing() -> None:
+    one = all_names(RedisKeys())
+    other = all_names(RedisKeys("b-tasks", "b-task-", "b-new", "b-end"))
+
+    assert len({*one, *other}) == len(one) + len(other)
+
+
+def test_every_name_of_a_tagged_system_lies_in_its_slot() -> None:
+    keys = RedisKeys("{p}tasks", "{p}task-", "{p}new", "{p}end")
+
+    assert keys.one_slot
+    assert all("{p}" in name for name in all_names(keys))
+    assert not RedisKeys().one_slot
+    assert not RedisKeys("{a}tasks", "{b}task-", "{a}new", "{a}end").one_slot
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("", "t-", "n", "e"),
+        ("s", "", "n", "e"),
+        ("same", "t-", "same", "e"),
+        ("t-asks", "t-", "n", "e"),
+        ("s", "t-", "t-new", "e"),
+        ("s}{", "t-", "n", "e"),
+        (None, "t-", "n", "e"),
+    ],
+)
+def test_names_that_cannot_be_used_together_are_refused(names: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match=r"task_set|task_prefix|new_queue|must differ"):
+        RedisKeys(*names)
+
+
+@given(st.text(min_size=1))
+def test_the_control_channel_of_any_id_names_that_id(task_id: str) -> None:
+    assert RedisKeys().id_of_control(RedisKeys().control(task_id)) == task_id
+
+
+# Payload
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_data_comes_back_as_it_went(data: dict[str, Any]) -> None:
+    text = encode("the data", data)
+
+    assert text.isascii()
+    assert decode_data(text) == data
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {1}, object(), b"x", {"a": {(1,): 2}}])
+def test_what_json_cannot_carry_is_named(value: object) -> None:
+    with pytest.raises(InvalidTask, match=r"the output of type .* cannot be written as JSON"):
+        encode("the output", value)
+
+
+def test_the_cap_counts_the_bytes_of_the_json() -> None:
+    assert encode("the data", "x" * 8, 10) == '"xxxxxxxx"'
+    with pytest.raises(PayloadTooLarge, match="11 bytes of JSON, more than max_payload=10"):
+        encode("the data", "x" * 9, 10)
+    with pytest.raises(PayloadTooLarge):
+        encode("the data", "é" * 2, 10)
+
+
+@pytest.mark.parametrize("text", [None, "", "null", "{}"])
+def test_no_data_is_no_arguments(text: str | None) -> None:
+    assert decode_data(text) == {}
+
+
+@pytest.mark.parametrize("text", ["x", "[]", "1", '"a"', "NaN", '{"a": Infinity}', "[" * 10_000, '{"a": "\udcff"}'])
+def test_data_that_is_no_object_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(InvalidTask, match="the data of the task"):
+        decode_data(text)
+
+
+# States
+
+
+def test_every_state_has_its_moves_and_none_stays_where_it_is() -> None:
+    assert set(TRANSITIONS) == set(TaskState)
+    assert all(state not in moves for state, moves in TRANSITIONS.items())
+    assert frozenset({"SUCCESS", "ERROR", "EXCEPTION"}) == FINAL
+
+
+# Backoff
+
+
+def test_pauses_grow_up_to_the_longest_and_begin_again_after_a_reset() -> None:
+    backoff = Backoff(first=1, most=5, rand=lambda: 1)
+
+    assert [backoff.pause() for _ in range(5)] == [1, 2, 4, 5, 5]
+    backoff.reset()
+    assert backoff.pause() == 1
+
+
+def test_pauses_have_jitter_of_a_half() -> None:
+    assert Backoff(first=1, rand=lambda: 0).pause() == 0.5
+
+
+# Poison
+
+
+@pytest.mark.parametrize("most", [-1, 1.5, True, None])
+def test_a_number_of_deaths_that_makes_no_sense_is_refused(most: Any) -> None:
+    with pytest.raises(ValueError, match="max_deliveries"):
+        PoisonRule(most)
+
+
+def test_the_verdict_is_json_that_names_the_number() -> None:
+    assert "3 times in a row (max_deliveries=3)" in json.loads(PoisonRule().verdict)
