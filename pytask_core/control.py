@@ -72,9 +72,11 @@ class Control:
         task_id = self._keys.id_of_control(channel)
         if task_id not in self._runner.tasks:
             return
+        word, _, token = word.partition(" ")
         if word not in {"stop", "reload"}:
             # The events of a task whose id ends in -control arrive here too.
             log.debug("The control channel %r says %r, which is no command", channel, word)
             return
         log.info("Task %r is told to %s", task_id, word)
-        self._runner.ask(task_id, word)
+        # The helpers name the run they mean, so that a message that comes late does not hit the next one.
+        self._runner.ask(task_id, word, token or None)

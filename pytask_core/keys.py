@@ -127,6 +127,10 @@ class RedisKeys:
         """STRING, the id of the one task in this worker's hands that one more death would convict."""
         return _derived(self.task_set, "suspect:") + worker
 
+    def last_claim(self, worker: str) -> str:
+        """STRING, the number of this worker's last claim, so that one which is executed late takes nothing."""
+        return _derived(self.task_set, "last-claim:") + worker
+
     def cleaning(self, worker: str) -> str:
         """LIST, ids taken from the end queue by a Cleanup in this worker and not yet dealt with."""
         return _derived(self.end_queue, "cleaning:") + worker

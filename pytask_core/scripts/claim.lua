@@ -1,6 +1,7 @@
 -- Claim tasks for a worker: RUNNING, with its token, in the task set and in the worker's hands.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox of the worker (LIST)  KEYS[3] task set (SET)  KEYS[4] held by the worker (SET)
 -- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] removed (SET)  KEYS[8] suspect of the worker (STRING)
+-- KEYS[9] number of the worker's last claim (STRING)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
@@ -8,7 +9,7 @@
 -- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue, 1 where the worker was not
 -- registered any more}.
 
-local new, inbox, active, held, running, workers, removed, suspect = unpack(KEYS)
+local new, inbox, active, held, running, workers, removed, suspect, last = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, window = tonumber(ARGV[7]), tonumber(ARGV[8])
 local now, claimed, passed, mine, later = now_ms(), {}, {}, {}, {}
@@ -36,6 +37,11 @@ local function tolerates(key, id, charges)
   redis.call('HSET', key, 'since', now)
   return true
 end
+
+-- A claim that a frozen server gets to only after it was sent anew would take tasks that nobody knows of.
+local number = tonumber(string.match(token, ':(%d+)$'))
+if ARGV[6] ~= '1' and number and number <= tonumber(redis.call('GET', last) or 0) then return {claimed, passed, 0, 0} end
+if number then redis.call('SET', last, number) end
 
 if ARGV[6] == '1' then
   for _, id in ipairs(redis.call('SMEMBERS', held)) do

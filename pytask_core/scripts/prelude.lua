@@ -34,6 +34,12 @@ local function extend(list, more)
   for _, value in ipairs(more or {}) do list[#list + 1] = value end
 end
 
+-- Nudge the worker that runs a task. The token keeps a message that comes late from a later run of the same id; a task of
+-- another program's has none.
+local function nudge(channel, word, owner)
+  redis.call('PUBLISH', channel, owner and word .. ' ' .. owner or word)
+end
+
 -- Take ids out of a worker's hands; `running` counts what all workers hold.
 local function let_go(held, running, ids)
   if #ids > 0 then

@@ -10,7 +10,7 @@ local known = redis.call('DEL', KEYS[1]) + redis.call('SREM', KEYS[2], id)
 if h[1] == 'RUNNING' then
   local worker = string.match(h[2] or '', '^(.*):')
   if worker then let_go(ARGV[3] .. worker, KEYS[3], {id}) end
-  redis.call('PUBLISH', ARGV[2], 'stop')
+  nudge(ARGV[2], 'stop', h[2])
 elseif h[3] or h[1] == 'WAIT' or (h[4] and not h[1]) then
   redis.call('SADD', KEYS[4], id)
 end

@@ -4,7 +4,7 @@
 -- Returns 1 done, 0 in another state, -1 where there is no such task.
 
 check(KEYS[3], KEYS[2])
-local h = fields(KEYS[1], 'state', 'task', 'withdrawn', 'local')
+local h = fields(KEYS[1], 'state', 'task', 'withdrawn', 'local', 'owner')
 if not h or not (h[1] or h[2]) then return -1 end
 local state, wanted = h[1] or 'WAIT', #ARGV == 2
 for i = 3, #ARGV do wanted = wanted or ARGV[i] == state end
@@ -13,7 +13,7 @@ if state == 'RUNNING' then
   -- A local task belongs to its worker, so there it is run again without passing through the queue.
   local is_local = h[4] == 'true'
   redis.call('HSET', KEYS[1], 'command', is_local and 'reload' or 'restart')
-  redis.call('PUBLISH', ARGV[2], is_local and 'reload' or 'stop')
+  nudge(ARGV[2], is_local and 'reload' or 'stop', h[5])
   return 1
 end
 if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], KEYS[4], ARGV[1])) then return 1 end

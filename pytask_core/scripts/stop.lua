@@ -4,11 +4,11 @@
 -- Returns 1 where there was something to stop, 0 where it had ended or stopped, -1 where there is no such task.
 
 redis.call('SCARD', KEYS[2])
-local h = fields(KEYS[1], 'state', 'task')
+local h = fields(KEYS[1], 'state', 'task', 'owner')
 if not h or not (h[1] or h[2]) then return -1 end
 if h[1] == 'RUNNING' then
   redis.call('HSET', KEYS[1], 'command', 'stop')
-  redis.call('PUBLISH', ARGV[2], 'stop')
+  nudge(ARGV[2], 'stop', h[3])
   return 1
 elseif not h[1] or h[1] == 'WAIT' then
   redis.call('HSET', KEYS[1], 'state', 'STOPPED', 'withdrawn', '1')

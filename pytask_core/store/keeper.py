@@ -72,6 +72,7 @@ class KeeperStore:
                     keys.cleaning(worker),
                     keys.names(worker),
                     keys.suspect(worker),
+                    keys.last_claim(worker),
                 ],
                 [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict],
             )

@@ -146,6 +146,7 @@ class WorkerStore:
                 keys.workers,
                 keys.removed,
                 keys.suspect(self.worker),
+                keys.last_claim(self.worker),
             ],
             [
                 keys.task_prefix,

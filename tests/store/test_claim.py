@@ -297,3 +297,16 @@ def test_a_string_at_a_shared_key_refuses_the_claim_before_anything_is_taken(des
         desk.redis.rename("aside", "new-task")
     _, claims = desk.claim(worker)
     assert [task.id for task in claims.tasks] == ["a"]
+
+
+def test_a_claim_that_is_executed_only_after_it_was_sent_again_takes_nothing(desk: Desk) -> None:
+    worker = desk.worker("w1")
+    desk.start("a", "b")
+    token = desk.token(worker)
+
+    assert len(worker.claim(token, 1, insist=True, again=True).tasks) == 1
+    late = worker.claim(token, 1, insist=True)
+
+    assert late.tasks == []
+    assert len(desk.new) == 1
+    assert len(desk.held()) == 1

@@ -259,3 +259,20 @@ def test_a_command_during_a_reload_is_obeyed(live: Live) -> None:
 
     live.until(task_id, "STOPPED")
     assert Forever.running[task_id] == 0
+
+
+def test_a_stop_that_comes_late_does_not_hit_the_next_run_of_the_id(live: Live) -> None:
+    live.worker(Forever)
+    first, other = forever(live), forever(live)
+    owner = live.helpers.get_task(first, "owner")
+    live.helpers.restart_task(first)
+    wait_until(lambda: live.helpers.get_task(first, ["state", "command"]) == ["RUNNING", None])
+    wait_until(lambda: live.helpers.get_task(first, "owner") != owner)
+
+    live.redis.publish(f"task-{first}-control", f"stop {owner}")
+    live.redis.publish(f"task-{other}-control", "stop")  # on the same connection, so read after it
+    live.until(other, "STOPPED")
+    assert live.state(first) == "RUNNING"
+
+    live.redis.publish(f"task-{first}-control", f"stop {live.helpers.get_task(first, 'owner')}")
+    live.until(first, "STOPPED")
