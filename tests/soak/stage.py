@@ -107,6 +107,12 @@ class Stage:
         self._producer.start()
         self._meddler.start()
         wait_until(lambda: self._watch.rate(time.monotonic()) > self._plan.rate / 2, 30, "the first throughput")
+        # Else the first deaths may find nothing to cut off. The meddler stops some meanwhile.
+        wait_until(
+            lambda: len(self._watch.running() & set(self._meddler.ids)) * 2 > self._plan.forever,
+            30,
+            "the for-ever tasks",
+        )
         self._tell(f"under load: {self._plan.rate:g} tasks a second, {self._plan.forever} for-ever tasks")
         if self._plan.each_once:
             for name in self.nemesis.names:
