@@ -75,7 +75,7 @@ class SupervisorConfig:
         None,
         kinds.redis_url,
         "URL",
-        "redis:// rediss:// unix:// redis+cluster:// redis+sentinel://, or embedded[:DIR]: "
+        "redis:// rediss:// unix:// redis+cluster:// rediss+cluster://, or embedded[:DIR]: "
         "a server of its own (default: redis://localhost:6379)",
         variable="PYTASK_REDIS_URL",
     )

@@ -21,7 +21,6 @@ SCHEMES = (
     "unix",
     "redis+cluster",
     "rediss+cluster",
-    "redis+sentinel",
 )
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
