@@ -7,6 +7,7 @@ stand in the hash too, and the heartbeat finds those whose message was missed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -29,13 +30,17 @@ class Control:
         keys: the names of the system.
         runner: whose tasks.
         link: whether Redis can be reached.
+        look: called with id and token of a task for which a command may be recorded.
     """
 
-    def __init__(self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link) -> None:
+    def __init__(
+        self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link, look: Callable[[str, str], object]
+    ) -> None:
         self._client = client
         self._keys = keys
         self._runner = runner
         self._link = link
+        self._look = look
 
     def run(self) -> None:
         """Listen for ever."""
@@ -77,6 +82,10 @@ class Control:
             # The events of a task whose id ends in -control arrive here too.
             log.debug("The control channel %r says %r, which is no command", channel, word)
             return
+        if token:
+            # From the helpers, who have recorded it and name the run they mean: one that comes late, when it is done
+            # already or for an earlier run, finds nothing recorded.
+            gevent.spawn(self._look, task_id, token)
+            return
         log.info("Task %r is told to %s", task_id, word)
-        # The helpers name the run they mean, so that a message that comes late does not hit the next one.
-        self._runner.ask(task_id, word, token or None)
+        self._runner.ask(task_id, word)

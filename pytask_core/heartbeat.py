@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import gevent
 
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .loops import run_loop
 from .runner import Running, TaskRunner
 from .store import WorkerStore
@@ -102,6 +102,20 @@ class Heartbeat:
         if self._isolated and self._clock() - began <= self._grace:
             self._isolated = False
             self._on_reunited()
+
+    def look(self, task_id: str, token: str) -> None:
+        """Renew one task now, since a command may be recorded for it; if Redis is away, the next renewal finds it."""
+        entry = self._runner.tasks.get(task_id)
+        if entry is None or entry.token != token:
+            return
+        try:
+            with self._link.guard():
+                answer = self._store.renew([(task_id, token)])
+        except (Away, Rejected):
+            return
+        for _, told in answer.told:
+            log.info("Task %r: %s", task_id, told)
+            self._lose(self._told(entry, told), answer.forgotten)
 
     def _told(self, entry: Running, told: str) -> list[Running]:
         """Pass on a command; return the task where it is lost."""

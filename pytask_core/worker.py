@@ -135,7 +135,7 @@ class Worker:
             self._start_local_tasks,
             self._lost,
         )
-        self._control = Control(self._control_client, keys, self._runner, self.link)
+        self._control = Control(self._control_client, keys, self._runner, self.link, self._heartbeat.look)
         self._stop = Event()
         self._hurry = Event()
         self._greenlets: list[gevent.Greenlet] = []

@@ -146,10 +146,7 @@ def _check_overlaps(book: Book, replay: Replay, report: Report) -> None:
 
 
 def _check_claims(book: Book, replay: Replay, report: Report) -> None:
-    """Every run had a token that Redis gave for this id, and one token starts one run, and two more a reload.
-
-    Two, since a reload reaches the worker by its renewal and by a message, and one that comes late is obeyed again.
-    """
+    """Every run had a token that Redis gave for this id, and one token starts one run, and one more a reload."""
     unclaimed, doubled = [], []
     for task_id, runs in book.of.items():
         reloads: Counter[str | None] = Counter()
@@ -161,7 +158,7 @@ def _check_claims(book: Book, replay: Replay, report: Report) -> None:
                 reloads[move.owner] += 1
         unclaimed += [f"{run.run} of {task_id} ({run.token})" for run in runs if run.token not in owners]
         for token, count in Counter(run.token for run in runs).items():
-            if count > 1 + 2 * reloads[token]:
+            if count > 1 + reloads[token]:
                 doubled.append(f"{task_id} {count} times under {token} with {reloads[token]} reloads")
     report.blame("runs without a claim", unclaimed)
     report.blame("runs that one claim started twice", doubled)

@@ -274,5 +274,6 @@ def test_a_stop_that_comes_late_does_not_hit_the_next_run_of_the_id(live: Live) 
     live.until(other, "STOPPED")
     assert live.state(first) == "RUNNING"
 
-    live.redis.publish(f"task-{first}-control", f"stop {live.helpers.get_task(first, 'owner')}")
+    live.redis.publish(f"task-{first}-control", f"reload {live.helpers.get_task(first, 'owner')}")
+    assert live.helpers.stop_task(first)
     live.until(first, "STOPPED")
