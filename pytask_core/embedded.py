@@ -7,9 +7,10 @@ socket. The supervisor's master runs this file by its path, as a program of its 
 
 It starts Valkey in DIR, or finds the one that runs there, and prints one JSON line:
 ``{"url": "unix:///...", "started": true, "pid": 123}``, or ``{"error": "..."}`` with exit code 1.
-If it found one it is done. If it started one it stays as its guardian: the server is restarted when
-it dies, and stopped, with its data on disk, when FD (the reading end of a pipe) comes to its end,
-which is when the master and all of its children are gone. So the server outlives its clients.
+If it started one it stays as its guardian: the server is restarted when it dies, and stopped, with its
+data on disk, when FD (the reading end of a pipe) comes to its end, which is when the master and all of
+its children are gone. So the server outlives its clients. If it found one it stays until that is gone,
+whose master may leave before ours; then it ends, and ours runs this program anew.
 
 It imports the standard library only, and is one file, since a program that is run by its path has
 no neighbours to import. It never touches task data.
@@ -32,6 +33,7 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 #: Seconds without a sign of life after which a start has failed. A server that reads a long file
@@ -44,6 +46,9 @@ STOP_TIMEOUT = 30.0
 RESTART_PAUSE, RESTART_PAUSE_MAX, PROVED_AFTER = 0.1, 10.0, 60.0
 #: Seconds a server that nobody guards has to leave: that of a killed guardian is on its way out.
 ORPHAN_PATIENCE = 1.0
+#: Seconds between two looks at a server that somebody else guards. Shorter: more wakes for nothing; longer: its heirs
+#: are without one for longer.
+STAND_BY_INTERVAL = 0.5
 #: What fits into the kernel's ``sun_path`` besides its closing zero byte.
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
@@ -55,7 +60,7 @@ class EmbeddedError(Exception):
     """The embedded server cannot be had; the message is a sentence for the user."""
 
 
-class _ToldToStopError(Exception):
+class ToldToStopError(Exception):
     """The pipe's holders are gone, or SIGTERM came, while the server was starting."""
 
 
@@ -77,14 +82,14 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
     return path
 
 
-def running_server(path: Path) -> int | None:
+def running_server(path: Path, password: str = "") -> int | None:
     """The process id of the server that is ready at the socket ``path``, or None.
 
     Raises ``EmbeddedError`` when what listens there refuses us.
     """
-    if _state(path) is not _State.READY:
+    if state(path, password) is not State.READY:
         return None
-    info = _ask(path, b"INFO server") or b""
+    info = ask(path, b"INFO server", password) or b""
     pids = [line[11:] for line in info.split(b"\r\n") if line.startswith(b"process_id:")]
     return int(pids[0]) if pids else None
 
@@ -119,7 +124,7 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid()
 
 
-class _State(enum.Enum):
+class State(enum.Enum):
     """What a client finds at the socket."""
 
     ABSENT = enum.auto()  #: nobody listens
@@ -128,39 +133,46 @@ class _State(enum.Enum):
     READY = enum.auto()
 
 
-def _state(path: Path) -> _State:
-    answer = _ask(path, b"PING")
+def state(path: Path, password: str = "") -> State:
+    """What is at the socket; ``EmbeddedError`` where it refuses us."""
+    answer = ask(path, b"PING", password)
     if answer is None:
-        return _State.ABSENT
+        return State.ABSENT
     if answer.startswith(b"+PONG"):
-        return _State.READY
+        return State.READY
     if answer.startswith(b"-LOADING"):
-        return _State.LOADING
+        return State.LOADING
     if answer:
         words = answer.decode(errors="replace").lstrip("-").strip()
         raise EmbeddedError(f"the server at {path} refuses us: {words}")
-    return _State.SILENT
+    return State.SILENT
 
 
-def _ask(path: Path, command: bytes) -> bytes | None:
+def ask(path: Path, command: bytes, password: str = "") -> bytes | None:
     """Send one command; its reply, ``b""`` if none came in time, None if nobody listens."""
-    reply = b""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ANSWER_TIMEOUT)
         try:
             connection.connect(os.fspath(path))
-            connection.sendall(command + b"\r\n")
-            while not _is_whole(reply):
-                chunk = connection.recv(65536)
-                if not chunk:
-                    return b""
-                reply += chunk
+            if password:
+                _exchange(connection, b"AUTH " + password.encode())
+            return _exchange(connection, command)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except PermissionError as error:
             raise EmbeddedError(f"{path} belongs to another user") from error
         except OSError:
             return b""
+
+
+def _exchange(connection: socket.socket, command: bytes) -> bytes:
+    connection.sendall(command + b"\r\n")
+    reply = b""
+    while not _is_whole(reply):
+        chunk = connection.recv(65536)
+        if not chunk:
+            return b""
+        reply += chunk
     return reply
 
 
@@ -171,7 +183,7 @@ def _is_whole(reply: bytes) -> bool:
     return bool(line_end)
 
 
-class _Inbox:
+class Inbox:
     """What the guardian listens to: the pipe's end, SIGTERM, and its server's death.
 
     Ctrl-C and a closing terminal are for the supervisor; the server goes when all of it is gone.
@@ -207,27 +219,33 @@ class _Inbox:
                 self.told_to_stop = True
 
 
-class _Server:
-    """The server's process, as its guardian sees it."""
+class Server:
+    """The server's process, as its guardian sees it.
 
-    def __init__(self, path: Path, binary: str) -> None:
+    ``options``: more words of its configuration. ``password``: how it knows us; it reads that from its file, since
+    everybody can read a command line.
+    """
+
+    def __init__(self, path: Path, binary: str, options: dict[str, str] | None = None, password: str = "") -> None:
         self.pid = 0
+        self._more = options or {}
+        self._password = password
         self._path = path
         self._binary = binary
         self._log = path.with_name("valkey.log")
         self._log_start = 0
         self.born = 0.0
 
-    def start(self, inbox: _Inbox) -> None:
+    def start(self, inbox: Inbox) -> None:
         """Start it and wait until it answers; ``EmbeddedError`` with its last words if it dies."""
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self.born = time.monotonic()
         self._fork()
         patience = self.born + START_TIMEOUT
-        while (state := _state(self._path)) is not _State.READY:
+        while (found := state(self._path, self._password)) is not State.READY:
             if self.has_died():
                 raise EmbeddedError(f"the embedded server died at its start: {self._last_words()}")
-            if state is _State.LOADING:
+            if found is State.LOADING:
                 patience = time.monotonic() + START_TIMEOUT
             if time.monotonic() > patience:
                 self.stop()
@@ -235,7 +253,7 @@ class _Server:
             inbox.wait(_POLL_INTERVAL)
             if inbox.told_to_stop:
                 self.stop()
-                raise _ToldToStopError
+                raise ToldToStopError
 
     def has_died(self) -> bool:
         """Whether the process is gone; it is reaped then."""
@@ -280,7 +298,8 @@ class _Server:
         os.dup2(log, 2)
         _die_with(guardian)
         try:
-            os.execv(self._binary, [self._binary, *self._options()])  # noqa: S606 - no shell wanted
+            words = [str(self._secrets())] if self._password else []
+            os.execv(self._binary, [self._binary, *words, *self._options()])  # noqa: S606 - no shell wanted
         except OSError as error:
             os.write(2, f"{self._binary}: {error.strerror}\n".encode())
 
@@ -297,8 +316,15 @@ class _Server:
             "save": "",
             # Out of memory must be an error that a client sees, not tasks that vanish.
             "maxmemory-policy": "noeviction",
+            **self._more,
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _secrets(self) -> Path:
+        file = self._path.with_name("valkey.conf")
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as conf:
+            conf.write(f"requirepass {self._password}\nprimaryauth {self._password}\n")
+        return file
 
     def _last_words(self) -> str:
         lines = []
@@ -322,7 +348,8 @@ def _die_with(parent: int) -> None:
             os._exit(0)
 
 
-def _make_folder(folder: Path, is_default: bool) -> None:
+def make_folder(folder: Path, is_default: bool) -> None:
+    """Make it, for us alone where nobody has made it yet; ``EmbeddedError`` where it cannot be used."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_default:
@@ -333,7 +360,7 @@ def _make_folder(folder: Path, is_default: bool) -> None:
         raise EmbeddedError(f"cannot keep the server's data in {folder}: {error.strerror}") from error
 
 
-def _find_or_lock(path: Path, inbox: _Inbox) -> int | None:
+def find_or_lock(path: Path, inbox: Inbox, password: str = "") -> int | None:
     """The pid of a server that answers, or None once the right to start one is ours.
 
     The lock is held as long as a guardian lives, so that two commands of the same moment, or one
@@ -343,20 +370,20 @@ def _find_or_lock(path: Path, inbox: _Inbox) -> int | None:
     born = time.monotonic()
     while True:
         guarded = not _try_lock(lock)
-        state = _state(path)
+        found = state(path, password)
         age = time.monotonic() - born
-        if state is _State.ABSENT and not guarded:
+        if found is State.ABSENT and not guarded:
             return None
-        if state is _State.READY and (guarded or age > ORPHAN_PATIENCE):
-            pid = running_server(path)
+        if found is State.READY and (guarded or age > ORPHAN_PATIENCE):
+            pid = running_server(path, password)
             if pid is not None:
                 os.close(lock)
                 return pid
-        if state is not _State.LOADING and age > START_TIMEOUT:
+        if found is not State.LOADING and age > START_TIMEOUT:
             raise EmbeddedError(f"the server in {path.parent} runs, but does not answer")
         inbox.wait(_POLL_INTERVAL)
         if inbox.told_to_stop:
-            raise _ToldToStopError
+            raise ToldToStopError
 
 
 def _try_lock(fd: int) -> bool:
@@ -367,7 +394,15 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _guard(server: _Server, inbox: _Inbox) -> None:
+def stand_by(pid: int, inbox: Inbox) -> None:
+    """Wait until the server that somebody else guards is gone, or we are told to stop."""
+    with contextlib.suppress(ProcessLookupError):
+        while not inbox.told_to_stop:
+            os.kill(pid, 0)
+            inbox.wait(STAND_BY_INTERVAL)
+
+
+def _guard(server: Server, inbox: Inbox) -> None:
     """Keep the server alive until told to stop, then stop it."""
     pause = RESTART_PAUSE
     while not inbox.told_to_stop:
@@ -376,7 +411,7 @@ def _guard(server: _Server, inbox: _Inbox) -> None:
             continue
         if time.monotonic() - server.born > PROVED_AFTER:
             pause = RESTART_PAUSE
-        _complain(f"the embedded server died; it is started again in {pause:g} s")
+        complain(f"the embedded server died; it is started again in {pause:g} s")
         deadline = time.monotonic() + pause
         while not inbox.told_to_stop and time.monotonic() < deadline:
             inbox.wait(deadline - time.monotonic())
@@ -385,15 +420,16 @@ def _guard(server: _Server, inbox: _Inbox) -> None:
             try:
                 server.start(inbox)
             except (EmbeddedError, OSError) as error:
-                _complain(str(error))
+                complain(str(error))
     server.stop()
 
 
-def _complain(sentence: str) -> None:
+def complain(sentence: str) -> None:
+    """Tell whoever reads our stderr."""
     _write(2, f"pytask: {sentence}")
 
 
-def _say(message: dict[str, object]) -> None:
+def say(message: dict[str, object]) -> None:
     """The one line on stdout; closed after it, so that a reader sees the end."""
     _write(1, json.dumps(message))
     null = os.open(os.devnull, os.O_WRONLY)
@@ -409,22 +445,23 @@ def _write(fd: int, line: str) -> None:
 
 def _serve(directory: str | None, hold_fd: int) -> None:
     path = socket_path(directory)
-    _make_folder(path.parent, is_default=not directory)
-    inbox = _Inbox(hold_fd)
+    make_folder(path.parent, is_default=not directory)
+    inbox = Inbox(hold_fd)
     url = "unix" + path.as_uri().removeprefix("file")
-    pid = _find_or_lock(path, inbox)
+    pid = find_or_lock(path, inbox)
     if pid is not None:
-        _say({"url": url, "started": False, "pid": pid})
+        say({"url": url, "started": False, "pid": pid})
+        stand_by(pid, inbox)
         return
-    server = _Server(path, server_binary())
+    server = Server(path, server_binary())
     server.start(inbox)
-    _say({"url": url, "started": True, "pid": server.pid})
+    say({"url": url, "started": True, "pid": server.pid})
     _guard(server, inbox)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], serve: Callable[[str | None, int], None] = _serve) -> int:
     """Run as a program (see the module's docstring). Exit code: 0, 1 for an error, 2 for usage."""
-    parser = argparse.ArgumentParser(prog="embedded.py", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, allow_abbrev=False)
     parser.add_argument("--dir", default=None, help="the server's folder")
     parser.add_argument("--hold-fd", type=int, required=True, help="end of file: stop the server")
     options = parser.parse_args(argv)
@@ -437,10 +474,10 @@ def main(argv: list[str]) -> int:
     with contextlib.suppress(PermissionError):
         os.setsid()
     try:
-        with contextlib.suppress(_ToldToStopError):
-            _serve(options.dir, options.hold_fd)
+        with contextlib.suppress(ToldToStopError):
+            serve(options.dir, options.hold_fd)
     except (EmbeddedError, OSError) as error:
-        _say({"error": str(error)})
+        say({"error": str(error)})
         return 1
     return 0
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _TAG = re.compile(r"\{([^{}]+)\}")
 
 
-def _derived(base: str, suffix: str) -> str:
+def beside(base: str, suffix: str) -> str:
     """Return a name beside ``base`` that a cluster keeps in the same slot."""
     return f"{base}:{suffix}" if _TAG.search(base) else f"{{{base}}}:{suffix}"
 
@@ -59,11 +59,17 @@ class RedisKeys:
     @property
     def one_slot(self) -> bool:
         """Whether the four names share a hash tag, so that a cluster keeps all keys in one slot."""
-        tags = set()
-        for name in (self.task_set, self.task_prefix, self.new_queue, self.end_queue):
-            found = _TAG.search(name)
-            tags.add(found.group(1) if found else None)
+        tags = self._tags()
         return len(tags) == 1 and None not in tags
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some names have a hash tag and others none, or another, so that it is unclear what was meant."""
+        return len(self._tags()) > 1
+
+    def _tags(self) -> set[str | None]:
+        names = (self.task_set, self.task_prefix, self.new_queue, self.end_queue)
+        return {found.group(1) if (found := _TAG.search(name)) else None for name in names}
 
     # What a task has
 
@@ -94,12 +100,12 @@ class RedisKeys:
     @property
     def workers(self) -> str:
         """ZSET worker id -> its last beat, in milliseconds of the server's clock: the lease of all it holds."""
-        return _derived(self.task_set, "workers")
+        return beside(self.task_set, "workers")
 
     @property
     def held_prefix(self) -> str:
         """What stands before a worker's id in the name of :meth:`held`."""
-        return _derived(self.task_set, "held:")
+        return beside(self.task_set, "held:")
 
     def held(self, worker: str) -> str:
         """SET, ids that this worker runs."""
@@ -108,7 +114,7 @@ class RedisKeys:
     @property
     def names_prefix(self) -> str:
         """What stands before a worker's id in the name of :meth:`names`."""
-        return _derived(self.task_set, "names:")
+        return beside(self.task_set, "names:")
 
     def names(self, worker: str) -> str:
         """SET, the task names that this worker knows."""
@@ -117,7 +123,7 @@ class RedisKeys:
     @property
     def inbox_prefix(self) -> str:
         """What stands before a worker's id in the name of :meth:`inbox`."""
-        return _derived(self.new_queue, "inbox:")
+        return beside(self.new_queue, "inbox:")
 
     def inbox(self, worker: str) -> str:
         """LIST, ids taken from the new queue for this worker and not yet claimed by it."""
@@ -125,29 +131,52 @@ class RedisKeys:
 
     def suspect(self, worker: str) -> str:
         """STRING, the id of the one task in this worker's hands that one more death would convict."""
-        return _derived(self.task_set, "suspect:") + worker
+        return beside(self.task_set, "suspect:") + worker
 
     def last_claim(self, worker: str) -> str:
         """STRING, the number of this worker's last claim, so that one which is executed late takes nothing."""
-        return _derived(self.task_set, "last-claim:") + worker
+        return beside(self.task_set, "last-claim:") + worker
+
+    def last_take(self, worker: str) -> str:
+        """STRING, likewise in many slots: twice the number, and one more when that claim is done."""
+        return beside(self.new_queue, "last-take:") + worker
 
     def cleaning(self, worker: str) -> str:
         """LIST, ids taken from the end queue by a Cleanup in this worker and not yet dealt with."""
-        return _derived(self.end_queue, "cleaning:") + worker
+        return beside(self.end_queue, "cleaning:") + worker
+
+    def last_report(self, worker: str) -> str:
+        """STRING, in many slots: the number of this worker's last report of ends, which is not to be done twice."""
+        return beside(self.end_queue, "last-report:") + worker
 
     # What all share
 
     @property
+    def holders(self) -> str:
+        """HASH id -> the claims it is or may be held under, so that none is let go of late; only in many slots."""
+        return beside(self.task_set, "holders")
+
+    @property
     def running(self) -> str:
         """STRING, how many ids all workers hold together; what a fair share is measured by."""
-        return _derived(self.task_set, "running")
+        return beside(self.task_set, "running")
 
     @property
     def monitor(self) -> str:
         """HASH ``round`` (ms, when a Monitor last looked) and ``cursor`` (where its paged scan stands)."""
-        return _derived(self.task_set, "monitor")
+        return beside(self.task_set, "monitor")
+
+    @property
+    def waiting(self) -> str:
+        """HASH id -> how many pushes its entry in the new queue stands for; only in many slots."""
+        return beside(self.new_queue, "waiting")
+
+    @property
+    def inboxes(self) -> str:
+        """SET, the workers that have an inbox, so that one which is filled late is found; only in many slots."""
+        return beside(self.new_queue, "inboxes")
 
     @property
     def removed(self) -> str:
         """SET, ids removed while they waited, whose entry in the new queue is to be passed over."""
-        return _derived(self.new_queue, "removed")
+        return beside(self.new_queue, "removed")

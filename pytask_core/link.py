@@ -69,8 +69,11 @@ class Link:
         self._up.set()
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
+    def guard(self, *, tell: bool = True) -> Iterator[None]:
         """Run one exchange with Redis.
+
+        Args:
+            tell: whether its failure means that Redis is away for all.
 
         Raises:
             Away: Redis could not serve it.
@@ -86,7 +89,7 @@ class Link:
                     raise Rejected(str(error)) from error
                 raise
             # An exchange that began before Redis was last found well says nothing about now.
-            if self.up and began >= self._since:
+            if tell and self.up and began >= self._since:
                 self._lose(why)
             raise Away(why) from error
 
@@ -99,17 +102,22 @@ class Link:
             why,
             self._grace,
         )
-        self._prober = gevent.spawn(self._knock)
+        self._prober = gevent.spawn(self._knock, why)
 
-    def _knock(self) -> None:
+    def _knock(self, said: str) -> None:
         backoff = Backoff()
         while True:
             gevent.sleep(backoff.pause())
             try:
                 self._probe()
             except Exception as error:
-                if outage(error) is None:
+                why = outage(error)
+                if why is None:
                     log.exception("Redis at %s gives an answer that was not expected", self._where)
+                elif is_answer(error) and _kind(why) != _kind(said):
+                    # It went without a word, and now there is one: that is what somebody has to mend.
+                    said = why
+                    log.warning("Redis at %s answers again, but does not serve us: %s", self._where, why)
                 continue
             break
         away = self._clock() - self._since
@@ -123,3 +131,8 @@ class Link:
         """Stop probing."""
         if self._prober is not None:
             self._prober.kill()
+
+
+def _kind(why: str) -> str:
+    """What an outage is, without the server's own words, which differ from script to script."""
+    return why.partition(" (")[0]

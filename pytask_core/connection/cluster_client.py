@@ -1,0 +1,194 @@
+"""The client of a cluster, by ``redis.cluster``: it follows MOVED and ASK, and asks the nodes anew when one is gone.
+
+What it lacks is added here: it connects at first use, remembers who it was told to ask, opens few connections, and
+listens where somebody answers.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - the library's name
+    MovedError,
+    RedisClusterException,
+    TimeoutError,  # noqa: A004 - the library's name
+    TryAgainError,
+)
+
+from .first_use import AtFirstUse
+from .pool import Pool
+from .urls import Address, shown
+from .wire import TEXT, quiet
+
+#: What a node answers that refers to another, or that cannot answer yet.
+REFERRALS = (AskError, MovedError, TryAgainError)
+
+#: Connections to nodes, without and with TLS.
+PLAIN, TLS = Connection, SSLConnection
+
+
+class ClusterClient(AtFirstUse, RedisCluster):
+    """A cluster client that can be made while no node can be reached.
+
+    Args:
+        start: nodes to begin with, and to come back to when all nodes that were known are gone.
+        connections: how many it may open to each node; callers queue for them.
+        connection_class: with or without TLS.
+        options: of each connection.
+        more: of ``RedisCluster``.
+    """
+
+    def __init__(
+        self,
+        start: Sequence[Address],
+        connections: int,
+        connection_class: Any,
+        options: Mapping[str, Any],
+        **more: Any,
+    ) -> None:
+        self.begin()
+        self._start = [ClusterNode(*address) for address in start]  # type: ignore[no-untyped-call] # theirs
+        self._connections = connections
+        self._connection_class = connection_class
+        self._options = dict(options)
+        self._more = more
+        self._pools: weakref.WeakSet[Any] = weakref.WeakSet()
+        # A pipeline takes a connection to each of several nodes. Were there more pipelines than connections to a node,
+        # each could hold what the other waits for.
+        self._turns = threading.BoundedSemaphore(connections)
+
+    def _connect(self) -> None:
+        host, port = self._start[0].host, self._start[0].port
+        readable = {key: self._options[key] for key in TEXT if key in self._options}
+        try:
+            super().__init__(
+                # Only with a URL does it take our pools.
+                url=f"redis://{shown([(host, port)])}",
+                startup_nodes=list(self._start[1:]),
+                connection_pool_class=self._new_pool,
+                **{**quiet(), **readable, **self._more},
+            )
+        except IndexError:
+            raise ConnectionError("no node of the cluster has slots yet") from None
+        except RedisClusterException as error:
+            raise _as_others(error) from error
+        manager = self.nodes_manager
+        ask = manager.initialize
+
+        def ask_all(*args: Any, **kwargs: Any) -> None:
+            manager.startup_nodes = {**{node.name: node for node in self._start}, **manager.startup_nodes}
+            try:
+                ask(*args, **kwargs)
+            except RedisClusterException as error:
+                raise _as_others(error) from error
+
+        # It would forget those that it was given for those that it has found.
+        manager.initialize = ask_all  # type: ignore[method-assign] # of this one alone
+
+    def _new_pool(self, **options: Any) -> Any:
+        pool = Pool(  # type: ignore[no-untyped-call] # theirs
+            **{
+                **options,
+                **self._options,
+                "max_connections": self._connections,
+                "timeout": None,
+                "connection_class": self._connection_class,
+            }
+        )
+        self._pools.add(pool)
+        return pool
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
+        """Return a pipeline as the parent's, of which only so many run at once as there are connections to a node."""
+        pipe = super().pipeline(transaction, shard_hint)  # type: ignore[no-untyped-call] # theirs
+        send = pipe.execute
+
+        def execute(raise_on_error: bool = True) -> Any:
+            with self._turns:
+                return send(raise_on_error)
+
+        pipe.execute = execute
+        return pipe
+
+    def pubsub(self, node: Any = None, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """Return a pubsub as the parent's; where no node is named, one that answers now."""
+        if node is None and host is None:
+            node = self._one_that_answers()
+        return super().pubsub(node, host, port, **options)  # type: ignore[no-untyped-call] # theirs
+
+    def _one_that_answers(self) -> Any:
+        self.nodes_manager.initialize()
+        nodes = self.get_nodes()  # type: ignore[no-untyped-call] # theirs
+        random.shuffle(nodes)
+        trouble: Exception | None = None
+        for node in nodes:
+            try:
+                self.get_redis_connection(node).ping()
+            except (ConnectionError, TimeoutError) as error:
+                trouble = error
+            else:
+                return node
+        raise trouble or ConnectionError("the cluster has no node")
+
+    def knock(self) -> None:
+        """Go to one node, any of those that we know; raises where it does not let us in."""
+        known = self.get_nodes() if self._is_open else []  # type: ignore[no-untyped-call] # theirs
+        door = random.choice([*self._start, *known])  # noqa: S311 - no secret
+        connection = self._connection_class(host=door.host, port=door.port, **self._options)
+        try:
+            connection.connect()
+        finally:
+            connection.disconnect()
+
+    def close(self) -> None:
+        """Close, unless it was never used."""
+        if self._is_open:
+            super().close()
+
+    def disconnect(self) -> None:
+        """Close all connections."""
+        for pool in list(self._pools):
+            pool.disconnect()
+
+
+def _as_others(error: Exception) -> Exception:
+    """Return what a plain client would say where no node can be reached."""
+    why = error.__cause__
+    return why if isinstance(why, AuthenticationError) else ConnectionError(str(error))
+
+
+def is_client(instance: Any) -> bool:
+    """Whether it is a cluster client."""
+    return isinstance(instance, RedisCluster)
+
+
+def nodes_of(client: Any) -> list[Address]:
+    """Return the nodes that a client knows."""
+    return [(node.host, node.port) for node in client.get_nodes()]
+
+
+def routing_of(client: Any) -> dict[str, Any]:
+    """Return what a client was told of addresses: nodes behind a NAT tell others than those where they are found."""
+    remap = client.nodes_manager.address_remap
+    return {"address_remap": remap} if remap is not None else {}
+
+
+def options_of(client: Any) -> dict[str, Any]:
+    """Return the options of a client's connections, with ``ssl`` where they use TLS."""
+    options = dict(client.get_connection_kwargs())
+    kind = options.get("connection_class")
+    return {**options, "ssl": bool(options.get("ssl")) or (isinstance(kind, type) and issubclass(kind, SSLConnection))}
+
+
+def master_of(client: ClusterClient, key: str) -> Any:
+    """Return a plain client of the master that has a key, as far as ``client`` knows."""
+    return client.get_redis_connection(client.get_node_from_key(key))  # type: ignore[no-untyped-call] # theirs

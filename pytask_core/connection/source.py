@@ -1,0 +1,168 @@
+"""``RedisSource``: how one app reaches Redis, whatever the user has said of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.connection import ConnectionPool
+
+from .. import embedded, embedded_cluster
+from ..errors import PyTaskException
+from . import cluster, urls
+from .cluster import Cluster
+from .servers import Server, by_sentinels
+from .wire import quiet
+
+#: Connections that the tasks of one process share as ``self.redis``. More lets more commands be under way at once,
+#: fewer spares the server; a task beyond that waits for its turn. On a cluster: to each node.
+CLIENT_CONNECTIONS = 64
+
+#: Connections of the helpers of one process. A greenlet or thread beyond that waits for its turn.
+HELPERS_CONNECTIONS = 16
+
+#: Connections for one blocking command or subscription, and the odd question beside it.
+_OWN_CONNECTIONS = 2
+
+SCHEMES = "redis://HOST:PORT/DB, redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE (or \
+these with rediss), unix:///PATH, embedded[:DIR] or embedded-cluster[:DIR]"
+
+
+def _from_url(url: str) -> Server | Cluster:
+    scheme, _, rest = url.partition(":")
+    if scheme == "embedded":
+        try:
+            return Server(redis.Redis(unix_socket_path=str(embedded.socket_path(rest or None)), **quiet()))
+        except embedded.EmbeddedError as error:
+            raise PyTaskException(str(error)) from error
+    if scheme == "embedded-cluster":
+        try:
+            plan = embedded_cluster.read_plan(rest or None)
+        except embedded.EmbeddedError as error:
+            raise PyTaskException(str(error)) from error
+        return cluster.of_options([("127.0.0.1", port) for port in plan.ports], {"password": plan.password})
+    if scheme in {"redis+cluster", "rediss+cluster"}:
+        return cluster.of_place(urls.read_many(url))
+    if scheme in {"redis+sentinel", "rediss+sentinel"}:
+        return Server(by_sentinels(urls.read_many(url)))
+    if scheme in {"redis", "rediss", "unix"}:
+        place = urls.read(url)
+        pool = ConnectionPool(connection_class=place.connection_class, **{**quiet(), **place.options})
+        return Server(redis.Redis(connection_pool=pool))
+    # Not the URL itself: what is none cannot be searched for the password in it.
+    raise PyTaskException(f"that is no Redis URL that pytask knows; use {SCHEMES}")
+
+
+def _from_nodes(nodes: Sequence[Any]) -> Server | Cluster:
+    options = [dict(node) if isinstance(node, Mapping) else {"host": node[0], "port": int(node[1])} for node in nodes]
+    if not options:
+        raise PyTaskException("the list of Redis servers is empty; name at least one (host, port)")
+    if len(options) == 1:
+        return _from_options(options[0])
+    # What is said besides host and port is said of all, by the first.
+    return cluster.of_options([(each["host"], int(each["port"])) for each in options], options[0])
+
+
+def _from_options(options: Mapping[str, Any]) -> Server:
+    urls.check_files(options)
+    return Server(redis.Redis(**{**quiet(), **options}))
+
+
+def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
+    """Return how to reach whatever the user has given."""
+    if instance is None:
+        return _from_url(environ.get("PYTASK_REDIS_URL") or "redis://localhost:6379")
+    if isinstance(instance, str):
+        return _from_url(instance)
+    if isinstance(instance, Mapping):
+        return _from_options(instance)
+    if isinstance(instance, Sequence):
+        return _from_nodes(instance)
+    if cluster.is_client(instance):
+        return cluster.of_client(instance)
+    if hasattr(instance, "execute_command"):
+        return Server(instance)
+    raise PyTaskException(
+        "redis_instance must be a Redis client, a URL, a dict such as {'host': 'localhost', 'port': 6379}, or a list "
+        f"of (host, port), not {type(instance).__name__}"
+    )
+
+
+class RedisSource:
+    """How one app reaches Redis. Opens no connection by itself.
+
+    Args:
+        instance: a client (with or without ``decode_responses``), a dict of its options, a list of ``(host, port)`` or
+            such dicts (one: a plain client, several: a cluster client), a URL, or None (``PYTASK_REDIS_URL``, else
+            localhost:6379).
+        environ: the environment to look in.
+
+    Raises:
+        PyTaskException: nothing of the above, or a URL of an unknown kind.
+    """
+
+    def __init__(self, instance: Any = None, environ: Mapping[str, str] = os.environ) -> None:
+        self._place = _find(instance, environ)
+        self._given = instance
+        self.is_cluster = self._place.is_cluster
+        #: What tasks and users see as ``redis``.
+        self.client: Any = self._place.shared(CLIENT_CONNECTIONS)
+
+    def store_client(self, connections: int) -> Any:
+        """Return a new client for the store, whose callers queue for its connections.
+
+        Args:
+            connections: how many it may open; on a cluster, to each node.
+        """
+        return self._place.own(connections, "pytask")
+
+    def own_client(self, name: str) -> Any:
+        """Return a new client with a connection of its own, for takes that block and for pub/sub.
+
+        Args:
+            name: what ``CLIENT LIST`` shows it as.
+        """
+        return self._place.own(_OWN_CONNECTIONS, name)
+
+    def describe(self) -> str:
+        """Return where the server is, without secrets."""
+        return self._place.describe()
+
+    def close(self) -> None:
+        """Close the connections that were opened for tasks, but not those of a client that the user gave."""
+        if self.client is not self._given:
+            disconnect(self.client)
+
+
+def disconnect(*clients: Any) -> None:
+    """Close all connections of clients that are our own."""
+    for client in clients:
+        if cluster.is_client(client):
+            client.disconnect()
+        else:
+            client.connection_pool.disconnect()
+
+
+def knock(client: Any) -> None:
+    """See whether anybody is there, before more is asked of a server that was away.
+
+    Of a cluster, one node is tried. What comes then may try all of them, several times over.
+
+    Raises:
+        redis.RedisError: nobody, or not for us.
+    """
+    if cluster.is_client(client):
+        client.knock()
+
+
+def unblock(client: Any, name: str, key: str) -> None:
+    """End the commands that block for ``key`` on connections which ``CLIENT LIST`` shows as ``name``.
+
+    To them it is as if their time were over.
+    """
+    server = cluster.master_of(client, key) if cluster.is_client(client) else client
+    for other in server.client_list(_type="normal"):
+        if other.get("name") == name:
+            server.execute_command("CLIENT", "UNBLOCK", other["id"])

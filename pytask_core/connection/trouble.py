@@ -1,0 +1,122 @@
+"""What the errors of the client library mean: an outage that passes, a refusal that does not, or something else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - the library's name
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - the library's name
+)
+
+from ..errors import RedisRefused
+
+#: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
+OLDEST_SERVER = (6, 2)
+
+#: What a server says while it cannot serve us, though it may soon.
+_PASSING = {
+    "LOADING": "it is still loading its data",
+    "READONLY": "it is a replica and takes no writes; its master may just have changed",
+    "OOM": "it has no memory left (maxmemory)",
+    "MISCONF": "it cannot save to disk and refuses writes",
+    "BUSY": "it is busy with somebody's script",
+    "CLUSTERDOWN": "the cluster is down",
+    "MASTERDOWN": "its link to the master is down",
+    "TRYAGAIN": "the cluster is moving slots",
+    "UNBLOCKED": "it has just become a replica, or the other way round",
+    "NOAUTH": "it wants a password that we do not have",
+    "WRONGPASS": "it does not take our password any more",
+    "NOPERM": "it does not permit us a command or key",
+}
+
+#: The same by the names of the errors in client libraries that do not keep the server's word.
+_PASSING_ERRORS = {
+    "ReadOnlyError": "READONLY",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "TryAgainError": "TRYAGAIN",
+}
+
+#: What a cluster client says when it can reach no node, or the nodes cannot say who has a slot.
+_NO_CLUSTER = re.compile(r"cannot be connected|not covered|could not agree|TTL exhausted|Too many Cluster redirections")
+
+#: What TLS says when one side does not trust the other. Waiting does not help.
+_DISTRUST = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|certificate required|CERTIFICATE_REQUIRED|unknown ca|UNKNOWN_CA|bad certificate"
+    r"|BAD_CERTIFICATE|certificate (?:expired|revoked|unknown)|CERTIFICATE_(?:EXPIRED|REVOKED|UNKNOWN)"
+)
+
+
+def outage(error: BaseException) -> str | None:
+    """Return in words why Redis cannot serve us now, or None where ``error`` is something else."""
+    text = str(error).rstrip(".")  # A sentence goes on after it.
+    if isinstance(error, BusyLoadingError):
+        return _PASSING["LOADING"]
+    if isinstance(error, AuthenticationError):
+        return f"it does not let us in: {text}"
+    if isinstance(error, ResponseError):
+        code = _code(error, text)
+        return f"{_PASSING[code]} ({text})" if code in _PASSING else None
+    if isinstance(error, (ConnectionError, TimeoutError, OSError)):
+        return text or type(error).__name__
+    # The errors of cluster clients have no common ancestor with the others.
+    if type(error).__module__.startswith(("redis.", "rediscluster.")) and _NO_CLUSTER.search(text):
+        return text
+    return None
+
+
+def _code(error: ResponseError, text: str) -> str:
+    code = getattr(error, "status_code", None) or _PASSING_ERRORS.get(type(error).__name__) or text.partition(" ")[0]
+    # In what a script or a pipeline failed of, the word does not come first.
+    found = re.search(r"\b(OOM|READONLY|MISCONF|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b", text)
+    return code if code in _PASSING else (found.group(1) if found else "")
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether Redis itself answered with this error."""
+    return isinstance(error, (ResponseError, AuthenticationError, BusyLoadingError))
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return in words why Redis refuses us for good, or we it, or None where ``error`` says nothing of the kind."""
+    text = str(error)
+    refused = isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError)
+    if refused or re.search(r"NOAUTH|NOPERM|WRONGPASS|no permission", text, re.I):
+        return f"{text}; check the user name, the password and what they permit"
+    if _DISTRUST.search(text):
+        return f"{text}; check the certificates: ssl_ca_certs, ssl_certfile and ssl_keyfile"
+    return None
+
+
+def check_server(client: Any, where: str) -> list[str]:
+    """Make sure that the server will have us, and is new enough.
+
+    Args:
+        client: a store client.
+        where: names the server in errors.
+
+    Returns:
+        Warnings for the log, a sentence each.
+
+    Raises:
+        RedisRefused: it is too old.
+        redis.RedisError: it cannot be reached, or does not serve us.
+    """
+    info = client.info("server")
+    version = str(info.get("valkey_version") or info.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+        raise RedisRefused(f"{where} runs version {version}; pytask needs Redis 6.2 or later, or Valkey")
+    try:
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except RedisError:
+        return []  # a hosted Redis may not let us look; that is no reason not to run
+    if policy == "noeviction":
+        return []
+    warning = f"{where} has maxmemory-policy={policy}: when its memory is full it throws keys away, and tasks with them"
+    return [f"{warning}; set it to noeviction"]
