@@ -1,4 +1,4 @@
-"""The Lua scripts, one file a transition, and what runs them.
+"""The Lua scripts, one file a transition, and what runs them. Those below ``slots/`` each keep to the keys of one slot.
 
 The store calls :meth:`Scripts.call`; nobody else sends a script. Each file begins with its keys, arguments and answer.
 All are safe to run twice, since a reply can be lost after the server has done its part.
@@ -7,12 +7,19 @@ All are safe to run twice, since a reply can be lost after the server has done i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import NoScriptError
+
+from ..keys import beside
+from ..nodes import Command, Nodes, ask, is_cluster
+
+#: Name of a script, its keys and its arguments.
+Call = tuple[str, list[str], list[Any]]
 
 #: Shared functions, put before the scripts that need them.
 _PRELUDES: dict[str, tuple[str, ...]] = {
@@ -20,12 +27,21 @@ _PRELUDES: dict[str, tuple[str, ...]] = {
     "enqueue": ("prelude", "queue"),
     "hand_back": ("prelude", "poison"),
     "renew": ("prelude", "poison"),
+    "requeue": ("prelude", "leaving"),
     "restart": ("prelude", "queue"),
+    "stopped": ("prelude", "leaving"),
+    "slots/ghost": ("prelude", "queue"),
+    "slots/push": ("prelude", "queue"),
+    "slots/release": ("prelude", "poison"),
+    "slots/renew": ("prelude", "poison"),
+    "slots/stands": ("prelude", "queue"),
+    "slots/suspected": ("prelude", "poison"),
+    "slots/take": ("prelude", "queue"),
 }
 
 
-class _Client(Protocol):
-    def execute_command(self, *args: Any) -> Any: ...
+#: Scripts of both regimes that touch the hash which is their key and nothing else.
+_OF_ONE_HASH = frozenset({"ask_reload", "reload"})
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,80 @@ def command(name: str, keys: list[str], args: list[Any], *, by_sha: bool = True)
     return (*head, len(keys), *keys, *args)
 
 
-def call(client: _Client, name: str, keys: list[str], args: list[Any]) -> Any:
+def call(client: Any, name: str, keys: list[str], args: list[Any]) -> Any:
     """Run a script; a server that does not know it yet (new, restarted, flushed) is sent its source."""
+    if is_cluster(client):
+        return call_each(client, [(name, keys, args)])[0]
     try:
-        return client.execute_command(*command(name, keys, args))
+        return ask(client, command(name, keys, args))
     except NoScriptError:
-        return client.execute_command(*command(name, keys, args, by_sha=False))
+        return ask(client, command(name, keys, args, by_sha=False))
+
+
+def call_all(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]:
+    """Run scripts of one slot in one round trip, in order.
+
+    Args:
+        client: what to send them with.
+        batch: name, keys and arguments of each.
+        replicas: how many replicas must have what they wrote before this returns.
+    """
+    if len(batch) == 1 and not replicas:
+        return [call(client, *batch[0])]
+    # With their source: one that the server did not know would have to be sent again, after those behind it.
+    nodes = Nodes(client)
+    return _good(nodes.run([_addressed(client, each, by_sha=False) for each in batch], replicas))
+
+
+def call_each(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]:
+    """Run scripts, each for a slot of its own, in one round trip to all nodes; those for one node in order.
+
+    Those that a node does not know yet are sent again behind the others. Arguments as in :func:`call_all`.
+    """
+    nodes = Nodes(client)
+    # Those of many slots are each safe to repeat as they are; only an event would be heard twice.
+    resend = all(name.startswith("slots/") and name != "slots/emit" for name, *_ in batch)
+    answers = nodes.run([_addressed(client, each) for each in batch], replicas, resend=resend)
+    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if unknown:
+        again = nodes.run([_addressed(client, batch[place], by_sha=False) for place in unknown], replicas)
+        for place, answer in zip(unknown, again, strict=True):
+            answers[place] = answer
+    return _good(answers)
+
+
+def call_then(client: Any, first: Sequence[Call], *then: tuple[Any, ...]) -> list[Any]:
+    """Run scripts and after them, in the same packet, commands whose second word is a key; return all answers.
+
+    All are for one slot.
+    """
+    scripts = (_addressed(client, each, by_sha=False) for each in first)
+    return _good(Nodes(client).run([*scripts, *((each[1], each) for each in then)]))
+
+
+def call_around(client: Any, before: Call, command_: tuple[Any, ...], after: Call) -> list[Any]:
+    """Run a script, a command that may block and whose first word but one is a key, and another script when it is done.
+
+    All go out in one packet and are for one slot, so nothing has to be sent once the command is through.
+    """
+    batch = [_addressed(client, before, by_sha=False), (command_[1], command_), _addressed(client, after)]
+    answers = Nodes(client).run(batch)
+    if isinstance(answers[2], NoScriptError) and not any(isinstance(each, Exception) for each in answers[:2]):
+        answers[2] = call(client, *after)
+    return _good(answers)
+
+
+def _addressed(client: Any, call: Call, *, by_sha: bool = True) -> Command:
+    name, keys, args = call
+    if is_cluster(client) and (len(keys) > 1 or not (name.startswith("slots/") or name in _OF_ONE_HASH)):
+        # While its slot is moved key by key, a script would find some keys gone, those that it is not told in ``keys``
+        # among them. One that is never there makes the nodes refuse it until all are in one place again.
+        keys = [*keys, beside(keys[0], "nothing")]
+    return keys[0], command(name, keys, args, by_sha=by_sha)
+
+
+def _good(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers

@@ -6,8 +6,9 @@
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
 -- ARGV[7] max_deliveries, 0: no limit  ARGV[8] poison_window, ms
--- Returns {claimed: {id, task, data, …}, passed over: {id, reason, …}, ids left in the queue, 1 where the worker was not
--- registered any more}.
+-- ARGV[9] '1': only what lies in the inbox; where nothing does, nothing is done, as the worker may be gone by now
+-- Returns {claimed: {id, task, data, last_update where it waited, …}, passed over: {id, reason, …}, ids left in the queue,
+-- 1 where the worker was not registered any more, now in ms}.
 
 local new, inbox, active, held, running, workers, removed, suspect, last = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -38,30 +39,33 @@ local function tolerates(key, id, charges)
   return true
 end
 
+local is_taken = ARGV[9] == '1'
+if is_taken and redis.call('LLEN', inbox) == 0 then return {claimed, passed, redis.call('LLEN', new), 0, now} end
 -- A claim that a frozen server gets to only after it was sent anew would take tasks that nobody knows of.
 local number = tonumber(string.match(token, ':(%d+)$'))
-if ARGV[6] ~= '1' and number and number <= tonumber(redis.call('GET', last) or 0) then return {claimed, passed, 0, 0} end
+if ARGV[6] ~= '1' and number and number <= tonumber(redis.call('GET', last) or 0) then return {claimed, passed, 0, 0, now} end
 if number then redis.call('SET', last, number) end
 
 if ARGV[6] == '1' then
   for _, id in ipairs(redis.call('SMEMBERS', held)) do
     local h = fields(prefix .. id, 'task', 'data', 'state', 'owner')
-    if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], h[2]) end
+    if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], h[2], false) end
   end
-  if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new), 0} end
+  if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new), 0, now} end
 end
 
 check(new, active)
 local anew = redis.call('ZADD', workers, now, worker)
 local ids = redis.call('RPOP', inbox, room) or {}
-local share = fair_share(new, running, held, workers, ARGV[5] == '1')
+local share = share_of(redis.call('LLEN', new), redis.call('SCARD', held), tonumber(redis.call('GET', running) or 0),
+  redis.call('ZCARD', workers), ARGV[5] == '1')
 if share > room - #ids then share = room - #ids end
-if share > 0 then extend(ids, redis.call('RPOP', new, share)) end
+if share > 0 and not is_taken then extend(ids, redis.call('RPOP', new, share)) end
 
-local ghosts = redis.call('EXISTS', removed) == 1
+local ghosts, stamped = redis.call('EXISTS', removed) == 1, stamp(now)
 for _, id in ipairs(ids) do
   local key = prefix .. id
-  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local', 'charges')
+  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'last_update')
   local reason = why_not(key, id, h, ghosts)
   local again = h and h[3] and h[3] ~= 'WAIT'
   if reason then
@@ -69,13 +73,14 @@ for _, id in ipairs(ids) do
   elseif h[6] and not again and not tolerates(key, id, h[6]) then
     later[#later + 1] = id
   else
-    redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
+    redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamped)
     if again then
       redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths')
       redis.call('PERSIST', key)
     end
     mine[#mine + 1] = id
-    append(claimed, id, h[1], h[2])
+    -- When it was queued, where whoever did so wrote that down; foreign programs do not.
+    append(claimed, id, h[1], h[2], h[3] == 'WAIT' and h[7])
   end
 end
 if #mine > 0 then
@@ -85,4 +90,4 @@ end
 if #later > 0 then redis.call('LPUSH', new, unpack(later)) end
 local left = redis.call('LLEN', new)
 if ghosts and left == 0 then redis.call('DEL', removed) end
-return {claimed, passed, left, anew}
+return {claimed, passed, left, anew, now}

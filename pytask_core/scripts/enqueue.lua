@@ -4,11 +4,11 @@
 -- Returns for each task 1 queued, 0 left alone, -1 its key is no hash.
 
 local new, active, removed, prefix = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-local done, push = {}, {}
+local done, push, now = {}, {}, stamp(now_ms())
 check(new, active)
 
-local function write(key, task, data, cleanup, field, value)
-  redis.call('HSET', key, 'task', task, 'data', data, field, value)
+local function write(key, task, data, cleanup, ...)
+  redis.call('HSET', key, 'task', task, 'data', data, ...)
   if cleanup ~= '' then redis.call('HSET', key, 'cleanup', cleanup) end
 end
 
@@ -31,7 +31,7 @@ local function enqueue(id, task, data, cleanup)
     redis.call('PERSIST', key)
     redis.call('SREM', active, id)
   end
-  write(key, task, data, cleanup, 'state', 'WAIT')
+  write(key, task, data, cleanup, 'state', 'WAIT', 'last_update', now)
   -- Stopped or removed while it waited: its entry still stands in the queue.
   if not h[4] and redis.call('SREM', removed, id) == 0 then push[#push + 1] = id end
   return 1

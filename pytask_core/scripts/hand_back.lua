@@ -15,15 +15,14 @@ local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, window, now = tonumber(ARGV[5]), tonumber(ARGV[6]), now_ms()
 check(new, active)
 redis.call('LLEN', ended)
-if ARGV[4] ~= '' then
-  local beat = redis.call('ZSCORE', workers, worker)
-  if beat and tonumber(beat) > now - ARGV[4] then return {0, -1, {}, {}} end
-end
+local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
+if ARGV[4] ~= '' and beat and beat > now - ARGV[4] then return {0, -1, {}, {}} end
 local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
 
--- What becomes of a task that would wait again, where its worker has died.
+-- What becomes of a task that would wait again, where its worker has died: soon after its last beat, however late that is
+-- found.
 local function judge(key, id, cleanup)
-  local charges, deaths = charge(key, now, window)
+  local charges, deaths = charge(key, beat or now, window)
   if charges >= most then
     redis.call('HSET', key, 'state', 'EXCEPTION', 'output', ARGV[7])
     redis.call('PUBLISH', key, '{"event": "exception", "data": ' .. ARGV[7] .. '}')
@@ -39,7 +38,7 @@ for _, id in ipairs(redis.call('SRANDMEMBER', held, limit)) do
   local key = prefix .. id
   local h = fields(key, 'owner', 'state', 'command', 'local', 'cleanup')
   gone[#gone + 1] = id
-  if h and h[2] == 'RUNNING' and string.sub(h[1] or '', 1, #worker + 1) == worker .. ':' then
+  if h and h[2] == 'RUNNING' and owned_by(h[1], worker) then
     local state = put_back(key, h[3], h[4])
     if state ~= 'STOPPED' then redis.call('SREM', active, id) end
     if state == 'WAIT' and most > 0 then

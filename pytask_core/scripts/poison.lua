@@ -2,16 +2,16 @@
 -- Fields of the hash: `charges`, deaths that still count against it; `since`, ms at which it began its run after the last
 -- of them; `deaths`, all of them.
 
--- How many charges still count: none any more once the task has run for `window` ms after the last.
-local function standing(charges, since, now, window)
-  if since and now - since >= window then return 0 end
+-- How many charges still count for a run that lasted until then: none any more after `window` ms.
+local function standing(charges, since, till, window)
+  if since and till - since >= window then return 0 end
   return tonumber(charges or 0)
 end
 
--- Charge a death. Returns how many charges count now, and at how many deaths the task was present in all.
-local function charge(key, now, window)
+-- Charge the death of a worker that was last known to live at `alive`. Returns how many charges count now, and at how many deaths the task was present in all.
+local function charge(key, alive, window)
   local h = redis.call('HMGET', key, 'charges', 'since')
-  local charges = standing(h[1], h[2], now, window) + 1
+  local charges = standing(h[1], h[2], alive, window) + 1
   redis.call('HSET', key, 'charges', charges)
   redis.call('HDEL', key, 'since')
   return charges, redis.call('HINCRBY', key, 'deaths', 1)
@@ -22,6 +22,5 @@ local function has_suspect(suspect, prefix, worker, now, window)
   local id = redis.call('GET', suspect)
   if not id then return false end
   local h = fields(prefix .. id, 'state', 'owner', 'charges', 'since')
-  return h and h[1] == 'RUNNING' and string.sub(h[2] or '', 1, #worker + 1) == worker .. ':'
-    and standing(h[3], h[4], now, window) > 0
+  return h and h[1] == 'RUNNING' and owned_by(h[2], worker) and standing(h[3], h[4], now, window) > 0
 end

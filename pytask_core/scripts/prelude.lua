@@ -6,7 +6,7 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- last_update as the hash carries it: unix seconds, to the millisecond.
+-- last_update as the hash carries it (when the task was queued, claimed, renewed or ended): unix seconds, to the millisecond.
 local function stamp(ms)
   return string.format('%.3f', ms / 1000)
 end
@@ -24,10 +24,10 @@ local function check(queue, active)
   redis.call('SCARD', active)
 end
 
--- Put up to three values at the end of a list; false keeps its place.
-local function append(list, a, b, c)
+-- Put up to four values at the end of a list; false keeps its place.
+local function append(list, a, b, c, d)
   local n = #list
-  list[n + 1], list[n + 2], list[n + 3] = a, b, c
+  list[n + 1], list[n + 2], list[n + 3], list[n + 4] = a, b, c, d
 end
 
 local function extend(list, more)
@@ -59,8 +59,13 @@ local function put_back(key, command, is_local)
     redis.call('DEL', key)
     return 'GONE'
   end
-  redis.call('HSET', key, 'state', 'WAIT')
+  redis.call('HSET', key, 'state', 'WAIT', 'last_update', stamp(now_ms()))
   return 'WAIT'
+end
+
+-- Whether a claim token is of that worker.
+local function owned_by(token, worker)
+  return string.sub(token or '', 1, #worker + 1) == worker .. ':'
 end
 
 local function final(state)

@@ -10,11 +10,9 @@ end
 
 -- How many ids a worker may take so that all of them come to hold about the same: none when it holds its share
 -- already, and its siblings have room. `insist`: they let it lie, so take a part of it all the same.
-local function fair_share(queue, running, held, workers, insist)
-  local waiting = redis.call('LLEN', queue)
-  local n = math.max(redis.call('ZCARD', workers), 1)
-  local all = waiting + math.max(tonumber(redis.call('GET', running) or 0), 0)
-  local share = math.ceil(all / n) - redis.call('SCARD', held)
+local function share_of(waiting, held, running, workers, insist)
+  local n = math.max(workers, 1)
+  local share = math.ceil((waiting + math.max(running, 0)) / n) - held
   if insist then share = math.max(share, math.ceil(waiting / n)) end
   return share
 end

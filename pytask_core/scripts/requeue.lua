@@ -3,22 +3,4 @@
 -- ARGV[1] task prefix, then for each task: id, token
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-local active, held, running, new = unpack(KEYS)
-local prefix, refused, gone = ARGV[1], {}, {}
-check(new, active)
-
-for i = 2, #ARGV, 2 do
-  local id, token = ARGV[i], ARGV[i + 1]
-  local key = prefix .. id
-  local h = fields(key, 'owner', 'state', 'command', 'local')
-  if not h or h[1] ~= token or h[2] ~= 'RUNNING' then
-    if not (h and h[1] == token and h[2] == 'WAIT') then refused[#refused + 1] = id end
-  else
-    gone[#gone + 1] = id
-    local state = put_back(key, h[3], h[4])
-    if state ~= 'STOPPED' then redis.call('SREM', active, id) end
-    if state == 'WAIT' then redis.call('RPUSH', new, id) end
-  end
-end
-let_go(held, running, gone)
-return refused
+return leave(KEYS, ARGV, 'WAIT', 'RPUSH', function(command) return command end)

@@ -17,7 +17,7 @@ if state == 'RUNNING' then
   return 1
 end
 if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], KEYS[4], ARGV[1])) then return 1 end
-redis.call('HSET', KEYS[1], 'state', 'WAIT')
+redis.call('HSET', KEYS[1], 'state', 'WAIT', 'last_update', stamp(now_ms()))
 redis.call('HDEL', KEYS[1], 'output', 'owner', 'command', 'withdrawn', 'local', 'charges', 'since', 'deaths')
 redis.call('PERSIST', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])

@@ -4,14 +4,38 @@
 - :class:`~.worker.WorkerStore`: a worker, for what it claims, renews and ends;
 - :class:`~.keeper.KeeperStore`: Monitor and Cleanup.
 
-This is the one-slot regime: every key of the system lies in one slot (a single server, Sentinel, or a cluster with
-names that share a hash tag), so each transition is one atomic script over a batch. A regime for many slots will stand
-beside it as a second set of these classes, with the same methods.
+Two regimes with the same methods. **One slot** (these classes): every key of the system lies in one slot (a single
+server, Sentinel, or a cluster with names that share a hash tag), so each transition is one atomic script over a batch.
+**Many slots** (:mod:`.slots`): a cluster with other names, where each transition is a row of steps. :func:`regime`
+chooses.
 """
+
+from __future__ import annotations
+
+from typing import NamedTuple
 
 from .client import ClientStore
 from .keeper import HandedBack, KeeperStore
+from .slots.client import ManySlotsClientStore
+from .slots.keeper import ManySlotsKeeperStore
+from .slots.worker import ManySlotsWorkerStore
 from .worker import Claimed, Claims, Ending, Event, Reloaded, Renewal, WorkerStore
+
+
+class Regime(NamedTuple):
+    """The classes that fit where the keys lie."""
+
+    client: type[ClientStore]
+    worker: type[WorkerStore]
+    keeper: type[KeeperStore]
+
+
+def regime(*, one_slot: bool) -> Regime:
+    """Return the classes for keys that lie in one slot, or in many."""
+    if one_slot:
+        return Regime(ClientStore, WorkerStore, KeeperStore)
+    return Regime(ManySlotsClientStore, ManySlotsWorkerStore, ManySlotsKeeperStore)
+
 
 __all__ = [
     "Claimed",
@@ -21,7 +45,9 @@ __all__ = [
     "Event",
     "HandedBack",
     "KeeperStore",
+    "Regime",
     "Reloaded",
     "Renewal",
     "WorkerStore",
+    "regime",
 ]

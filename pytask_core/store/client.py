@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import scripts
 from ..keys import RedisKeys
+from ..nodes import Nodes
 
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -19,11 +20,13 @@ class ClientStore:
     Args:
         client: a Redis client that answers text.
         keys: the names of the system.
+        replicas: how many must have a start before it counts; see ``durability``.
     """
 
-    def __init__(self, client: Any, keys: RedisKeys) -> None:
+    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
         self._client = client
         self._keys = keys
+        self._replicas = replicas
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         """Queue tasks, many a round trip; those that wait or run already are left alone.
@@ -40,7 +43,7 @@ class ClientStore:
             args: list[Any] = [self._keys.task_prefix]
             for task_id, name, data, cleanup in batch:
                 args += (task_id, name, data, "" if cleanup else "false")
-            answers = scripts.call(self._client, "enqueue", keys, args)
+            (answers,) = scripts.call_all(self._client, [("enqueue", keys, args)], self._replicas)
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer >= 0
 
@@ -78,6 +81,7 @@ class ClientStore:
             self._keys.task_set,
             self._keys.running,
             self._keys.removed,
+            self._keys.new_queue,
         ]
         args = [task_id, self._keys.control(task_id), self._keys.held_prefix]
         return bool(scripts.call(self._client, "remove", keys, args))
@@ -92,10 +96,9 @@ class ClientStore:
 
     def get_many(self, task_ids: Sequence[str], fields: Sequence[str]) -> list[list[str | None] | None]:
         """Return some fields of many hashes in one round trip; None where a key holds no hash."""
-        pipe = self._client.pipeline(transaction=False)
-        for task_id in task_ids:
-            pipe.hmget(self._keys.task(task_id), list(fields))
-        return [None if isinstance(row, Exception) else row for row in pipe.execute(raise_on_error=False)]
+        keys = [self._keys.task(task_id) for task_id in task_ids]
+        rows = Nodes(self._client).run([(key, ("HMGET", key, *fields)) for key in keys], resend=True) if keys else []
+        return [_row(row) for row in rows]
 
     def set(self, task_id: str, values: Mapping[str, Any]) -> None:
         """Write fields of the hash as they are."""
@@ -122,3 +125,12 @@ class ClientStore:
         pipe.llen(self._keys.end_queue)
         new, active, end = pipe.execute()
         return {"new": new, "active": active, "end": end}
+
+
+def _row(answer: Any) -> list[str | None] | None:
+    """Return the fields of a hash, or None where the key holds none."""
+    if isinstance(answer, Exception):
+        if str(answer).startswith("WRONGTYPE"):
+            return None
+        raise answer
+    return list(answer)

@@ -6,7 +6,10 @@ neither end nor renew nor speak for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .. import scripts
@@ -31,6 +34,8 @@ class Claims(NamedTuple):
     tasks: list[Claimed]
     passed: list[tuple[str, str]]  #: ids from the queue that are not to run, and why
     left: int  #: ids still in the queue
+    #: Seconds that each stood in the queue, where whoever put it there wrote down when.
+    waited: Mapping[str, float] = MappingProxyType({})
 
 
 class Event(NamedTuple):
@@ -74,12 +79,20 @@ class WorkerStore:
         keys: the names of the system.
         worker: this worker's id, unique to one life of one process.
         poison: when a task that kills its worker is no longer run.
+        replicas: how many must have an end before it counts; see ``durability``.
     """
 
     def __init__(
-        self, client: Any, blocking: Any, keys: RedisKeys, worker: str, poison: PoisonRule | None = None
+        self,
+        client: Any,
+        blocking: Any,
+        keys: RedisKeys,
+        worker: str,
+        poison: PoisonRule | None = None,
+        replicas: int = 0,
     ) -> None:
         self._poison = poison or PoisonRule()
+        self._replicas = replicas
         self._client = client
         self._blocking = blocking
         self._keys = keys
@@ -99,12 +112,9 @@ class WorkerStore:
 
     def _make_known(self, anew: bool = True) -> None:
         self._forgotten = self._forgotten or anew
-        known = self._keys.names(self.worker)
-        pipe = self._client.pipeline(transaction=True)
-        pipe.delete(known)
-        for name in self._names:
-            pipe.sadd(known, name)
-        pipe.execute()
+        if self._names:
+            # An id of a worker is never used again, so nothing has to be taken away before.
+            self._client.execute_command("SADD", self._keys.names(self.worker), *self._names)
 
     def take(self, timeout: float) -> bool:
         """Wait until an id can be moved from the new queue to this worker's inbox.
@@ -116,13 +126,26 @@ class WorkerStore:
             Whether the inbox may hold something now.
         """
         # The beat goes first, in the same packet: an id in the inbox of a worker that nobody knows would be lost.
-        pipe = self._blocking.pipeline(transaction=False)
-        pipe.execute_command(*scripts.command("renew", *self._renewal([]), by_sha=False))
-        pipe.execute_command("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        (anew, _), moved = pipe.execute()
+        take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
+        (anew, _), moved = scripts.call_then(self._blocking, [("renew", *self._renewal([]))], take)
         if anew:
             self._make_known()
         return moved is not None
+
+    def take_and_claim(self, timeout: float, token: str, room: int) -> Claims:
+        """Wait as in :meth:`take`, and claim what then lies in the inbox; both in one round trip.
+
+        Args:
+            timeout: as in :meth:`take`.
+            token: new for each call. Where its answer is lost, :meth:`claim` with ``again`` gets what it claimed.
+            room: how many at most.
+        """
+        take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
+        calls = [("renew", *self._renewal([])), ("claim", *self._claiming(token, room, is_taken=True))]
+        (anew, _), _, answer = scripts.call_around(self._blocking, calls[0], take, calls[1])
+        if anew:
+            self._make_known()
+        return self._claims(answer)
 
     def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
         """Claim tasks from the inbox and the new queue.
@@ -133,40 +156,26 @@ class WorkerStore:
             insist: take a part of the queue even when this worker holds its share already.
             again: the reply to a claim with this token was lost; get what it claimed.
         """
+        call = self._claiming(token, room, insist=insist, again=again)
+        return self._claims(scripts.call(self._client, "claim", *call))
+
+    def _claiming(
+        self, token: str, room: int, *, insist: bool = False, again: bool = False, is_taken: bool = False
+    ) -> tuple[list[str], list[Any]]:
         keys = self._keys
-        answer = scripts.call(
-            self._client,
-            "claim",
-            [
-                keys.new_queue,
-                self._inbox,
-                keys.task_set,
-                self._held,
-                keys.running,
-                keys.workers,
-                keys.removed,
-                keys.suspect(self.worker),
-                keys.last_claim(self.worker),
-            ],
-            [
-                keys.task_prefix,
-                self.worker,
-                token,
-                min(room, BATCH),
-                int(insist),
-                int(again),
-                self._poison.max_deliveries,
-                self._poison.window_ms,
-            ],
-        )
-        claimed, passed, left, anew = answer
+        names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.removed]
+        args = [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)]
+        poison = [self._poison.max_deliveries, self._poison.window_ms]
+        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker)], [*args, *poison, int(is_taken)]
+
+    def _claims(self, answer: Any) -> Claims:
+        claimed, passed, left, anew, now = answer
         if anew:
             self._make_known()
-        return Claims(
-            [Claimed(*claimed[i : i + 3]) for i in range(0, len(claimed), 3)],
-            _pairs(passed),
-            left,
-        )
+        rows = range(0, len(claimed), 4)
+        tasks = [Claimed(*claimed[i : i + 3]) for i in rows]
+        waited = {claimed[i]: each for i in rows if (each := _waited(claimed[i + 3], now)) is not None}
+        return Claims(tasks, _pairs(passed), left, waited)
 
     def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
         """Renew the worker's lease and the ``last_update`` of tasks (id, token), at most ``BATCH`` of them."""
@@ -204,27 +213,15 @@ class WorkerStore:
         if events:
             batch.append(("emit", [keys.task_set], [prefix, *_flat(events)]))
         if endings:
-            ends = [(*each, each.state.lower()) for each in endings]
-            batch.append(("finish", [*base, keys.end_queue, keys.new_queue], [prefix, *_flat(ends)]))
+            batch.append(("finish", [*base, keys.end_queue, keys.new_queue], [prefix, *_alike(endings)]))
         if stopped:
             batch.append(("stopped", [*base, keys.new_queue], [prefix, *_flat(stopped)]))
         if requeue:
             batch.append(("requeue", [*base, keys.new_queue], [prefix, *_flat(requeue)]))
-        answers = self._run(batch)
+        answers = scripts.call_all(self._client, batch, self._replicas if endings else 0)
         if events:
             answers = answers[1:]
         return [task_id for refused in answers for task_id in refused]
-
-    def _run(self, batch: list[tuple[str, list[str], list[Any]]]) -> list[Any]:
-        """Run scripts in one round trip, in order."""
-        if len(batch) == 1:
-            return [scripts.call(self._client, *batch[0])]
-        # With their source: one that the server did not know would have to be sent again, after those behind it.
-        pipe = self._client.pipeline(transaction=False)
-        for each in batch:
-            pipe.execute_command(*scripts.command(*each, by_sha=False))
-        answers: list[Any] = pipe.execute()
-        return answers
 
     def reload(self, task_id: str, token: str) -> Reloaded | None:
         """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
@@ -265,9 +262,26 @@ class WorkerStore:
         return None if answer is None else str(answer)
 
 
+def _waited(since: str | None, now: int) -> float | None:
+    """Seconds from a ``last_update`` to ``now``, in milliseconds; None where there is none, or it is no number."""
+    try:
+        return max(0.0, now / 1000 - float(since)) if since else None
+    except ValueError:
+        return None
+
+
 def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:
     return [part for row in rows for part in row]
 
 
-def _pairs(flat: Sequence[str]) -> list[tuple[str, str]]:
+def _alike(endings: Sequence[Ending]) -> list[Any]:
+    """As ``finish.lua`` reads them: what neighbours have in common once, since each argument costs the server time."""
+    args: list[Any] = []
+    for (token, state), group in groupby(endings, key=attrgetter("token", "state")):
+        rows = [part for each in group for part in (each.id, each.output)]
+        args += (token, state, len(rows) // 2, *rows)
+    return args
+
+
+def _pairs(flat: Sequence[Any]) -> list[tuple[Any, Any]]:
     return [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]

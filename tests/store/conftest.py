@@ -9,7 +9,9 @@ import pytest
 
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
-from pytask_core.store import Claims, ClientStore, Ending, KeeperStore, WorkerStore
+from pytask_core.nodes import is_cluster
+from pytask_core.store import Claims, Ending, WorkerStore, regime
+from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer
 from tests.support.whereabouts import Whereabouts
 
@@ -17,17 +19,21 @@ from tests.support.whereabouts import Whereabouts
 class Desk:
     """The stores, and looks at what they did. ``redis`` sends plain commands, as a foreign program would."""
 
-    def __init__(self, server: RedisServer, keys: RedisKeys | None = None) -> None:
-        self.keys = RedisKeys() if keys is None else keys
+    def __init__(self, server: RedisServer, keys: RedisKeys) -> None:
+        self.server = server
+        self.keys = keys
         #: As the product makes it, so that ids which are no UTF-8 pass.
         self.redis: Any = RedisSource(server.url).store_client(4)
-        self.client = ClientStore(self.redis, self.keys)
-        self.keeper = KeeperStore(self.redis, self.keys)
+        #: Whether each transition is one script, so that nothing of it is done where it cannot be done as a whole.
+        self.atomic = keys.one_slot or not is_cluster(self.redis)
+        self.stores = regime(one_slot=self.atomic)
+        self.client = self.stores.client(self.redis, self.keys)
+        self.keeper = self.stores.keeper(self.redis, self.keys)
         self._tokens = 0
 
     def worker(self, name: str = "w1", names: tuple[str, ...] = ("job",)) -> WorkerStore:
         """A worker's store, registered."""
-        store = WorkerStore(self.redis, self.redis, self.keys, name)
+        store = self.stores.worker(self.redis, self.redis, self.keys, name)
         store.register(names)
         return store
 
@@ -52,6 +58,16 @@ class Desk:
         """One claim; its token and its answer."""
         token = self.token(worker)
         return token, worker.claim(token, room, **how)
+
+    def drain(self, worker: WorkerStore) -> Claims:
+        """Claim until nothing comes; all that came."""
+        tasks, passed = [], []
+        while True:
+            _, claims = self.claim(worker, insist=True)
+            if not (claims.tasks or claims.passed):
+                return Claims(tasks, passed, claims.left)
+            tasks += claims.tasks
+            passed += claims.passed
 
     def run(self, worker: WorkerStore, *ids: str) -> str:
         """Start ids and claim them, so that they run; the token they all have."""
@@ -95,14 +111,18 @@ class Desk:
         """What all workers hold together, as fair shares are measured."""
         return int(self.redis.get(self.keys.running) or 0)
 
+    def listen(self, *ids: str) -> Listener:
+        """Hear the events of these tasks from now on."""
+        return Listener(self.server, self.keys, *ids)
+
     @property
     def where(self) -> Whereabouts:
         return Whereabouts(self.redis, self.keys)
 
 
 @pytest.fixture
-def desk(redis_server: RedisServer) -> Iterator[Desk]:
-    """The stores of one system with the default names."""
-    desk = Desk(redis_server)
+def desk(redis_server: RedisServer, names: dict[str, str]) -> Iterator[Desk]:
+    """The stores of one system."""
+    desk = Desk(redis_server, RedisKeys(**names))
     yield desk
     disconnect(desk.redis)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 import pytest
 import redis
 
+from pytask_core.store import Claims
+from tests.bench.stage import nodes_of
 from tests.store.conftest import Desk
+from tests.support.waiting import wait_until
 
 
 def test_a_claimed_task_runs_under_its_token_in_the_workers_hands(desk: Desk) -> None:
@@ -16,7 +20,7 @@ def test_a_claimed_task_runs_under_its_token_in_the_workers_hands(desk: Desk) ->
 
     token, claims = desk.claim(worker)
 
-    assert claims == ([("a", "job", '{"x": 1}')], [], 0)
+    assert claims == ([("a", "job", '{"x": 1}')], [], 0, {})
     assert (desk.state("a"), desk.field("a", "owner")) == ("RUNNING", token)
     assert (desk.active, desk.held(), desk.running, desk.new) == ({"a"}, {"a"}, 1, [])
     seconds, _ = desk.redis.time()
@@ -38,7 +42,7 @@ def test_four_workers_that_claim_in_turn_share_a_thousand_ids_evenly(desk: Desk,
     desk.start(*[f"id-{number}" for number in range(1_000)])
 
     got: Counter[str] = Counter()
-    while desk.redis.llen("new-task"):
+    while desk.redis.llen(desk.keys.new_queue):
         for worker in workers:
             _, claims = desk.claim(worker, room)
             got[worker.worker] += len(claims.tasks)
@@ -81,7 +85,7 @@ def test_room_without_bound_claims_a_long_queue_in_bounded_parts(desk: Desk) -> 
     desk.start(*[f"id-{number}" for number in range(9_001)])
 
     got = 0
-    while desk.redis.llen("new-task"):
+    while desk.redis.llen(desk.keys.new_queue):
         claims = desk.claim(worker, room=1_000_000)[1]
         assert 0 < len(claims.tasks) <= 500
         got += len(claims.tasks)
@@ -126,12 +130,12 @@ def test_what_is_not_to_run_is_passed_over_with_the_reason(desk: Desk) -> None:
     worker = desk.worker()
     desk.run(worker, "runs")
     worker.adopt("local", "w1:0", "job", "{}")
-    desk.redis.hset("task-local", "state", "SUCCESS")
-    desk.redis.set("task-string", "something")
+    desk.redis.hset(desk.keys.task("local"), "state", "SUCCESS")
+    desk.redis.set(desk.keys.task("string"), "something")
     desk.start("stops", "removed", "good")
     desk.client.stop("stops")
     desk.client.remove("removed")
-    desk.redis.lpush("new-task", "runs", "local", "string", "nothing")
+    desk.redis.lpush(desk.keys.new_queue, "runs", "local", "string", "nothing")
 
     _, claims = desk.claim(worker, insist=True)
 
@@ -144,13 +148,15 @@ def test_what_is_not_to_run_is_passed_over_with_the_reason(desk: Desk) -> None:
         "removed": "removed",
         "nothing": "missing",
     }
-    assert desk.redis.exists("task-nothing", "task-removed") == 0, "no hash is made for an id without one"
+    assert desk.redis.exists(desk.keys.task("nothing"), desk.keys.task("removed")) == 0, (
+        "no hash is made for an id without one"
+    )
     assert desk.active == {"runs", "local", "stops", "good"}
 
 
 def test_an_id_that_stands_in_the_queue_three_times_runs_once(desk: Desk) -> None:
     desk.push("a")
-    desk.redis.lpush("new-task", "a", "a")
+    desk.redis.lpush(desk.keys.new_queue, "a", "a")
 
     _, claims = desk.claim(desk.worker())
 
@@ -161,14 +167,14 @@ def test_an_id_that_stands_in_the_queue_three_times_runs_once(desk: Desk) -> Non
 
 @pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "EXCEPTION", "STOPPED"])
 def test_pushing_an_ended_or_stopped_id_runs_it_again_without_its_old_output(desk: Desk, state: str) -> None:
-    desk.redis.hset("task-a", mapping={"task": "job", "data": "{}", "state": state, "output": '"old"'})
-    desk.redis.expire("task-a", 100)
-    desk.redis.lpush("new-task", "a")
+    desk.redis.hset(desk.keys.task("a"), mapping={"task": "job", "data": "{}", "state": state, "output": '"old"'})
+    desk.redis.expire(desk.keys.task("a"), 100)
+    desk.redis.lpush(desk.keys.new_queue, "a")
 
     _, claims = desk.claim(desk.worker())
 
     assert [task.id for task in claims.tasks] == ["a"]
-    assert (desk.state("a"), desk.field("a", "output"), desk.redis.ttl("task-a")) == ("RUNNING", None, -1)
+    assert (desk.state("a"), desk.field("a", "output"), desk.redis.ttl(desk.keys.task("a"))) == ("RUNNING", None, -1)
 
 
 def test_the_ghost_of_a_removed_task_does_not_stop_the_id_from_starting_again(desk: Desk) -> None:
@@ -196,10 +202,22 @@ def test_a_removed_id_that_a_producer_writes_again_by_hand_runs_once(desk: Desk)
     desk.client.remove("a")
     desk.push("a")
 
-    _, claims = desk.claim(desk.worker())
+    claims = desk.drain(desk.worker())
 
     assert [task.id for task in claims.tasks] == ["a"]
     assert claims.passed == [("a", "removed")]
+
+
+def test_a_hash_that_was_removed_before_it_was_pushed_does_not_swallow_the_next_start(desk: Desk) -> None:
+    desk.start("other")
+    desk.redis.hset(desk.keys.task("a"), mapping={"task": "job", "data": "{}"})
+    desk.client.remove("a")
+    desk.start("a")
+
+    claims = desk.drain(desk.worker())
+
+    assert sorted(task.id for task in claims.tasks) == ["a", "other"]
+    assert claims.passed == []
 
 
 def test_the_inbox_comes_before_the_queue_and_does_not_wait_for_a_fair_share(desk: Desk) -> None:
@@ -215,6 +233,62 @@ def test_the_inbox_comes_before_the_queue_and_does_not_wait_for_a_fair_share(des
 
 def test_a_take_from_an_empty_queue_returns_empty_handed(desk: Desk) -> None:
     assert desk.worker().take(0.01) is False
+
+
+def test_what_is_taken_is_claimed_with_it_and_the_rest_is_left(desk: Desk) -> None:
+    worker = desk.worker()
+    desk.start("a", "b")
+    token = desk.token(worker)
+
+    claims = worker.take_and_claim(0.01, token, 500)
+
+    assert [task.id for task in claims.tasks] == ["a"]
+    assert (claims.left, desk.new) == (1, ["b"])
+    assert (desk.state("a"), desk.field("a", "owner"), desk.held()) == ("RUNNING", token, {"a"})
+
+
+def test_nothing_is_claimed_where_nothing_was_taken(desk: Desk) -> None:
+    claims = desk.worker().take_and_claim(0.01, "w1:1", 500)
+
+    assert (claims.tasks, claims.passed, claims.left) == ([], [], 0)
+
+
+def test_a_take_that_claims_works_for_a_server_that_knows_no_script(desk: Desk) -> None:
+    desk.server.flush()
+    worker = desk.worker()
+    desk.start("a")
+
+    assert [task.id for task in worker.take_and_claim(0.01, desk.token(worker), 500).tasks] == ["a"]
+
+
+def test_the_claim_behind_a_take_gives_again_what_it_got_where_its_answer_was_lost(desk: Desk) -> None:
+    worker = desk.worker()
+    desk.start("a", "b")
+    token = desk.token(worker)
+    worker.take_and_claim(0.01, token, 500)
+
+    assert [task.id for task in worker.claim(token, 500, again=True).tasks] == ["a"]
+
+
+def test_a_take_that_is_cut_short_brings_no_worker_back_to_life(desk: Desk) -> None:
+    dead = desk.worker()
+    got: list[Claims] = []
+    waiting = threading.Thread(target=lambda: got.append(dead.take_and_claim(30, "w1:1", 500)))
+    waiting.start()
+
+    nodes = [node.client() for node in nodes_of(desk.server)]
+
+    def blocked() -> list[tuple[redis.Redis, str]]:
+        return [(node, row["id"]) for node in nodes for row in node.client_list() if row["cmd"] == "blmove"]
+
+    wait_until(blocked, 10, "the take")
+    desk.keeper.hand_back("w1")
+    (node, number), *_ = blocked()
+    node.execute_command("CLIENT", "UNBLOCK", number)
+    waiting.join(10)
+
+    assert [claims.tasks for claims in got] == [[]]
+    assert desk.redis.zscore(desk.keys.workers, "w1") is None
 
 
 def test_a_claim_makes_a_forgotten_worker_and_its_names_known_again(desk: Desk) -> None:
@@ -272,29 +346,28 @@ def test_odd_ids_pass_through_every_transition_as_they_are(desk: Desk) -> None:
 
 
 def test_data_that_is_no_utf8_reaches_the_worker_as_its_bytes(desk: Desk, redis_server: object) -> None:
-    desk.redis.execute_command("HSET", "task-a", "task", "job", "data", b'{"x": "\xff"}')
-    desk.redis.lpush("new-task", "a")
+    desk.redis.execute_command("HSET", desk.keys.task("a"), "task", "job", "data", b'{"x": "\xff"}')
+    desk.redis.lpush(desk.keys.new_queue, "a")
 
     _, claims = desk.claim(desk.worker())
 
     assert claims.tasks == [("a", "job", '{"x": "\udcff"}')]
 
 
-@pytest.mark.parametrize("key", ["new-task", "tasks"])
-def test_a_string_at_a_shared_key_refuses_the_claim_before_anything_is_taken(desk: Desk, key: str) -> None:
+@pytest.mark.parametrize("which", ["new_queue", "task_set"])
+def test_a_string_at_a_shared_key_refuses_the_claim_before_anything_is_taken(desk: Desk, which: str) -> None:
+    key = vars(desk.keys)[which]
     worker = desk.worker()
     desk.push("a")
-    desk.redis.rename("new-task", "aside")
+    desk.redis.delete(key)
     desk.redis.set(key, "oops")
-    if key != "new-task":
-        desk.redis.rename("aside", "new-task")
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         desk.claim(worker)
 
     desk.redis.delete(key)
-    if key == "new-task":
-        desk.redis.rename("aside", "new-task")
+    if key == desk.keys.new_queue:
+        desk.redis.lpush(key, "a")
     _, claims = desk.claim(worker)
     assert [task.id for task in claims.tasks] == ["a"]
 

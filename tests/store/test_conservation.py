@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from pytask_core.poison import PoisonRule
 from pytask_core.states import FINAL
 from tests.store.conftest import Desk
 
@@ -42,6 +44,8 @@ class Tasks(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        # Three expiries in a row would convict what ran; the model knows nothing of that.
+        self.desk.keeper = self.desk.stores.keeper(self.desk.redis, self.desk.keys, PoisonRule(max_deliveries=0))
         self.desk.redis.flushall()
         self.workers = {name: self.desk.worker(name) for name in ("w1", "w2")}
 
@@ -95,7 +99,7 @@ class Tasks(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, room=st.integers(1, 4), insist=st.booleans(), lost=st.booleans(), take=st.booleans())
     def claim(self, worker: str, room: int, *, insist: bool, lost: bool, take: bool) -> None:
-        if take and self.desk.redis.llen("new-task"):
+        if take and self.desk.redis.llen(self.desk.keys.new_queue):
             self.workers[worker].take(0.01)
         token, claims = self.desk.claim(self.workers[worker], room, insist=insist)
         if lost and claims.tasks:
@@ -134,9 +138,40 @@ class Tasks(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def hand_back(self, worker: str) -> None:
         self.desk.keeper.hand_back(worker)
+        self.put_back(lambda known: known.worker == worker)
+
+    def put_back(self, whose: Callable[[Known], bool]) -> None:
         for known in self.known.values():
-            if known.state == "RUNNING" and known.worker == worker:
+            if known.state == "RUNNING" and whose(known):
                 known.leave("requeue")
+
+    @rule(worker=WORKERS)
+    def expire(self, worker: str) -> None:
+        """Its lease runs out, and a Monitor looks."""
+        self.desk.redis.zadd(self.desk.keys.workers, {worker: 1})
+        self.desk.redis.delete(self.desk.keys.monitor)
+        overdue = self.desk.keeper.overdue(10, 60)
+        assert overdue == [worker], "and not the other one"
+        self.desk.keeper.hand_back(worker, 60)
+        self.put_back(lambda known: known.worker == worker)
+        self.workers[worker].register(("job",))  # it comes back
+
+    @rule(task_id=IDS)
+    def expire_alone(self, task_id: str) -> None:
+        """Nobody has renewed this one for long, whatever became of its worker."""
+        known = self.running(task_id)
+        if known is not None:
+            self.desk.redis.hset(self.desk.keys.task(task_id), "last_update", "1")
+        while not self.desk.keeper.sweep(60).last:
+            pass
+        self.put_back(lambda each: each is known)
+
+    @rule(task_id=IDS, own=st.booleans())
+    def renew(self, task_id: str, *, own: bool) -> None:
+        known = self.running(task_id)
+        worker, token = (known.worker, known.token) if known and own else ("w1", "w1:foreign")
+        told = dict(self.workers[worker].renew([(task_id, token)]).told)
+        assert told.get(task_id, "") == (known.command if known and own else "lost")
 
     @rule(worker=WORKERS)
     def clean_up(self, worker: str) -> None:

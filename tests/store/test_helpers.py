@@ -10,13 +10,14 @@ import pytest
 import redis
 
 from pytask_core import InvalidTask, PyTask, PyTaskException, PyTaskHelpers, Task
+from pytask_core.keys import RedisKeys
 from tests.store.conftest import Desk
 from tests.support.redis_server import RedisServer, client_options
 
 
 @pytest.fixture
-def helpers(redis_server: RedisServer) -> Iterator[PyTaskHelpers]:
-    made = PyTaskHelpers(redis_server.url)
+def helpers(redis_server: RedisServer, names: dict[str, str]) -> Iterator[PyTaskHelpers]:
+    made = PyTaskHelpers(redis_server.url, **names)
     yield made
     made.close()
 
@@ -45,7 +46,7 @@ def test_every_way_to_name_the_server_works(tcp_server: RedisServer, monkeypatch
 
     task_id = helpers.start_task("job", text="é")
 
-    assert helpers.get_task(task_id) == {"task": "job", "data": '{"text": "\\u00e9"}', "state": "WAIT"}
+    assert helpers.get_task(task_id, ["task", "data", "state"]) == ["job", '{"text": "\\u00e9"}', "WAIT"]
     assert helpers.get_new_task_ids()[0] == task_id
     helpers.remove_task(task_id)
     helpers.close()
@@ -112,8 +113,11 @@ def test_fields_are_written_as_they_are(helpers: PyTaskHelpers) -> None:
         helpers.set_task("a", {"x": None})
 
 
-def test_helpers_with_other_names_see_another_system(redis_server: RedisServer, helpers: PyTaskHelpers) -> None:
-    other = PyTaskHelpers(redis_server.url, "b-tasks", "b-task-", "b-new", "b-end")
+def test_helpers_with_other_names_see_another_system(
+    redis_server: RedisServer, helpers: PyTaskHelpers, names: dict[str, str]
+) -> None:
+    others = {option: f"b-{name}" for option, name in (names or vars(RedisKeys())).items()}
+    other = PyTaskHelpers(redis_server.url, **others)
     other.start_task("job", task_id="a")
 
     assert helpers.get_new_task_ids() == []
@@ -148,11 +152,11 @@ def test_a_command_that_was_not_answered_is_raised_and_not_sent_twice(redis_serv
         helpers.start_task("job")
 
 
-def test_an_app_lends_its_helpers_and_its_exceptions(redis_server: RedisServer) -> None:
+def test_an_app_lends_its_helpers_and_its_exceptions(redis_server: RedisServer, names: dict[str, str]) -> None:
     class Job(Task):
         NAME = "job"
 
-    app = PyTask(redis_server.url)
+    app = PyTask(redis_server.url, **names)
     app.add_tasks(Job)
 
     assert app.task_classes == {"job": Job}

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from pytask_core.store import KeeperStore
+from pytask_core.connection import RedisSource, disconnect
 from tests.store.conftest import Desk
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -17,7 +17,8 @@ from tests.support.waiting import wait_until
 
 def test_many_monitors_have_one_round_an_interval(desk: Desk, redis_server: RedisServer) -> None:
     rounds: list[list[str] | None] = []
-    keepers = [KeeperStore(redis_server.client(decode_responses=True), desk.keys) for _ in range(8)]
+    clients = [RedisSource(redis_server.url).store_client(1) for _ in range(8)]
+    keepers = [desk.stores.keeper(client, desk.keys) for client in clients]
     threads = [
         Thread(target=lambda keeper=keeper: rounds.extend(keeper.overdue(60, 60) for _ in range(10)))
         for keeper in keepers
@@ -26,6 +27,7 @@ def test_many_monitors_have_one_round_an_interval(desk: Desk, redis_server: Redi
         thread.start()
     for thread in threads:
         thread.join()
+    disconnect(*clients)
 
     assert len(rounds) == 80
     assert [each for each in rounds if each is not None] == [[]]
@@ -78,8 +80,8 @@ def test_a_running_id_without_a_lease_is_requeued_once_it_is_old(desk: Desk) -> 
     updates = {"old": str(seconds - 100), "none": "", "odd": "yesterday", "young": str(seconds - 5)}
     for name, update in updates.items():
         fields = {"task": "job", "data": "{}", "state": "RUNNING", "last_update": update}
-        desk.redis.hset(f"task-{name}", mapping=fields)
-        desk.redis.sadd("tasks", name)
+        desk.redis.hset(desk.keys.task(name), mapping=fields)
+        desk.redis.sadd(desk.keys.task_set, name)
 
     told = sweep_all(desk)
 
@@ -94,30 +96,30 @@ def test_a_swept_task_leaves_the_hands_of_its_worker_and_its_stop_is_kept(desk: 
     worker.adopt("local", "w1:0", "job", "{}")
     desk.client.stop("stop")
     for each in ("a", "stop", "local"):
-        desk.redis.hset(f"task-{each}", "last_update", "1")
+        desk.redis.hset(desk.keys.task(each), "last_update", "1")
 
     assert sweep_all(desk) == {"a": "WAIT", "stop": "STOPPED", "local": "GONE"}
 
     assert (desk.new, desk.active, desk.held(), desk.running) == (["a"], {"stop", "kept"}, {"kept"}, 1)
-    assert desk.redis.exists("task-local") == 0
+    assert desk.redis.exists(desk.keys.task("local")) == 0
 
 
 def test_ids_without_a_hash_leave_the_task_set(desk: Desk) -> None:
-    desk.redis.sadd("tasks", "missing", "string")
-    desk.redis.set("task-string", "x")
-    desk.redis.hset("task-kept", mapping={"task": "job", "state": "STOPPED"})
-    desk.redis.sadd("tasks", "kept")
+    desk.redis.sadd(desk.keys.task_set, "missing", "string")
+    desk.redis.set(desk.keys.task("string"), "x")
+    desk.redis.hset(desk.keys.task("kept"), mapping={"task": "job", "state": "STOPPED"})
+    desk.redis.sadd(desk.keys.task_set, "kept")
 
     assert sweep_all(desk) == {"missing": "missing", "string": "missing"}
     assert desk.active == {"kept"}
-    assert desk.redis.get("task-string") == "x"
+    assert desk.redis.get(desk.keys.task("string")) == "x"
 
 
 def test_a_sweep_goes_page_by_page_and_another_monitor_goes_on_where_it_stopped(desk: Desk) -> None:
     pipe = desk.redis.pipeline()
     for number in range(3_000):
-        pipe.hset(f"task-{number}", mapping={"task": "job", "state": "RUNNING", "last_update": "1"})
-        pipe.sadd("tasks", number)
+        pipe.hset(desk.keys.task(str(number)), mapping={"task": "job", "state": "RUNNING", "last_update": "1"})
+        pipe.sadd(desk.keys.task_set, number)
     pipe.execute()
 
     pages = [desk.keeper.sweep(60)]
@@ -151,7 +153,7 @@ def test_what_is_collected_stays_findable_until_it_is_discarded(desk: Desk) -> N
 
     assert desk.keeper.discard("w1", [("a", False), ("b", False)], 0) == 2
     assert desk.where.count == {}
-    assert desk.redis.exists("task-a", "task-b") == 0
+    assert desk.redis.exists(desk.keys.task("a"), desk.keys.task("b")) == 0
 
 
 def test_two_cleanups_never_collect_the_same_id(desk: Desk) -> None:
@@ -170,7 +172,7 @@ def test_retention_keeps_the_hash_readable_for_a_while(desk: Desk) -> None:
 
     desk.keeper.discard("w1", [("a", False)], 100)
 
-    assert 90 < desk.redis.ttl("task-a") <= 100
+    assert 90 < desk.redis.ttl(desk.keys.task("a")) <= 100
     assert desk.state("a") == "SUCCESS"
 
 
@@ -194,17 +196,17 @@ def test_a_task_whose_handler_failed_stays_findable_in_the_task_set(desk: Desk) 
 
     desk.keeper.discard("w1", [("a", True)], 100)
 
-    assert (desk.active, desk.state("a"), desk.redis.ttl("task-a")) == ({"a"}, "SUCCESS", -1)
+    assert (desk.active, desk.state("a"), desk.redis.ttl(desk.keys.task("a"))) == ({"a"}, "SUCCESS", -1)
 
 
 def test_what_stands_in_the_end_queue_and_is_no_hash_is_collected_and_dropped(desk: Desk) -> None:
-    desk.redis.set("task-string", "x")
-    desk.redis.lpush("end-task", "string", "missing")
+    desk.redis.set(desk.keys.task("string"), "x")
+    desk.redis.lpush(desk.keys.end_queue, "string", "missing")
 
     assert sorted(desk.keeper.collect("w1", hashes=True)) == [("missing", {}), ("string", {})]
     assert desk.keeper.discard("w1", [("string", False), ("missing", False)], 0) == 0
-    assert desk.redis.get("task-string") == "x"
-    assert desk.redis.exists("end-task", desk.keys.cleaning("w1")) == 0
+    assert desk.redis.get(desk.keys.task("string")) == "x"
+    assert desk.redis.exists(desk.keys.end_queue, desk.keys.cleaning("w1")) == 0
 
 
 def test_waiting_for_an_ended_task_moves_it_where_a_crash_does_not_lose_it(desk: Desk) -> None:
@@ -238,7 +240,7 @@ def test_a_task_removed_in_any_state_is_gone_and_its_id_starts_again_once(desk: 
         desk.client.stop("a")
 
     assert desk.client.remove("a") is True
-    assert desk.redis.exists("task-a") == 0
+    assert desk.redis.exists(desk.keys.task("a")) == 0
     assert (desk.active, desk.held(), desk.running) == (set(), set(), 0)
     assert desk.client.remove("a") is False
 
@@ -248,7 +250,7 @@ def test_a_task_removed_in_any_state_is_gone_and_its_id_starts_again_once(desk: 
 
 
 def test_removing_what_is_unknown_says_so_and_of_another_type_removes_it(desk: Desk) -> None:
-    desk.redis.set("task-string", "x")
+    desk.redis.set(desk.keys.task("string"), "x")
 
     assert desk.client.remove("nothing") is False
     assert desk.client.remove("string") is True

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
+from pytask_core.nodes import is_cluster
 from pytask_core.poison import PoisonRule
-from pytask_core.store import ClientStore, KeeperStore, WorkerStore
+from pytask_core.store import WorkerStore, regime
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -18,11 +22,12 @@ RULE = PoisonRule(max_deliveries=3, window=0.3)
 class Farm:
     """Stores of workers that live and die at a word."""
 
-    def __init__(self, server: RedisServer) -> None:
-        self.redis = server.client(decode_responses=True)
-        self.keys = RedisKeys()
-        self.client = ClientStore(self.redis, self.keys)
-        self.keeper = KeeperStore(self.redis, self.keys, RULE)
+    def __init__(self, server: RedisServer, names: dict[str, str]) -> None:
+        self.redis: Any = RedisSource(server.url).store_client(4)
+        self.keys = RedisKeys(**names)
+        self.stores = regime(one_slot=self.keys.one_slot or not is_cluster(self.redis))
+        self.client = self.stores.client(self.redis, self.keys)
+        self.keeper = self.stores.keeper(self.redis, self.keys, RULE)
         self.workers: dict[str, WorkerStore] = {}
         self.number = 0
 
@@ -31,7 +36,7 @@ class Farm:
 
     def claim(self, worker: str) -> list[str]:
         if worker not in self.workers:
-            self.workers[worker] = WorkerStore(self.redis, self.redis, self.keys, worker, RULE)
+            self.workers[worker] = self.stores.worker(self.redis, self.redis, self.keys, worker, RULE)
         self.number += 1
         claims = self.workers[worker].claim(f"{worker}:{self.number}", 100, insist=True)
         return sorted(task.id for task in claims.tasks)
@@ -47,8 +52,10 @@ class Farm:
 
 
 @pytest.fixture
-def farm(redis_server: RedisServer) -> Farm:
-    return Farm(redis_server)
+def farm(redis_server: RedisServer, names: dict[str, str]) -> Iterator[Farm]:
+    farm = Farm(redis_server, names)
+    yield farm
+    disconnect(farm.redis)
 
 
 def test_a_task_under_which_three_workers_die_ends_as_exception_with_the_reason(farm: Farm) -> None:
@@ -120,8 +127,22 @@ def test_a_death_long_after_the_last_begins_the_count_anew(farm: Farm) -> None:
         return float(seconds) * 1000 + float(micros) / 1000
 
     wait_until(lambda: server_ms() - claimed > RULE.window_ms, timeout=3)
+    farm.renew("w3")  # its beat: it still lives, and the task with it
     assert farm.die("w3") == []
     assert farm.client.get("a")["charges"] == "1"
+
+
+def test_a_death_that_is_found_long_after_it_counts_all_the_same(farm: Farm) -> None:
+    """As by a Monitor once the lease is over, or by a successor that takes long to load."""
+    farm.start("bad")
+    for worker in ("w1", "w2", "w3"):
+        assert farm.claim(worker) == ["bad"]
+        farm.redis.zincrby(farm.keys.workers, -10 * RULE.window_ms, worker)
+        if farm.client.get("bad").get("since"):
+            since = float(farm.client.get("bad")["since"]) - 10 * RULE.window_ms
+            farm.redis.hset(farm.keys.task("bad"), "since", f"{since:.0f}")
+        convicted = farm.die(worker)
+    assert convicted == ["bad"]
 
 
 def test_a_worker_that_leaves_in_good_order_charges_nothing(farm: Farm) -> None:
@@ -136,7 +157,7 @@ def test_a_task_that_was_present_at_five_deaths_is_named(farm: Farm) -> None:
     often: list[str] = []
     for number in range(5):
         farm.claim(f"w{number}")
-        farm.redis.hdel("task-slow", "charges")  # it had always run for longer than the window
+        farm.redis.hdel(farm.keys.task("slow"), "charges")  # it had always run for longer than the window
         often = farm.keeper.hand_back(f"w{number}").often
     assert often == ["slow"]
 
@@ -162,9 +183,8 @@ def test_a_restart_clears_what_stood_against_a_task(farm: Farm) -> None:
     assert farm.claim("w4") == ["bad"]
 
 
-def test_without_a_limit_nothing_is_charged(redis_server: RedisServer) -> None:
-    farm = Farm(redis_server)
-    farm.keeper = KeeperStore(farm.redis, farm.keys, PoisonRule(max_deliveries=0))
+def test_without_a_limit_nothing_is_charged(farm: Farm) -> None:
+    farm.keeper = farm.stores.keeper(farm.redis, farm.keys, PoisonRule(max_deliveries=0))
     farm.start("bad")
     for number in range(5):
         assert farm.claim(f"w{number}") == ["bad"]

@@ -16,13 +16,13 @@ Act = Callable[[Desk, WorkerStore, str], object]
 
 def _push_and_claim(desk: Desk, worker: WorkerStore, token: str) -> None:
     if desk.state("a") is not None:
-        desk.redis.lpush("new-task", "a")
+        desk.redis.lpush(desk.keys.new_queue, "a")
     desk.claim(worker, insist=True)
 
 
 def _overdue(desk: Desk, worker: WorkerStore, token: str) -> None:
-    if desk.redis.exists("task-a"):
-        desk.redis.hset("task-a", "last_update", "1")
+    if desk.redis.exists(desk.keys.task("a")):
+        desk.redis.hset(desk.keys.task("a"), "last_update", "1")
     while not desk.keeper.sweep(60).last:
         pass
 
@@ -70,7 +70,7 @@ def _bring(desk: Desk, state: TaskState | None) -> tuple[WorkerStore, str]:
     desk.redis.flushall()
     worker = desk.worker("w1")
     desk.worker("w2", ("other",))
-    token = "w1:none"
+    token = "w1:0"
     if state is None:
         desk.push("a")
     else:
@@ -87,7 +87,7 @@ def _bring(desk: Desk, state: TaskState | None) -> tuple[WorkerStore, str]:
 
 def _now(desk: Desk) -> TaskState | None:
     """The state, where no state means WAIT; None for a task that is gone."""
-    if not desk.redis.exists("task-a"):
+    if not desk.redis.exists(desk.keys.task("a")):
         return None
     return TaskState(desk.state("a") or "WAIT")
 
@@ -117,9 +117,9 @@ def test_no_transition_of_a_worker_does_anything_with_a_foreign_token(desk: Desk
     for origin in ORIGINS:
         for name in OWNERS:
             worker, _ = _bring(desk, origin)
-            before = (desk.redis.hgetall("task-a"), desk.where.count, desk.held(), desk.running)
+            before = (desk.redis.hgetall(desk.keys.task("a")), desk.where.count, desk.held(), desk.running)
             ACTS[name](desk, worker, "w1:foreign")
-            after = (desk.redis.hgetall("task-a"), desk.where.count, desk.held(), desk.running)
+            after = (desk.redis.hgetall(desk.keys.task("a")), desk.where.count, desk.held(), desk.running)
             assert after == before, f"{origin}: {name}"
 
 

@@ -22,8 +22,9 @@ def test_an_adopted_task_is_born_running_in_its_workers_hands(desk: Desk) -> Non
 
 def test_an_ended_local_task_goes_to_the_end_queue_and_runs_again_as_a_common_one(desk: Desk) -> None:
     worker = desk.worker()
-    worker.adopt("a", "w1:1", "job", "{}")
-    desk.end(worker, "a", "w1:1")
+    token = desk.token(worker)
+    worker.adopt("a", token, "job", "{}")
+    desk.end(worker, "a", token)
     assert desk.ended == ["a"]
 
     desk.client.restart("a")
@@ -34,12 +35,12 @@ def test_an_ended_local_task_goes_to_the_end_queue_and_runs_again_as_a_common_on
 
 def test_a_string_at_the_task_set_refuses_an_adoption_before_anything_is_written(desk: Desk) -> None:
     worker = desk.worker()
-    desk.redis.set("tasks", "oops")
+    desk.redis.set(desk.keys.task_set, "oops")
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         worker.adopt("a", "w1:1", "job", "{}")
 
-    assert desk.redis.exists("task-a") == 0
+    assert desk.redis.exists(desk.keys.task("a")) == 0
 
 
 # Passing on
@@ -76,7 +77,8 @@ def test_a_task_that_is_no_longer_ours_is_not_passed_on(desk: Desk) -> None:
 
     assert first.pass_on("a", "w1:999", "other", 60) is None
     assert first.pass_on("a", token, "other", 60) == "w2"
-    assert first.pass_on("a", token, "other", 60) is None, "its reply was lost and it is asked for again"
+    again = first.pass_on("a", token, "other", 60)
+    assert again is None or not desk.atomic, "its reply was lost and it is asked for again"
     assert desk.where.count == {"a": 1}
 
 
@@ -114,7 +116,7 @@ def test_only_what_that_worker_holds_is_handed_back(desk: Desk) -> None:
     mine = desk.run(dead, "a")
     desk.run(alive, "b")
     # Claimed by another since: the set of the dead still names it.
-    desk.redis.hset("task-a", "owner", "w11:1")
+    desk.redis.hset(desk.keys.task("a"), "owner", "w11:1")
     desk.redis.sadd(desk.keys.held("w11"), "a")
 
     assert mine.startswith("w1:")
@@ -174,7 +176,7 @@ def test_local_tasks_die_with_their_worker(desk: Desk) -> None:
 
     assert desk.keeper.hand_back("w1").waiting == 0
     assert desk.where.count == {}
-    assert desk.redis.exists("task-a") == 0
+    assert desk.redis.exists(desk.keys.task("a")) == 0
 
 
 def test_what_a_dead_cleanup_had_collected_returns_to_the_end_queue(desk: Desk) -> None:
@@ -194,7 +196,7 @@ def test_thousands_are_handed_back_in_pages_and_none_twice(desk: Desk) -> None:
     worker = desk.worker()
     ids = [f"id-{number}" for number in range(2_000)]
     desk.start(*ids)
-    while desk.redis.llen("new-task"):
+    while desk.redis.llen(desk.keys.new_queue):
         desk.claim(worker, insist=True)
 
     assert desk.keeper.hand_back("w1").waiting == 2_000
@@ -205,13 +207,15 @@ def test_thousands_are_handed_back_in_pages_and_none_twice(desk: Desk) -> None:
 
 def test_a_string_at_the_queue_leaves_a_dead_workers_tasks_in_its_hands_until_it_is_gone(desk: Desk) -> None:
     desk.run(desk.worker(), "a")
-    desk.redis.set("new-task", "oops")
+    desk.redis.set(desk.keys.new_queue, "oops")
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         desk.keeper.hand_back("w1")
-    assert (desk.state("a"), desk.active) == ("RUNNING", {"a"})
+    assert desk.active == {"a"}
+    if desk.atomic:
+        assert desk.state("a") == "RUNNING"
 
-    desk.redis.delete("new-task")
+    desk.redis.delete(desk.keys.new_queue)
     assert desk.keeper.hand_back("w1").waiting == 1
 
 

@@ -1,0 +1,40 @@
+-- Claim one task: RUNNING, with its token. Its id stands in the worker's inbox and already in its hands.
+-- KEYS[1] the task (HASH)
+-- ARGV[1] token  ARGV[2] owner that was seen before, '' for none  ARGV[3] max_deliveries, 0: no limit
+-- ARGV[4] '1': the worker may take one that a further death would convict  ARGV[5] '1': the entry was pushed by us
+-- Returns {'', name, data, ms in the queue where somebody wrote down since when}, or {why not}: 'changed' since it was
+-- looked at, 'later', or a reason to pass over it; with 'ended', 1 where it belongs into the task set all the same. Safe to
+-- run twice, and also late: once the task has had another owner, nothing happens.
+
+local token, most, now = ARGV[1], tonumber(ARGV[3]), now_ms()
+local h = fields(KEYS[1], 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'owner', 'last_update')
+if not h then return {'wrong type'} end
+local state = h[3]
+if h[7] == token then
+  if state == 'RUNNING' then return {'', h[1], h[2]} end
+  return {'running'}
+end
+if (h[7] or '') ~= ARGV[2] then return {'changed'} end
+if state == 'RUNNING' then return {'running'} end
+if h[5] == 'true' then return {'local'} end
+if h[4] and state == 'STOPPED' then return {'stopped', h[4]} end
+if not (h[1] or state) and redis.call('EXISTS', KEYS[1]) == 0 then return {'missing'} end
+
+local again = state and state ~= 'WAIT'
+-- We push what is WAIT already; a push that found it ended came late. Only another program restarts a task by a push.
+if again and ARGV[5] == '1' then
+  local stays = fields(KEYS[1], 'cleanup', 'kept')
+  return {'ended', (state == 'STOPPED' or stays[1] == 'false' or stays[2]) and 1 or 0}
+end
+if h[6] and not again then
+  -- Run side by side, two that one more death would convict would be convicted together.
+  if most > 0 and tonumber(h[6]) >= most - 1 and ARGV[4] ~= '1' then return {'later'} end
+  redis.call('HSET', KEYS[1], 'since', now)
+end
+redis.call('HSET', KEYS[1], 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
+if again then
+  redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'charges', 'since', 'deaths', 'kept')
+  redis.call('PERSIST', KEYS[1])
+end
+local since = state == 'WAIT' and tonumber(h[8])
+return {'', h[1], h[2], since and math.max(0, now - math.floor(since * 1000)) or nil}

@@ -1,0 +1,23 @@
+-- Take a task from a worker that is gone, first step. Where the worker died, that is charged to the task, and one with too
+-- many charges ends as EXCEPTION instead.
+-- KEYS[1] the task (HASH)
+-- ARGV[1] worker  ARGV[2] max_deliveries, 0: charge nothing  ARGV[3] poison_window, ms
+-- ARGV[4] output of a convicted task (JSON)  ARGV[5] last beat of the worker, '' where it is unknown
+-- Returns {what it is: 'WAIT', 'STOPPED', 'GONE', 'end', 'end again', 'keep', or 'elsewhere': never or no longer that
+-- worker's; 1 where it is convicted; 1 where it was present at many deaths}. Safe to run twice.
+
+local h = fields(KEYS[1], 'owner', 'state', 'command', 'local', 'cleanup')
+if h and not h[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'GONE', 0, 0} end
+if not h or not owned_by(h[1], ARGV[1]) then return {'elsewhere', 0, 0} end
+local state, kept, most = h[2], h[5] == 'false', tonumber(ARGV[2])
+if state == 'RUNNING' then
+  state = put_back(KEYS[1], h[3], h[4])
+  if state ~= 'WAIT' or most == 0 then return {state, 0, 0} end
+  local charges, deaths = charge(KEYS[1], tonumber(ARGV[5]) or now_ms(), tonumber(ARGV[3]))
+  if charges < most then return {state, 0, deaths >= 5 and 1 or 0} end
+  redis.call('HSET', KEYS[1], 'state', 'EXCEPTION', 'output', ARGV[4])
+  redis.call('PUBLISH', KEYS[1], '{"event": "exception", "data": ' .. ARGV[4] .. '}')
+  return {kept and 'keep' or 'end', 1, 0}
+end
+if not final(state) then return {state or 'elsewhere', 0, 0} end
+return {(kept or redis.call('TTL', KEYS[1]) > 0) and 'keep' or 'end again', 0, 0}

@@ -1,0 +1,19 @@
+-- Record that a task is to stop. A waiting one is stopped here and now and never starts.
+-- KEYS[1] the task (HASH)
+-- ARGV[1] control channel
+-- Returns 1 recorded, 2 stopped while it waited, 3 that was done before, 0 it had ended or stopped, -1 there is no such
+-- task.
+
+local h = fields(KEYS[1], 'state', 'task', 'owner', 'withdrawn')
+if not h or not (h[1] or h[2]) then return -1 end
+if h[1] == 'RUNNING' then
+  redis.call('HSET', KEYS[1], 'command', 'stop')
+  nudge(ARGV[1], 'stop', h[3])
+  return 1
+elseif not h[1] or h[1] == 'WAIT' then
+  -- The entry in the queue is to start nothing. The mark is unlike any other, so that who removes it removes this one.
+  local t = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'state', 'STOPPED', 'withdrawn', t[1] .. '.' .. t[2])
+  return 2
+end
+return h[1] == 'STOPPED' and h[4] and 3 or 0

@@ -1,0 +1,89 @@
+"""What clients do with tasks, in many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from ...keys import RedisKeys
+from ..client import BATCH, ClientStore
+from .steps import Steps
+
+#: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
+_MODES = {"queue": "must", "again": "must", "entered": "entered", "waits": "ensure"}
+
+#: What ``stop.lua`` answers where the task waited.
+_WITHDRAWN, _WITHDRAWN_BEFORE = 2, 3
+
+#: After which answers an id may stand in the task set though it waits.
+_WAITS_NOW = {"again", "entered", "waits"}
+
+
+class ManySlotsClientStore(ClientStore):
+    """The client's transitions in steps. Reading is as in one slot."""
+
+    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
+        super().__init__(client, keys, replicas)
+        self._steps = Steps(client, keys)
+
+    def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
+        rest = iter(tasks)
+        while batch := list(islice(rest, BATCH)):
+            answers = self._begin(batch)
+            self._queue([(task[0], answer) for task, answer in zip(batch, answers, strict=True)])
+            for task, answer in zip(batch, answers, strict=True):
+                yield task[0], answer != "wrong type"
+
+    def _begin(self, batch: Sequence[tuple[str, str, str, bool]], known: str = "") -> list[str]:
+        """Write the hashes; what another program has written and queued is left alone."""
+        calls = [
+            ("begin", [self._keys.task(task_id)], [name, data, "" if cleanup else "false", known])
+            for task_id, name, data, cleanup in batch
+        ]
+        answers: list[str] = self._steps.all(calls, self._replicas)
+        perhaps = [place for place, answer in enumerate(answers) if answer == "perhaps"]
+        if perhaps:
+            standing = self._steps.stands([batch[place][0] for place in perhaps])
+            absent = [place for place, stands in zip(perhaps, standing, strict=True) if not stands]
+            if absent:
+                for place, answer in zip(absent, self._begin([batch[place] for place in absent], "1"), strict=True):
+                    answers[place] = answer
+        return answers
+
+    def _queue(self, answers: Sequence[tuple[str, str]]) -> None:
+        entries = [(task_id, _MODES[answer]) for task_id, answer in answers if answer in _MODES]
+        if entries:
+            self._steps.all([self._steps.pushing(entries)], self._replicas)
+        self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
+
+    def stop(self, task_id: str) -> int:
+        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id)]))
+        if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE}:
+            self._steps.activate([task_id])
+        return {_WITHDRAWN: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
+
+    def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
+        args = [self._keys.control(task_id), "", *states]
+        answer = self._steps.one("restart", [self._keys.task(task_id)], args)
+        if answer == "perhaps":
+            if self._steps.stands([task_id])[0]:
+                return 1
+            args[1] = "1"
+            answer = self._steps.one("restart", [self._keys.task(task_id)], args)
+        # What ended or stopped may stand in the task set.
+        self._queue([(task_id, "again" if answer == "queue" else answer)])
+        return {"missing": -1, "other": 0}.get(answer, 1)
+
+    def remove(self, task_id: str) -> bool:
+        keys = self._keys
+        # First, so that an entry which a start makes after the removal is not taken for the old one.
+        self._steps.one("ghost", [keys.new_queue, keys.waiting, keys.removed], [task_id])
+        known, owner = self._steps.one("remove", [keys.task(task_id)], [keys.control(task_id)])
+        # Of a task that has just stopped or ended too: its worker lets go of it a step later, and until then it counts
+        # as in its hands.
+        worker = owner.rpartition(":")[0]
+        if worker:
+            self._steps.let_go(worker, [(task_id, owner, True)])
+        gone = self._steps.deactivate([task_id])
+        return bool(known or gone)

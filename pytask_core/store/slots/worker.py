@@ -1,0 +1,277 @@
+"""What a worker does with tasks, in many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ... import scripts
+from ...keys import RedisKeys
+from ...poison import PoisonRule
+from ..worker import BATCH, Claimed, Claims, Ending, Event, Renewal, WorkerStore
+from .steps import Call, Steps
+
+#: Why an id is passed over that stays in the task set, where another transition has put it.
+_STAYS_ACTIVE = {"running", "stopped", "changed", "local"}
+
+
+def _stays_active(why: str, *more: Any) -> bool:
+    return why in _STAYS_ACTIVE or (why == "ended" and bool(more[0]))
+
+
+class _Entry(NamedTuple):
+    """What stands in the inbox."""
+
+    id: str
+    pushes: str  #: that its entry stands for; '' where another program pushed it
+    removed: bool  #: the entry is of a task that was removed
+    more: int  #: entries beyond the first
+
+
+class ManySlotsWorkerStore(WorkerStore):
+    """A worker's transitions in steps."""
+
+    def __init__(
+        self,
+        client: Any,
+        blocking: Any,
+        keys: RedisKeys,
+        worker: str,
+        poison: PoisonRule | None = None,
+        replicas: int = 0,
+    ) -> None:
+        super().__init__(client, blocking, keys, worker, poison, replicas)
+        self._steps = Steps(client, keys)
+        self._reports = 0
+        self._beat = 0
+
+    # Registering and waiting
+
+    def register(self, names: Iterable[str]) -> None:
+        self._names = list(names)
+        anew = bool(self._look()[0])
+        self._make_known(anew and self._registered)
+        self._registered = True
+
+    def _looking(self) -> Call:
+        keys = self._keys
+        return "look", [keys.workers, self._held, keys.running], [self.worker]
+
+    def _look(self) -> list[int]:
+        """Beat; return whether the worker was forgotten, what its share is measured by, and when that was."""
+        answer: list[int] = self._steps.all([self._looking()])[0]
+        return answer
+
+    def take(self, timeout: float) -> bool:
+        # The beat goes first: an id in the inbox of a worker that nobody knows would be lost.
+        if self._look()[0]:
+            self._make_known()
+        note = ("SADD", self._keys.inboxes, self.worker)
+        take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
+        return scripts.call_then(self._blocking, [], note, take)[1] is not None
+
+    def take_and_claim(self, timeout: float, token: str, room: int) -> Claims:  # noqa: ARG002 - here it is two steps
+        if not self.take(timeout):
+            return Claims([], [], 0)
+        # One, since more may no longer be wanted by now.
+        return self.claim(token, 1)
+
+    # Claiming
+
+    def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
+        number = int(token.rpartition(":")[2])
+        anew, *measures, self._beat = self._look()
+        if anew:
+            self._make_known()
+        rows, left, done = self._steps.one(
+            "take",
+            [*self._queue_keys, self._keys.inboxes],
+            [number, min(room, BATCH), *measures, int(insist), self.worker],
+        )
+        entries = [_Entry(rows[i], rows[i + 1], bool(rows[i + 2]), rows[i + 3]) for i in range(0, len(rows), 4)]
+        tasks = self._claimed_before(token, {entry.id for entry in entries}) if again else []
+        if done or not entries:
+            return Claims(tasks, [], left)
+        answers = self._claim_each(token, [entry for entry in entries if not entry.removed])
+        left = self._settle(token, entries, answers)
+        passed: list[tuple[str, str]] = []
+        waited: dict[str, float] = {}
+        for entry in entries:
+            why, *rest = answers.get(entry.id, ["removed"])
+            if not why:
+                tasks.append(Claimed(entry.id, *rest[:2]))
+                waited.update((entry.id, each / 1000) for each in rest[2:] if each is not None)
+                passed += [(entry.id, "running")] * entry.more
+            elif why not in {"changed", "later"}:
+                passed.append((entry.id, why))
+        return Claims(tasks, passed, left, waited)
+
+    @property
+    def _queue_keys(self) -> list[str]:
+        keys = self._keys
+        return [keys.new_queue, self._inbox, keys.waiting, keys.removed, keys.last_take(self.worker)]
+
+    def _claimed_before(self, token: str, known: set[str]) -> list[Claimed]:
+        """Return what a claim has got whose answer was lost."""
+        held = [each for each in self._client.smembers(self._held) if each not in known]
+        # As if nothing had been seen before: only what has this token already is given.
+        answers = self._steps.all([("claim", [self._keys.task(each)], [token, "-", 0, "", ""]) for each in held])
+        return [Claimed(each, *answer[1:3]) for each, answer in zip(held, answers, strict=True) if not answer[0]]
+
+    def _claim_each(self, token: str, entries: Sequence[_Entry]) -> dict[str, list[Any]]:
+        """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
+        if not entries:
+            return {}
+        keys, most = self._keys, self._poison.max_deliveries
+        ids = [entry.id for entry in entries]
+        (suspect, anew), *seen = self._steps.all(
+            [self._holding(token, ids), *(("peek", [keys.task(each)], []) for each in ids)],
+        )
+        if anew:
+            self._make_known()
+        near = [each for each, (_, charges) in zip(ids, seen, strict=True) if most and charges >= most - 1]
+        chosen = near[0] if near and not self._runs(suspect) else ""
+        calls: list[Call] = [
+            ("claim", [keys.task(entry.id)], [token, owner, most, int(entry.id == chosen), int(entry.pushes != "")])
+            for entry, (owner, _) in zip(entries, seen, strict=True)
+        ]
+        answers = dict(zip(ids, self._steps.all(calls), strict=True))
+        if chosen and not answers[chosen][0]:
+            self._client.execute_command("SET", keys.suspect(self.worker), chosen)
+        return answers
+
+    def _holding(self, token: str, ids: Sequence[str], *, claimed: bool = False) -> Call:
+        keys = self._keys
+        names = [keys.task_set, self._held, keys.running, keys.suspect(self.worker), keys.holders, keys.workers]
+        return "hold", names, [token, int(claimed), *ids]
+
+    def _runs(self, suspect: str) -> bool:
+        """Whether this worker runs a task that one more death would convict."""
+        if not suspect:
+            return False
+        return bool(
+            self._steps.one("suspected", [self._keys.task(suspect)], [self.worker, self._poison.window_ms, self._beat])
+        )
+
+    def _settle(self, token: str, entries: Sequence[_Entry], answers: dict[str, list[Any]]) -> int:
+        """Clear the inbox of what was dealt with, and let go of what was not claimed; return how many ids are left."""
+        dealt: list[Any] = [token.rpartition(":")[2]]
+        for entry in entries:
+            why = answers[entry.id][0] if entry.id in answers else "removed"
+            if why != "changed":
+                what = why if why in {"removed", "later"} else "passed" if why else "claimed"
+                dealt += (entry.id, entry.pushes, what)
+        calls: list[Call] = [("taken", self._queue_keys, dealt)]
+        mine = [each for each, answer in answers.items() if not answer[0]]
+        if mine:
+            calls.append(self._holding(token, mine, claimed=True))
+        left, *held = self._steps.all(calls)
+        if held and held[0][1]:
+            self._make_known()
+        # This claim alone: an earlier one may be what runs the task.
+        refused = [(each, f"={token}", not _stays_active(*answer)) for each, answer in answers.items() if answer[0]]
+        self._steps.let_go(self.worker, refused)
+        stopped = [(each, answer[1]) for each, answer in answers.items() if answer[0] == "stopped"]
+        if stopped:
+            self._steps.all([("passed", [self._keys.task(each)], [mark]) for each, mark in stopped])
+        return int(left)
+
+    # Renewing and ending
+
+    def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
+        looked, noted, *told = self._steps.all(
+            [self._looking(), ("still", [self._held], [each for each, _ in tasks] or [""]), *self._renewing(tasks)]
+        )
+        if looked[0]:
+            self._make_known()
+        rows = list(zip(tasks, told, strict=True))
+        self._note_again(
+            [task for (task, what), there in zip(rows, noted, strict=False) if not there and what != "lost"]
+        )
+        forgotten, self._forgotten = self._forgotten, False
+        return Renewal(forgotten, [(task[0], what) for task, what in rows if what])
+
+    def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
+        return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
+
+    def _note_again(self, tasks: Sequence[tuple[str, str]]) -> None:
+        """A failover has lost what was noted. As in a claim: first noted, then looked at, since a task may just end."""
+        if not tasks:
+            return
+        self._steps.all([self._holding(token, [each]) for each, token in tasks])
+        told = list(zip(tasks, self._steps.all(self._renewing(tasks)), strict=True))
+        self._steps.all([self._holding(token, [each], claimed=True) for (each, token), what in told if what != "lost"])
+        self._steps.let_go(self.worker, [(each, f"={token}", False) for (each, token), what in told if what == "lost"])
+
+    def report(
+        self,
+        events: Sequence[Event],
+        endings: Sequence[Ending],
+        stopped: Sequence[tuple[str, str]],
+        requeue: Sequence[tuple[str, str]],
+    ) -> list[str]:
+        task = self._keys.task
+        calls: list[Call] = [
+            *(("emit", [task(each.id)], [each.token, each.payload]) for each in events),
+            *(
+                ("finish", [task(each.id)], [each.token, each.state, each.output, each.state.lower()])
+                for each in endings
+            ),
+            *(("leave", [task(each)], [token, "stop"]) for each, token in stopped),
+            *(("leave", [task(each)], [token, "requeue"]) for each, token in requeue),
+        ]
+        answers = self._steps.all(calls, self._replicas if endings else 0)[len(events) :]
+        ids = [*(each.id for each in endings), *(each for each, _ in stopped), *(each for each, _ in requeue)]
+        tokens = [*(each.token for each in endings), *(token for _, token in (*stopped, *requeue))]
+        became = list(zip(ids, answers, strict=True))
+        front = len(endings) + len(stopped)
+        self._move(became[:front], became[front:])
+        self._steps.let_go(
+            self.worker,
+            [
+                (each, token, what not in {"keep", "STOPPED"})
+                for (each, what), token in zip(became, tokens, strict=True)
+                if what != "lost"
+            ],
+        )
+        return [each for each, what in became if what == "lost"]
+
+    def _move(self, back: Sequence[tuple[str, str]], front: Sequence[tuple[str, str]]) -> None:
+        """Put ids where they belong now, before they leave where they were."""
+        steps = self._steps
+        calls: list[Call] = []
+        ended = [each for each, became in back if became == "end"]
+        if ended:
+            self._reports += 1
+            calls.append(steps.ending(self.worker, ended, self._reports))
+        again = [each for each, became in back if became == "end again"]
+        if again:
+            calls.append(steps.ending(self.worker, again))
+        for rows, side in ((back, "LPUSH"), (front, "RPUSH")):
+            waiting = [(each, "must") for each, became in rows if became in {"WAIT", "wait"}]
+            if waiting:
+                calls.append(steps.pushing(waiting, side))
+        if calls:
+            steps.all(calls, self._replicas)
+
+    # Reloading is as in one slot: it concerns the hash alone.
+
+    def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
+        hold = self._holding(token, [task_id], claimed=True)
+        self._steps.all([self._looking(), hold])
+        self._steps.one("adopt", [self._keys.task(task_id)], [token, name, data])
+
+    def pass_on(self, task_id: str, token: str, name: str, task_timeout: float) -> str | None:
+        keys, steps = self._keys, self._steps
+        asked = [name, self.worker, keys.names_prefix, int(task_timeout * 1000)]
+        other = str(steps.one("able", [keys.workers], asked))
+        if not other:
+            return ""
+        if not steps.one("pass_on", [keys.task(task_id)], [token]):
+            return None
+        steps.all([steps.pushing([(task_id, "must")], into=keys.inbox(other))])
+        steps.let_go(self.worker, [(task_id, token, True)])
+        if self._client.execute_command("ZSCORE", keys.workers, other) is None:
+            # It has left meanwhile, and nobody would look into its inbox any more.
+            steps.unbox(other)
+        return other

@@ -1,0 +1,303 @@
+"""In whose hands a task is, whatever comes between two steps: nobody's hands would be found by a Monitor only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from pytask_core.store.slots.steps import Call, Steps
+from tests.store.conftest import Desk
+
+
+class Interrupted(Steps):
+    """Steps before one of which something else is done, once."""
+
+    _script = ""
+
+    def before(self, script: str, then: Callable[[], object]) -> None:
+        self._script, self._then = script, then
+
+    def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
+        if any(name == self._script for name, *_ in calls):
+            self._script = ""
+            self._then()
+        return super().all(calls, replicas)
+
+
+@pytest.fixture
+def many_slots(desk: Desk) -> Desk:
+    if desk.atomic:
+        pytest.skip("in one slot nothing comes between: PYTASK_TEST_SETUP=cluster has steps")
+    return desk
+
+
+def interrupted(desk: Desk, store: Any) -> Interrupted:
+    store._steps = Interrupted(desk.redis, desk.keys)
+    return store._steps
+
+
+@pytest.mark.parametrize("then", ["dies at once", "dies once it is claimed"])
+def test_a_task_that_its_worker_claims_again_before_it_has_let_go_is_handed_back(many_slots: Desk, then: str) -> None:
+    desk = many_slots
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+    desk.client.restart("a")
+    claiming = desk.worker()
+    report, claim = interrupted(desk, worker), interrupted(desk, claiming)
+
+    class Killed(Exception):  # noqa: N818 - it is what happened
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    # The report has queued it and not let go of it; the claim holds it; the report lets go; the claim goes on.
+    def claim_again() -> None:
+        claim.before("claim", let_go)
+        with suppress(Killed):
+            desk.claim(claiming, insist=True)
+
+    def let_go() -> None:
+        report.let_go("w1", [("a", token, True)])
+        if then == "dies at once":
+            die()
+        claim.before("taken", die)
+
+    report.before("let_go", claim_again)
+    worker.report([], [], [("a", token)], [])
+    assert desk.where.count["a"] >= 1
+    assert desk.held() == {"a"}
+    desk.keeper.hand_back("w1")
+    assert (desk.state("a"), desk.new, desk.active, desk.running) == ("WAIT", ["a"], set(), 0)
+
+
+def test_a_push_of_what_its_worker_runs_does_not_take_it_out_of_its_hands(desk: Desk) -> None:
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+    desk.redis.lpush(desk.keys.new_queue, "a")
+    assert desk.claim(worker, insist=True)[1].passed == [("a", "running")]
+    assert desk.held() == {"a"}
+    assert desk.running == 1
+    assert worker.renew([("a", token)]).told == []
+    desk.keeper.hand_back("w1")
+    assert (desk.state("a"), desk.new, desk.active) == ("WAIT", ["a"], set())
+
+
+def test_a_push_of_what_another_runs_leaves_it_in_the_others_hands(desk: Desk) -> None:
+    first, second = desk.worker("w1"), desk.worker("w2")
+    token = desk.run(first, "a")
+    desk.redis.lpush(desk.keys.new_queue, "a")
+    assert desk.claim(second, insist=True)[1].passed == [("a", "running")]
+    assert (desk.held("w1"), desk.held("w2"), desk.running) == ({"a"}, set(), 1)
+    assert desk.end(first, "a", token) == []
+    assert (desk.held("w1"), desk.active, desk.ended, desk.running) == (set(), set(), ["a"], 0)
+
+
+def test_what_a_dead_worker_noted_too_late_is_found_by_a_monitor(many_slots: Desk) -> None:
+    desk = many_slots
+    worker: Any = desk.worker()
+    desk.start("a")
+    late = worker._holding(desk.token(worker), ["a"])
+    desk.keeper.hand_back("w1")
+    worker._steps.all([late])
+    assert desk.running == 1
+    assert desk.keeper.overdue(0, 0) == ["w1"]
+    desk.keeper.hand_back("w1", 0)
+    assert (desk.state("a"), desk.new, desk.held(), desk.running) == ("WAIT", ["a"], set(), 0)
+    assert not desk.redis.exists(desk.keys.holders)
+
+
+@pytest.mark.parametrize("how", ["take", "claim"])
+def test_what_a_dead_worker_took_too_late_is_found_by_a_monitor(many_slots: Desk, how: str) -> None:
+    desk = many_slots
+    worker: Any = desk.worker()
+    desk.worker("w2")
+    desk.start("a")
+    # It had beaten before it was handed back; what comes late is the taking itself.
+    worker._look = lambda: [0, 0, 0, 1, 0]
+    desk.keeper.hand_back("w1")
+    if how == "take":
+        assert worker.take(0.01)
+    else:
+        worker._claim_each = lambda *_: pytest.fail("it is dead")
+        with pytest.raises(pytest.fail.Exception, match="it is dead"):
+            desk.claim(worker, insist=True)
+    assert desk.where.inboxes == ["a"]
+    assert desk.keeper.overdue(0, 60) == ["w1"]
+    desk.keeper.hand_back("w1", 60)
+    assert (desk.new, desk.where.inboxes) == (["a"], [])
+    assert desk.keeper.overdue(0, 60) == []
+
+
+def test_a_worker_that_lives_keeps_its_inbox(desk: Desk) -> None:
+    worker = desk.worker()
+    desk.start("a")
+    assert worker.take(0.01)
+    assert desk.keeper.overdue(0, 60) == []
+    assert desk.where.inboxes == ["a"]
+
+
+def lose(desk: Desk, task_id: str) -> None:
+    """What a failover may lose: that a worker has it in its hands."""
+    keys = desk.keys
+    desk.redis.srem(keys.held("w1"), task_id)
+    desk.redis.srem(keys.task_set, task_id)
+    desk.redis.hdel(keys.holders, task_id)
+    desk.redis.decr(keys.running)
+
+
+def test_a_renewal_notes_again_what_a_failover_has_taken_from_a_workers_hands(many_slots: Desk) -> None:
+    desk = many_slots
+    worker = desk.worker()
+    tokens = {each: desk.run(worker, each) for each in "abc"}
+    lose(desk, "a")
+    lose(desk, "b")
+    assert worker.renew(list(tokens.items())).told == []
+    assert (desk.held(), desk.active, desk.running) == ({"a", "b", "c"}, {"a", "b", "c"}, 3)
+    assert desk.end(worker, "a", tokens["a"]) == []
+    desk.keeper.hand_back("w1")
+    assert (desk.state("b"), sorted(desk.new), desk.active, desk.running) == ("WAIT", ["b", "c"], set(), 0)
+
+
+def test_a_renewal_does_not_note_what_ends_meanwhile(many_slots: Desk) -> None:
+    desk = many_slots
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+    ending: Any = desk.worker()
+    lose(desk, "a")
+    # Between what says that it is missing, and what notes it.
+    interrupted(desk, worker).before("hold", lambda: desk.end(ending, "a", token))
+    worker.renew([("a", token)])
+    assert (desk.held(), desk.running) == (set(), 0)
+    assert not desk.redis.exists(desk.keys.holders)
+    assert desk.ended == ["a"]
+
+
+def test_a_task_is_suspect_until_a_beat_of_its_worker_would_clear_it(many_slots: Desk) -> None:
+    """If the worker dies, that is by what its death is judged; the clock may be further on already."""
+    desk = many_slots
+    worker: Any = desk.worker()
+    desk.run(worker, "a")
+    window, since = worker._poison.window_ms, 1_000_000
+    desk.redis.hset(desk.keys.task("a"), mapping={"charges": 2, "since": since})
+    worker._beat = since + window - 1
+    assert worker._runs("a")
+    worker._beat = since + window
+    assert not worker._runs("a")
+
+
+@pytest.mark.parametrize("after", ["", "restart", "remove"])
+def test_a_task_that_is_stopped_just_as_it_was_put_back_stands_in_the_task_set(desk: Desk, after: str) -> None:
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+
+    def meddle() -> None:
+        desk.client.stop("a")
+        if after:
+            getattr(desk.client, after)("a")
+
+    if desk.atomic:
+        worker.report([], [], [], [("a", token)])
+        meddle()
+    else:
+        interrupted(desk, worker).before("let_go", meddle)
+        worker.report([], [], [], [("a", token)])
+    assert (desk.state("a"), desk.active) == {
+        "": ("STOPPED", {"a"}),
+        "restart": ("WAIT", set()),
+        "remove": (None, set()),
+    }[after]
+    assert desk.held() == set()
+    desk.client.restart("a")
+    assert [task.id for task in desk.drain(desk.worker("w2")).tasks] == ["a"] * (after != "remove")
+    desk.keeper.hand_back("w2")
+    assert desk.active == set()
+
+
+#: What is done, before which of its steps somebody comes between, and with what.
+BETWEEN: dict[str, tuple[str, Callable[[Desk], object]]] = {
+    "restart": ("deactivate", lambda desk: desk.client.stop("a")),
+    "start": ("deactivate", lambda desk: desk.client.stop("a")),
+    "remove": ("deactivate", lambda desk: (desk.start("a"), desk.client.stop("a"))),
+}
+
+
+@pytest.mark.parametrize("act", BETWEEN)
+def test_a_task_that_somebody_stops_in_the_midst_of_anothers_command_stands_in_the_task_set(
+    many_slots: Desk, act: str
+) -> None:
+    desk = many_slots
+    desk.start("a")
+    desk.client.stop("a")
+    other = desk.stores.client(desk.redis, desk.keys)
+    step, meddle = BETWEEN[act]
+    interrupted(desk, other).before(step, lambda: meddle(desk))
+    if act == "start":
+        assert list(other.enqueue([("a", "job", "{}", True)])) == [("a", True)]
+    else:
+        getattr(other, act)("a")
+    assert (desk.state("a"), desk.active) == ("STOPPED", {"a"})
+
+
+def test_a_task_that_was_removed_and_started_and_stopped_as_it_was_put_back_stands_in_the_task_set(
+    many_slots: Desk,
+) -> None:
+    desk = many_slots
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+
+    def meddle() -> None:
+        desk.client.remove("a")
+        desk.start("a")
+        desk.client.stop("a")
+
+    interrupted(desk, worker).before("let_go", meddle)
+    worker.report([], [], [], [("a", token)])
+    assert (desk.state("a"), desk.active) == ("STOPPED", {"a"})
+
+
+def test_a_claim_that_finds_a_task_stopped_keeps_it_in_the_task_set_though_its_last_worker_lets_go_late(
+    many_slots: Desk,
+) -> None:
+    desk = many_slots
+    worker, other = desk.worker(), desk.worker("w2")
+    token = desk.run(worker, "a")
+    claim, report = interrupted(desk, other), interrupted(desk, worker)
+
+    def stop_and_claim() -> None:
+        desk.client.stop("a")
+        # Between the note of the claim and its look at the hash.
+        claim.before("claim", lambda: report.let_go("w1", [("a", token, True)]))
+        _, claims = desk.claim(other, insist=True)
+        assert claims.passed == [("a", "stopped")]
+
+    report.before("let_go", stop_and_claim)
+    worker.report([], [], [], [("a", token)])
+    assert (desk.state("a"), desk.active) == ("STOPPED", {"a"})
+    assert (desk.held(), desk.held("w2"), desk.running) == (set(), set(), 0)
+
+
+@pytest.mark.parametrize("how", ["stopped", "ended, and is not to be cleaned up", "ended, and its handler failed"])
+def test_an_entry_that_is_left_over_does_not_take_out_of_the_task_set_what_belongs_there(
+    many_slots: Desk, how: str
+) -> None:
+    desk = many_slots
+    worker = desk.worker()
+    desk.start("a", cleanup=how != "ended, and is not to be cleaned up")
+    token, _ = desk.claim(worker)
+    if how == "stopped":
+        worker.report([], [], [("a", token)], [])
+    else:
+        desk.end(worker, "a", token)
+    if how == "ended, and its handler failed":
+        assert desk.keeper.collect("w1", hashes=True)
+        desk.keeper.discard("w1", [("a", True)], 0)
+    assert desk.active == {"a"}
+    # A start whose push is late: the task has run and ended since.
+    steps = Steps(desk.redis, desk.keys)
+    steps.all([steps.pushing([("a", "must")])])
+    _, claims = desk.claim(desk.worker("w2"), insist=True)
+    assert (claims.tasks, claims.passed, desk.active) == ([], [("a", "ended")], {"a"})
