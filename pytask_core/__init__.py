@@ -1,5 +1,6 @@
 """pytask: tasks that wait on the network, run for milliseconds or for ever, and are never lost."""
 
+from .current import TaskIdFilter, current_task_id
 from .errors import (
     InvalidTask,
     MissingTaskError,
@@ -21,6 +22,8 @@ __all__ = [
     "Monitor",
     "Cleanup",
     "run_loop",
+    "current_task_id",
+    "TaskIdFilter",
     "TaskState",
     "PyTaskException",
     "StopTask",

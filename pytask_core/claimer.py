@@ -8,8 +8,10 @@ import gevent
 from gevent.event import Event
 
 from .link import Away, Link, Rejected
+from .pressure import Pressure
 from .runner import Running, TaskRunner
 from .store import Claims, WorkerStore
+from .store.worker import BATCH
 
 log = logging.getLogger("pytask.claimer")
 
@@ -22,6 +24,9 @@ RETRY = 1.0
 #: Seconds that ids are left to siblings that hold fewer tasks, before this worker takes its part of them all the same.
 LEAVE_TO_SIBLINGS = 0.02
 
+#: Seconds between two tasks of a worker that is pressed: siblings have the time to take the others.
+PRESSED = 0.1
+
 _PASSED = {
     "missing": (logging.WARNING, "has no hash, so there is nothing to run"),
     "wrong type": (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
@@ -29,6 +34,7 @@ _PASSED = {
     "local": (logging.WARNING, "is local to a worker and cannot be queued"),
     "stopped": (logging.DEBUG, "was stopped while it waited"),
     "removed": (logging.DEBUG, "was removed while it waited"),
+    "ended": (logging.INFO, "has ended already; the entry was left over from a push that came late"),
 }
 
 
@@ -40,17 +46,26 @@ class Claimer:
         runner: where tasks go.
         link: whether Redis can be reached.
         concurrency: for the log, when the pool is full.
+        pressure: whether to claim less than there is room for.
     """
 
-    def __init__(self, store: WorkerStore, runner: TaskRunner, link: Link, concurrency: int) -> None:
+    def __init__(
+        self, store: WorkerStore, runner: TaskRunner, link: Link, concurrency: int, pressure: Pressure
+    ) -> None:
         self._store = store
         self._runner = runner
         self._link = link
         self._concurrency = concurrency
+        self._pressure = pressure
         self._number = 0
-        self._doubtful = False
+        #: The token of a claim whose answer has not come.
+        self._doubtful: str | None = None
         self._insist = False
         self._stopping = False
+        #: Something may lie in the inbox, in nobody else's reach.
+        self._has_taken = False
+        self._may_claim = Event()
+        self._may_claim.set()
         self._said_full = False
         self._said = ""
         self.gone = Event()  #: set when it claims no more
@@ -63,13 +78,23 @@ class Claimer:
     def stop(self) -> None:
         """Claim no more; :attr:`gone` is set when a claim under way has come in."""
         self._stopping = True
+        self._may_claim.set()
         self._runner.has_room.set()  # if it waits for room, it need not
+
+    def quiet(self, is_on: bool) -> None:
+        """Claim nothing new, or claim again."""
+        if not is_on:
+            self._may_claim.set()
+        elif not self._stopping:
+            self._may_claim.clear()
 
     def run(self) -> None:
         """Claim until stopped."""
         try:
             while not self._stopping:
                 self._link.wait()
+                if not self._has_taken:
+                    self._may_claim.wait()
                 self._wait_for_room()
                 try:
                     self._turn()
@@ -106,27 +131,52 @@ class Claimer:
         room = self._runner.room
         if not room or self._stopping:
             return
-        claims = self._claim(room)
-        for task_id, why in claims.passed:
-            level, words = _PASSED[why]
-            log.log(level, "The id %r from the new queue %s; passed over", task_id, words)
+        is_pressed = self._pressure.is_high
+        asked = 1 if is_pressed or not self._may_claim.is_set() else room
+        claims = self._claim(asked)
         if claims.tasks or claims.passed:
             self._insist = False
+            if is_pressed:
+                gevent.sleep(PRESSED)
+            elif not claims.left and len(claims.tasks) + len(claims.passed) < min(asked, BATCH):
+                # Nothing else waits, so what was claimed runs before the next request is even written.
+                gevent.sleep(0)
+                self._take()
         elif claims.left:
             gevent.sleep(LEAVE_TO_SIBLINGS)
             self._insist = True
-        elif not self._stopping:
-            self._insist = False
+        else:
+            self._take()
+
+    def _take(self) -> None:
+        """Wait for an id and claim it, again and again as long as nothing waits behind it."""
+        while (room := self._runner.room) and not self._stopping and self._may_claim.is_set():
+            self._insist, self._has_taken, self._doubtful = False, True, self.next_token()
             with self._link.guard():
-                self._store.take(TAKE_TIMEOUT)
+                claims = self._store.take_and_claim(TAKE_TIMEOUT, self._doubtful, room)
+            self._receive(claims)
+            if not (claims.tasks or claims.passed):
+                return
+            # What was claimed runs first, as above.
+            gevent.sleep(PRESSED if self._pressure.is_high else 0)
+            if claims.left:
+                return
 
     def _claim(self, room: int) -> Claims:
-        token = f"{self._store.worker}:{self._number}" if self._doubtful else self.next_token()
-        again, self._doubtful = self._doubtful, True
+        again = self._doubtful is not None
+        self._doubtful = self._doubtful or self.next_token()
         with self._link.guard():
-            claims = self._store.claim(token, room, insist=self._insist, again=again)
-        self._doubtful = False
-        self._said = ""
-        for task in claims.tasks:
-            self._runner.start(Running(task.id, token, task.name, task.data))
+            claims = self._store.claim(self._doubtful, room, insist=self._insist, again=again)
+        self._receive(claims)
         return claims
+
+    def _receive(self, claims: Claims) -> None:
+        token, self._doubtful, self._has_taken, self._said = self._doubtful, None, False, ""
+        assert token is not None
+        # What comes in now begins no more; the worker hands back all that it holds as it leaves.
+        for task in () if self._stopping else claims.tasks:
+            self._runner.figures.claimed(task.name, claims.waited.get(task.id))
+            self._runner.start(Running(task.id, token, task.name, task.data))
+        for task_id, why in claims.passed:
+            level, words = _PASSED[why]
+            log.log(level, "The id %r from the new queue %s; passed over", task_id, words)

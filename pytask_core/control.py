@@ -18,8 +18,11 @@ from .runner import TaskRunner
 
 log = logging.getLogger("pytask.control")
 
-#: Seconds of silence after which the connection is tried, so that one that died unseen is replaced.
+#: Seconds of silence after which the connection is tried; after as many more it counts as dead, and is replaced.
 HEALTH_CHECK = 10
+
+#: Seconds until the channels are subscribed to again after that was in vain.
+AGAIN = 0.2
 
 
 class Control:
@@ -47,10 +50,13 @@ class Control:
         while True:
             self._link.wait()
             try:
-                with self._link.guard():
+                # Another node of a cluster, or another master, may serve us as well: whether Redis is away is for those
+                # to say who wait for its answers.
+                with self._link.guard(tell=False):
                     self._listen()
-            except Away:
-                continue
+            except Away as error:
+                log.debug("The control channels cannot be read: %s", error)
+                gevent.sleep(AGAIN)
             except Exception:
                 log.exception("The control channels cannot be read; trying again in a second")
                 gevent.sleep(1)
@@ -60,15 +66,17 @@ class Control:
         try:
             pubsub.psubscribe(self._keys.control_pattern)
             silent = 0
-            while True:
+            while silent < HEALTH_CHECK * 2:
                 message = pubsub.get_message(timeout=1)
-                if message is not None and message["type"] == "pmessage":
-                    self.obey(message["channel"], message["data"])
+                if message is not None:
                     silent = 0
+                    if message["type"] == "pmessage":
+                        self.obey(message["channel"], message["data"])
                     continue
                 silent += 1
-                if silent % HEALTH_CHECK == 0:
+                if silent == HEALTH_CHECK:
                     pubsub.ping()
+            log.debug("The control channels have gone silent; they are subscribed to anew")
         finally:
             pubsub.close()
 

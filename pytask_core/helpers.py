@@ -13,7 +13,7 @@ from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
 from .states import TaskState
-from .store import ClientStore
+from .store import regime
 
 __all__ = ["PyTaskHelpers", "run_loop"]
 
@@ -35,9 +35,13 @@ class PyTaskHelpers:
         new_queue: name of the queue of waiting ids.
         end_queue: name of the queue of ended ids.
         max_payload: bytes of JSON that a task's data may have.
+        durability: ``'async'``: a start counts once the server has it. ``'wait'``: once a replica has it too; otherwise
+            ``start_task`` raises, and may be called again with the same id. It costs the way to the replica and back,
+            and without a replica nothing can be started.
 
     Raises:
-        PyTaskException: ``redis_instance`` is none of the above.
+        PyTaskException: ``redis_instance`` is none of the above, the names do not fit a cluster, or ``durability`` is
+            neither.
         ValueError: the names cannot be used together.
     """
 
@@ -50,13 +54,16 @@ class PyTaskHelpers:
         end_queue: str = "end-task",
         *,
         max_payload: int = MAX_PAYLOAD,
+        durability: str = "async",
     ) -> None:
         source = redis_instance if isinstance(redis_instance, RedisSource) else RedisSource(redis_instance)
         self.keys = RedisKeys(task_set, task_prefix, new_queue, end_queue)
         self.max_payload = max_payload
         self._source = source
         self._client = source.store_client(HELPERS_CONNECTIONS)
-        self._store = ClientStore(self._client, self.keys)
+        refuse_mixed_names(source, self.keys)
+        stores = regime(one_slot=not source.is_cluster or self.keys.one_slot)
+        self._store = stores.client(self._client, self.keys, replicas_for(durability))
         #: A Redis client for your own use.
         self.redis = source.client
 
@@ -265,14 +272,25 @@ def _checked(task_id: str | bytes | int) -> str:
     return task_id
 
 
-def refuse_mixed_slots(source: RedisSource, keys: RedisKeys) -> None:
+def refuse_mixed_names(source: RedisSource, keys: RedisKeys) -> None:
     """Make sure that the names fit the server.
 
     Raises:
-        PyTaskException: on a cluster, they do not share a hash tag.
+        PyTaskException: on a cluster, some have a hash tag and others none, or another.
     """
-    if source.is_cluster and not keys.one_slot:
+    if source.is_cluster and keys.mixed:
         raise PyTaskException(
             "on a Redis Cluster the four names must share a hash tag, such as task_set='{pytask}tasks', "
-            f"task_prefix='{{pytask}}task-'; these do not: {keys}"
+            f"task_prefix='{{pytask}}task-', or have none at all; these do not: {keys}"
         )
+
+
+def replicas_for(durability: str) -> int:
+    """Return how many replicas must confirm a write.
+
+    Raises:
+        PyTaskException: ``durability`` is neither ``'async'`` nor ``'wait'``.
+    """
+    if durability not in {"async", "wait"}:
+        raise PyTaskException(f"durability must be 'async' or 'wait', not {durability!r}")
+    return int(durability == "wait")

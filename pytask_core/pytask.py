@@ -13,7 +13,7 @@ from gevent import monkey
 from . import errors
 from .connection import RedisSource
 from .errors import PyTaskException
-from .helpers import PyTaskHelpers, refuse_mixed_slots
+from .helpers import PyTaskHelpers, replicas_for
 from .payload import MAX_PAYLOAD, encode
 from .poison import PoisonRule
 from .runner import RunnerOptions
@@ -52,6 +52,9 @@ class PyTask:
             forgives tasks that were only near, fewer spares workers.
         poison_window: seconds that a task must run after a death until that no longer counts. Longer convicts
             slower poison, shorter clears the innocent sooner.
+        durability: ``'async'``: starts and ends count once the server has them. ``'wait'``: once a replica has them
+            too, so that a failover undoes none. It costs the way to the replica and back; without a replica nothing
+            starts, and Redis counts as away.
 
     Raises:
         PyTaskException: ``redis_instance`` is none of the above, or the names do not fit a cluster.
@@ -81,7 +84,9 @@ class PyTask:
         cleanup_handlers: Iterable[str] = (),
         max_deliveries: int = 3,
         poison_window: float = 3,
+        durability: str = "async",
     ) -> None:
+        self.durability = durability
         #: Whether the app names its own Redis.
         self.redis_given = redis_instance is not None
         self.update_task_interval = update_task_interval
@@ -95,8 +100,9 @@ class PyTask:
         self._check()
         self._source = RedisSource(redis_instance)
         #: Start, stop and look at tasks.
-        self.helpers = PyTaskHelpers(self._source, task_set, task_prefix, new_queue, end_queue, max_payload=max_payload)
-        refuse_mixed_slots(self._source, self.helpers.keys)
+        self.helpers = PyTaskHelpers(
+            self._source, task_set, task_prefix, new_queue, end_queue, max_payload=max_payload, durability=durability
+        )
         #: A Redis client, the same that tasks see.
         self.redis = self._source.client
         #: Task classes by name.
@@ -190,6 +196,7 @@ class PyTask:
             graceful,
             self.poison,
             self.cleanup_handlers,
+            replicas_for(self.durability),
         )
         self._worker = Worker(
             self._source,

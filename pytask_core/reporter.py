@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from .link import Away, Link, Rejected
+from .states import TaskState
 from .store import Ending, Event, WorkerStore
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ class Reporter:
         self._warned = False
         #: Events that were not sent because Redis was away.
         self.dropped = 0
-        #: Called with each task whose end, stop or requeue Redis has taken or refused.
-        self.on_settled: Callable[[Running], None] = lambda _entry: None
+        #: Called with each task whose end, stop or requeue Redis has taken or refused; and with the state of one that
+        #: has ended or stopped, unless refused.
+        self.on_settled: Callable[[Running, str | None], None] = lambda _entry, _state: None
 
     # In
 
@@ -152,10 +154,14 @@ class Reporter:
                 len(refused),
                 refused,
             )
-        for entry, _ in ends:
-            self.on_settled(entry)
-        for entry in (*stopped, *requeue):
-            self.on_settled(entry)
+        self._settle([(entry, ending.state) for entry, ending in ends], refused)
+        self._settle([(entry, TaskState.STOPPED) for entry in stopped], refused)
+        for entry in requeue:
+            self.on_settled(entry, None)
+
+    def _settle(self, entries: list[tuple[Running, str]], refused: list[str]) -> None:
+        for entry, state in entries:
+            self.on_settled(entry, None if refused and entry.id in refused else state)
 
     def _drop(self, count: int) -> None:
         self.dropped += count

@@ -16,9 +16,10 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Pool
 
+from .current import work_for
 from .errors import MissingTaskError, StopTask
+from .figures import Figures
 from .link import Away, Link
 from .payload import decode_data, encode
 from .reporter import Reporter
@@ -54,10 +55,21 @@ class Running:
     local: bool = False
     task: Task | None = None
     greenlet: gevent.Greenlet | None = None
-    begun: bool = False  #: its greenlet has run
+    began: float = 0.0  #: when its greenlet first ran: seconds, monotonic; 0: not yet
     started: bool = False  #: ``start`` has begun
     ended: bool = False  #: ``start`` is over and the end is on its way to Redis
+    took: float | None = None  #: seconds from ``began`` to that end
     leaving: str | None = None  #: what it is to be: stop, reload, requeue or lost
+    told: bool = False  #: its ``stop`` was called, or something was thrown into it before
+    thrown: BaseException | None = None  #: what was last thrown into it, or is about to be
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it leaves; one that ended by itself before it heard that it is to be requeued has simply ended."""
+        if self.leaving != "requeue":
+            return self.leaving is not None
+        # An exception has a traceback from the moment on in which it is raised in the task.
+        return self.told or (self.thrown is not None and self.thrown.__traceback__ is not None)
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,12 @@ class RunnerOptions:
     stop_timeout: float  #: seconds
     max_payload: int  #: bytes
     task_timeout: float  #: seconds
+
+
+class _TaskGreenlet(gevent.Greenlet):  # type: ignore[misc] # it has no types
+    """A task's own. Where it was spawned is known, so noting that stack, which is a fifth of the cost, is left out."""
+
+    spawning_stack_limit = 0
 
 
 class TaskRunner:
@@ -100,7 +118,6 @@ class TaskRunner:
         self._options = options
         self._bindings = dict(bindings)
         self._handlers = handlers
-        self._pool = Pool(options.concurrency or None)
         self._busy = 0
         self._hurry = Event()
         #: Set while there is room for more.
@@ -113,6 +130,8 @@ class TaskRunner:
         self.tasks: dict[str, Running] = {}
         #: How many tasks have ended here, in whatever way.
         self.done = 0
+        #: The same by name and state, and more.
+        self.figures = Figures(classes)
         reporter.on_settled = self._settle
 
     # Room
@@ -144,11 +163,18 @@ class TaskRunner:
 
     def _spawn(self, entry: Running) -> None:
         self.tasks[entry.id] = entry
-        spawn = gevent.spawn if entry.local else self._pool.spawn
-        entry.greenlet = spawn(self._live, entry)
+        entry.greenlet = _TaskGreenlet.spawn(self._live, entry)
 
     def _live(self, entry: Running) -> None:
-        entry.begun = True
+        try:
+            self._run(entry)
+        finally:
+            # Its traceback would keep alive whatever the task had in hand, such as a connection.
+            entry.thrown = None
+
+    def _run(self, entry: Running) -> None:
+        entry.began = time.monotonic()
+        work_for(entry.id)
         failure: BaseException | None = None
         try:
             state, output = TaskState.SUCCESS, self._perform(entry)
@@ -157,13 +183,13 @@ class TaskRunner:
             self._reporter.requeue(entry)
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
-            if entry.leaving:
+            if entry.gives_way:
                 return
             state, output = self._failed(entry, error)
             failure = error if state is TaskState.EXCEPTION else None
-        if entry.leaving:
+        if entry.gives_way:
             return  # whoever asked it to leave reports what it is now
-        entry.ended = True
+        entry.ended, entry.took = True, time.monotonic() - entry.began
         self._reporter.end(entry, state, output)
         if failure is not None:
             self._handle(failure)
@@ -182,7 +208,7 @@ class TaskRunner:
             task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
             entry.started = True
             value = task.start()
-        if entry.leaving:
+        if entry.gives_way:
             return "null"
         return encode("the output", value, self._options.max_payload)
 
@@ -235,12 +261,14 @@ class TaskRunner:
         payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._options.max_payload)
         self._reporter.emit(entry, payload)
 
-    def _settle(self, entry: Running) -> None:
-        """A task has left this worker's hands, in Redis as well."""
+    def _settle(self, entry: Running, state: str | None = None) -> None:
+        """A task has left this worker's hands, in Redis as well; ``state`` is what we have made it there."""
         if self.tasks.get(entry.id) is entry:
             del self.tasks[entry.id]
         if entry.ended:
             self.done += 1
+        if state is not None:
+            self.figures.ended(entry.name, state, entry.took)
         greenlet = entry.greenlet
         assert greenlet is not None
         if not entry.local:
@@ -282,6 +310,8 @@ class TaskRunner:
 
     def _leave(self, entry: Running) -> None:
         gone = self._quit(entry)
+        if entry.ended:
+            return
         what = entry.leaving
         log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
         if what == "lost":
@@ -302,7 +332,9 @@ class TaskRunner:
         for error in (StopTask, gevent.GreenletExit):
             if greenlet.ready():
                 return True
-            greenlet.kill(error if entry.begun else gevent.GreenletExit, block=False)
+            entry.told = entry.told or entry.thrown is not None
+            entry.thrown = error() if entry.began else gevent.GreenletExit()
+            greenlet.kill(entry.thrown, block=False)
             gevent.wait([greenlet], timeout=GIVE_WAY)
         if greenlet.ready():
             return True
@@ -325,7 +357,10 @@ class TaskRunner:
         began = time.monotonic()
         gevent.wait([stopper, self._hurry], timeout=self._options.stop_timeout, count=1)
         if not stopper.ready():
-            log.warning(
+            # In a hurry it is still begun, since what it ends may be no greenlet that we know, but nobody waits for it.
+            level = logging.DEBUG if self._hurry.is_set() else logging.WARNING
+            log.log(
+                level,
                 "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
                 entry.id,
                 entry.name,
@@ -335,6 +370,8 @@ class TaskRunner:
 
     @staticmethod
     def _guarded(stop: Callable[[], object], entry: Running) -> None:
+        entry.told = True
+        work_for(entry.id)
         try:
             stop()
         except gevent.GreenletExit:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 
+from .connection import disconnect
 from .errors import InvalidTask, StopTask
 from .link import Away, Rejected
 from .loops import run_loop
@@ -58,12 +59,7 @@ class Monitor(Task):
 
     def start(self) -> None:
         """Check for ever."""
-        self.loop = gevent.spawn(run_loop, self._check_safely, self.loop_interval)
-        self.loop.get()
-
-    def stop(self) -> None:
-        """End the loop."""
-        self.loop.kill()
+        run_loop(self._check_safely, self.loop_interval)
 
     def _check_safely(self) -> None:
         self._worker.link.wait()
@@ -115,6 +111,8 @@ class Monitor(Task):
             "STOPPED": "nobody has renewed it for too long, and it was to stop; it counts as stopped",
             "GONE": "it was local to a worker that is gone; it is removed",
             "missing": "it has no hash; it is taken out of the task set",
+            "waits": "it was to wait, and somebody broke off between two steps; it stands in the queue",
+            "ended": "it has ended, and somebody broke off between two steps; it goes to the end queue",
         }
         monitor_log.warning("Task %r: %s", task_id, words[became])
 
@@ -169,7 +167,7 @@ class Cleanup(Task):
                         cleanup_log.error("Ended tasks cannot be cleaned up: %s. Trying every %g s", error, RETRY)
                     gevent.sleep(RETRY)
         finally:
-            blocking.connection_pool.disconnect()
+            disconnect(blocking)
 
     def _turn(self, worker: Any, blocking: Any) -> None:
         with worker.cleaning:

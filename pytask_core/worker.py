@@ -14,25 +14,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
 from .claimer import Claimer
-from .connection import RedisSource, check_server, disconnect, outage, refusal, unblock
+from .connection import RedisSource, check_server, disconnect, knock, outage, refusal
 from .control import Control
+from .draining import wait_for_young
+from .errands import Errands, take_name
 from .errors import RedisRefused
+from .figures import Figures
+from .garbage import calm_collector
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
-from .link import Away, Link, Rejected
+from .link import Away, Link
+from .local_tasks import LocalTasks
 from .loops import Backoff
-from .payload import encode
-from .poison import PoisonRule, tell_deaths
+from .poison import PoisonRule
+from .pressure import Pressure
 from .reporter import Reporter
 from .runner import GIVE_WAY, RunnerOptions, Running, TaskRunner
-from .store import KeeperStore, WorkerStore
+from .store import regime
 from .task import Task
 
 if TYPE_CHECKING:
@@ -43,14 +47,17 @@ log = logging.getLogger("pytask.worker")
 #: Connections for claims, reports, renewals and Monitor. Each room has one exchange under way at a time.
 WORKER_CONNECTIONS = 8
 
-#: Seconds between tries while Redis answers with an error.
-RETRY = 1.0
-
 #: Seconds that a stop waits for the claim that is under way, so that what it brings is stopped with the others.
 LAST_CLAIM = 2.0
 
 #: Seconds that handing back the rest may take even where the graceful timeout is over.
 LAST_WORD = 0.5
+
+#: What the log says of a cluster.
+_ONE_SLOT = " (all keys in one slot, each transition one atomic script)"
+_MANY_SLOTS = (
+    " (keys in many slots, transitions in steps; a shared hash tag such as {pytask}tasks would make them atomic)"
+)
 
 #: Seconds of the graceful timeout, and a third of it at most, that are kept back for sending what became of the tasks.
 SENDING = 2.0
@@ -66,17 +73,13 @@ class WorkerOptions:
     graceful_timeout: float  #: seconds that a stop may take in all
     poison: PoisonRule
     cleanup_handlers: tuple[str, ...]  #: what a Cleanup that was started through Redis may call
+    replicas: int = 0  #: how many must have an end before it counts
 
 
 def new_worker_id() -> str:
     """Return an id that no other life of any process has: host, pid and a random part."""
     host = socket.gethostname().partition(".")[0].replace(":", "-")[:40]
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-def _take_name(worker_id: str) -> str:
-    """Return as what ``CLIENT LIST`` shows the connection on which a worker waits for work."""
-    return f"pytask-take-{worker_id}"
 
 
 class Worker:
@@ -108,11 +111,13 @@ class Worker:
         self._classes = classes
         self._helpers = helpers
         self._client = source.store_client(WORKER_CONNECTIONS)
-        self._take_name = _take_name(self.id)
+        self._take_name = take_name(self.id)
         self._blocking = source.own_client(self._take_name)
         self._control_client = source.own_client(f"pytask-control-{self.id}")
-        self._store = WorkerStore(self._client, self._blocking, keys, self.id, options.poison)
-        self.keeper = KeeperStore(self._client, keys, options.poison)
+        stores = regime(one_slot=not source.is_cluster or keys.one_slot)
+        self._store = stores.worker(self._client, self._blocking, keys, self.id, options.poison, options.replicas)
+        self.keeper = stores.keeper(self._client, keys, options.poison)
+        self._where_keys_lie = "" if not source.is_cluster else _ONE_SLOT if keys.one_slot else _MANY_SLOTS
         self.link = Link(source.describe(), self._probe, options.partition_grace)
         self._reporter = Reporter(self._store, self.link)
         self._runner = TaskRunner(
@@ -124,7 +129,21 @@ class Worker:
             {"redis": source.client, "helpers": helpers, "_worker": self},
             handlers,
         )
-        self._claimer = Claimer(self._store, self._runner, self.link, options.runner.concurrency)
+        #: How late the loop is, and whether this worker should claim less.
+        self.pressure = Pressure()
+        self._claimer = Claimer(self._store, self._runner, self.link, options.runner.concurrency, self.pressure)
+        self._stop = Event()
+        self._hurry = Event()
+        self._locals = LocalTasks(
+            local_tasks,
+            self._store,
+            self._runner,
+            self.link,
+            self._claimer.next_token,
+            self._stop,
+            options.runner.max_payload,
+        )
+        self._errands = Errands(self._client, keys, self.link, self.keeper, helpers)
         self._heartbeat = Heartbeat(
             self._store,
             self._runner,
@@ -132,17 +151,11 @@ class Worker:
             options.update_task_interval,
             options.partition_grace,
             self._isolate,
-            self._start_local_tasks,
-            self._lost,
+            self._locals.start,
+            self._locals.lost,
         )
         self._control = Control(self._control_client, keys, self._runner, self.link, self._heartbeat.look)
-        self._stop = Event()
-        self._hurry = Event()
         self._greenlets: list[gevent.Greenlet] = []
-        #: Ids, names and data; with an id already, so that one whose registration was answered into the void is
-        #: registered again and not twice.
-        self._local_waiting = [(str(uuid4()), name, data) for name, data in local_tasks]
-        self._local_running: dict[str, tuple[str, dict[str, Any]]] = {}
         #: Held by a Cleanup while it deals with what it has collected: all of one worker share one list.
         self.cleaning = Semaphore()
 
@@ -154,18 +167,54 @@ class Worker:
         return len(self._runner.tasks)
 
     @property
+    def tasks(self) -> Mapping[str, Running]:
+        """The tasks in this worker's hands, by id."""
+        return self._runner.tasks
+
+    @property
     def done(self) -> int:
         """How many tasks have ended here."""
         return self._runner.done
+
+    @property
+    def running_by_name(self) -> dict[str, int]:
+        """How many tasks of each name are in this worker's hands."""
+        return self.figures.by_name(entry.name for entry in self._runner.tasks.values())
+
+    @property
+    def figures(self) -> Figures:
+        """What was done here, by name and state."""
+        return self._runner.figures
 
     def is_local(self, task_id: str) -> bool:
         """Whether a task that runs here was started by the app itself and not through Redis."""
         entry = self._runner.tasks.get(task_id)
         return entry is not None and entry.local
 
-    def stop(self) -> None:
-        """Ask for a graceful stop; asked again, what has not stopped yet is requeued at once."""
-        if self._stop.is_set():
+    def quiet(self, is_on: bool) -> None:
+        """Claim nothing new, or claim again. What runs goes on; the dead are handed back all the same."""
+        self._claimer.quiet(is_on)
+        if is_on and self._greenlets:
+            gevent.spawn(self._errands.cut_take_short, self.id)
+
+    def drain(self, patience: float, on_done: Callable[[], None]) -> None:
+        """Claim nothing new, and wait for short tasks to end; returns at once.
+
+        Args:
+            patience: seconds to wait at most; tasks that have run for longer than that already are not waited for.
+            on_done: called when that is over; the worker runs on until it is stopped.
+        """
+        self.quiet(True)
+
+        def wait() -> None:
+            wait_for_young(self._runner.tasks, patience)
+            on_done()
+
+        gevent.spawn(wait)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask for a graceful stop; asked again, or ``at_once``, no task's ``stop`` is waited for."""
+        if self._stop.is_set() or at_once:
             self._runner.hurry()
             self._hurry.set()
         self._stop.set()
@@ -177,13 +226,19 @@ class Worker:
             worker_id: of the dead.
             on_done: called with the number of tasks that wait again.
         """
-        gevent.spawn(self._hand_back, worker_id, on_done)
+        self._errands.hand_back(worker_id, on_done)
+
+    def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
+        """Count the ids that wait, are active, and have ended; returns at once.
+
+        Args:
+            on_done: called with the counts, as of ``PyTaskHelpers.queue_lengths``; not at all while Redis is away.
+        """
+        self._errands.count_queues(on_done)
 
     def start_local(self, name: str, data: dict[str, Any]) -> None:
         """Start a local task now, or as soon as Redis can be reached."""
-        self._local_waiting.append((str(uuid4()), name, data))
-        if self.link.up:
-            gevent.spawn(self._start_local_tasks)
+        self._locals.add(name, data)
 
     # Life
 
@@ -201,15 +256,17 @@ class Worker:
         hub.SYSTEM_ERROR = ()
         try:
             if self._reach_redis():
-                self._begin()
-                if on_ready is not None:
-                    on_ready()
-                self._stop.wait()
-                self._end()
+                with calm_collector():
+                    self._begin()
+                    if on_ready is not None:
+                        on_ready()
+                    self._stop.wait()
+                    self._end()
         finally:
             hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
             gevent.killall(self._greenlets)
+            self._locals.close()
             disconnect(self._blocking, self._control_client, self._client)
             self._helpers.close()
 
@@ -218,6 +275,8 @@ class Worker:
         backoff, said = Backoff(), False
         while not self._stop.is_set():
             try:
+                if said:
+                    knock(self._client)
                 for warning in check_server(self._client, self.source.describe()):
                     log.warning("%s", warning)
                 self._store.register(self._classes)
@@ -241,77 +300,34 @@ class Worker:
 
     def _begin(self) -> None:
         self.link.begin()
-        self.link.on_back.append(self._start_local_tasks)
+        self.link.on_back.append(self._locals.start)
         for room in (
             self._reporter.run,
             self._heartbeat.run,
             self._heartbeat.guard,
             self._control.run,
+            self.pressure.run,
         ):
             self._greenlets.append(gevent.spawn(room))
-        self._start_local_tasks()
+        self._locals.start()
         self._greenlets.append(gevent.spawn(self._claimer.run))
         log.info(
-            "Worker %s takes tasks from %s: %s",
+            "Worker %s takes tasks from %s%s: %s",
             self.id,
             self.source.describe(),
+            self._where_keys_lie,
             ", ".join(sorted(self._classes)) or "none, since no task class was added",
         )
 
     def _probe(self) -> None:
         """Whether Redis will have us again: registers too, since it may have forgotten us."""
+        knock(self._client)
         self._store.register(self._classes)
-
-    def _start_local_tasks(self) -> None:
-        while self._local_waiting and not self._stop.is_set():
-            task_id, name, data = local = self._local_waiting.pop(0)
-            token = self._claimer.next_token()
-            text = encode(f"the data of {name!r}", data, self.options.runner.max_payload)
-            try:
-                with self.link.guard():
-                    self._store.adopt(task_id, token, name, text)
-            except Away:
-                self._local_waiting.append(local)
-                return
-            except Rejected as error:
-                log.error("The local task %r cannot be registered: %s. Trying again in %g s", name, error, RETRY)
-                self._local_waiting.append(local)
-                self._greenlets.append(gevent.spawn_later(RETRY, self._start_local_tasks))
-                return
-            self._local_running[task_id] = (name, data)
-            self._runner.start(Running(task_id, token, name, text, local=True))
 
     def _isolate(self) -> None:
         """Redis was away for too long: stop everything here; local tasks start again when it is back."""
-        for task_id, entry in self._runner.tasks.items():
-            local = self._local_running.pop(task_id, None)
-            if local is not None and not entry.ended and entry.leaving is None:
-                self._local_waiting.append((str(uuid4()), *local))
+        self._locals.let_go()
         self._runner.ask_all("requeue")
-
-    def _lost(self, entry: Running) -> None:
-        """A task is no longer ours. A local one has nobody else to run it, so it is started anew."""
-        local = self._local_running.pop(entry.id, None)
-        if local is not None:
-            self._local_waiting.append((str(uuid4()), *local))
-            gevent.spawn(self._start_local_tasks)
-
-    def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
-        while True:
-            self.link.wait()
-            try:
-                # The server may not know yet that the connection is dead: what is handed back must not be moved at
-                # once into the inbox of somebody who will never look.
-                self._cut_take_short(worker_id)
-                with self.link.guard():
-                    done = self.keeper.hand_back(worker_id)
-                break
-            except Away:
-                continue
-        log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
-        tell_deaths(done.convicted, done.often)
-        if on_done is not None:
-            on_done(done.waiting)
 
     # End
 
@@ -330,7 +346,8 @@ class Worker:
         )
         self._runner.hurry()
         gevent.wait([self._runner.idle], timeout=min(GIVE_WAY, sending))
-        for entry in list(self._runner.tasks.values()):
+        # Those that have stopped are still here while Redis is away.
+        for entry in [each for each in self._runner.tasks.values() if each.greenlet and not each.greenlet.dead]:
             log.warning("Task %r (%s) has not stopped in time; it is requeued anyway", entry.id, entry.name)
         # However short the timeout, the last word is tried.
         self._let_go(max(deadline, time.monotonic() + LAST_WORD))
@@ -341,22 +358,14 @@ class Worker:
         if not self.link.up:
             return  # it waits for Redis, and claims no more when that is back
         # Beside, since a frozen server would hold us here longer than the whole stop may take.
-        cutter = gevent.spawn(self._cut_own_takes_short)
+        self._greenlets.append(gevent.spawn(self._cut_own_takes_short))
         self._claimer.gone.wait(LAST_CLAIM)
-        cutter.kill(block=False)
 
     def _cut_own_takes_short(self) -> None:
-        while True:
-            self._cut_take_short(self.id)
-            gevent.sleep(0.1)
-
-    def _cut_take_short(self, worker_id: str) -> None:
-        """End the blocking take of a worker; where the server does not permit this, it ends within a second."""
-        try:
-            with self.link.guard():
-                unblock(self._client, _take_name(worker_id))
-        except Exception:
-            log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
+        # Not killed but left to end: redis-py leaves a socket open where it is killed while it connects.
+        while not self._claimer.gone.wait(0):
+            self._errands.cut_take_short(self.id)
+            self._claimer.gone.wait(0.1)
 
     def _let_go(self, deadline: float) -> None:
         """Send what is left to send, and hand back whatever still counts as held."""

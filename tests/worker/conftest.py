@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import gevent
 import pytest
@@ -13,6 +13,10 @@ from gevent import monkey
 from gevent.event import Event
 
 from pytask_core import PyTask, PyTaskHelpers, Task
+from pytask_core.connection import RedisSource, disconnect
+from pytask_core.keys import RedisKeys
+from pytask_core.nodes import is_cluster
+from pytask_core.store import Regime, regime
 from pytask_core.worker import Worker
 from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer
@@ -33,18 +37,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Live:
     """Apps and their workers, all ended with the test. Short words to look at what they do."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, names: dict[str, str]) -> None:
         self.server = server
         self.redis: Any = server.client(decode_responses=True)
-        self.helpers = PyTaskHelpers(server.url)
+        self.names = names
+        self.keys = RedisKeys(**names)
+        self.helpers = PyTaskHelpers(server.url, **names)
         self.apps: list[PyTask] = []
+        self._clients: list[Any] = []
         self.greenlets: dict[Worker, gevent.Greenlet] = {}
         #: Whether the test makes the core log errors on purpose.
         self.errors_expected = False
 
     def app(self, *classes: type[Task], **options: Any) -> PyTask:
         """An app with these classes."""
-        app = PyTask(self.server.url, **options)
+        app = PyTask(self.server.url, **self.names, **options)
         app.add_tasks(*classes)
         self.apps.append(app)
         return app
@@ -73,11 +80,11 @@ class Live:
         greenlet.get(block=False)
 
     def state(self, task_id: str) -> str | None:
-        value: str | None = self.redis.hget(f"task-{task_id}", "state")
+        value: str | None = self.redis.hget(self.keys.task(task_id), "state")
         return value
 
     def output(self, task_id: str) -> str:
-        return str(self.redis.hget(f"task-{task_id}", "output"))
+        return str(self.redis.hget(self.keys.task(task_id), "output"))
 
     def until(self, task_id: str, *states: str, timeout: float = 10) -> str:
         """Wait until a task is in one of the states, and return which."""
@@ -92,15 +99,35 @@ class Live:
 
     def push(self, task_id: str, name: str, data: str | bytes = "{}") -> None:
         """HSET and LPUSH, as a producer in any language does."""
-        self.redis.execute_command("HSET", f"task-{task_id}", "task", name, "data", data)
-        self.redis.lpush("new-task", task_id)
+        self.redis.execute_command("HSET", self.keys.task(task_id), "task", name, "data", data)
+        self.redis.lpush(self.keys.new_queue, task_id)
+
+    def takes(self) -> list[str]:
+        """The connections on which a worker waits for something to claim."""
+        clients = self.server.other_clients()
+        return [one["name"] for one in clients if one["name"].startswith("pytask-take-") and "b" in one["flags"]]
 
     def listen(self, *ids: str) -> Listener:
-        return Listener(self.server, *ids)
+        return Listener(self.server, self.keys, *ids)
+
+    def store_client(self) -> Any:
+        """A client as the product makes it, closed with the test."""
+        self._clients.append(RedisSource(self.server.url).store_client(2))
+        return self._clients[-1]
+
+    @property
+    def stores(self) -> Regime:
+        """The classes for where the keys lie."""
+        return regime(one_slot=self.atomic)
+
+    @property
+    def atomic(self) -> bool:
+        """Whether each transition is one script, which happens as a whole or not at all."""
+        return self.keys.one_slot or not is_cluster(self.redis)
 
     @property
     def where(self) -> Whereabouts:
-        return Whereabouts(self.redis)
+        return Whereabouts(self.redis, self.keys)
 
     def close(self) -> None:
         """End whatever the test has left."""
@@ -112,13 +139,20 @@ class Live:
         gevent.killall(left)
         for app in self.apps:
             app.helpers.close()
-            app.redis.connection_pool.disconnect()
+            disconnect(app.redis)
         self.helpers.close()
+        disconnect(*self._clients)
         assert not left, "a worker did not stop"
 
 
+class Make(Protocol):
+    """Makes a ``Live`` for a server, with the names of the set-up or others."""
+
+    def __call__(self, server: Any, other_names: dict[str, str] | None = None) -> Live: ...
+
+
 @pytest.fixture
-def make_live(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[RedisServer], Live]]:
+def make_live(caplog: pytest.LogCaptureFixture, names: dict[str, str]) -> Iterator[Make]:
     """Makes ``live`` for a server; sees at the end that nothing went wrong unseen."""
     caplog.set_level(logging.DEBUG, "pytask")
     hub = gevent.get_hub()
@@ -126,8 +160,8 @@ def make_live(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[RedisServe
     hub.exception_stream = printed = io.StringIO()
     made: list[Live] = []
 
-    def make(server: RedisServer) -> Live:
-        made.append(Live(server))
+    def make(server: Any, other_names: dict[str, str] | None = None) -> Live:
+        made.append(Live(server, names if other_names is None else other_names))
         return made[-1]
 
     yield make
@@ -142,12 +176,12 @@ def make_live(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[RedisServe
 
 
 @pytest.fixture
-def live(redis_server: RedisServer, make_live: Callable[[RedisServer], Live]) -> Live:
+def live(redis_server: RedisServer, make_live: Make) -> Live:
     """Workers on the shared server."""
     return make_live(redis_server)
 
 
 @pytest.fixture
-def own_live(own_server: RedisServer, make_live: Callable[[RedisServer], Live]) -> Live:
+def own_live(own_server: RedisServer, make_live: Make) -> Live:
     """Workers on a server that the test may pause, kill and restart."""
     return make_live(own_server)

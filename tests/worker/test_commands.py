@@ -32,8 +32,10 @@ def forever(live: Live, **data: Any) -> str:
 def test_another_program_stops_a_task_by_publishing_stop(live: Live) -> None:
     live.worker(Forever)
     task_id = forever(live)
+    # What PUBLISH answers counts, on a cluster, the listeners of one node.
+    wait_until(lambda: any(row["psub"] == "1" for row in live.server.other_clients()))
 
-    assert live.redis.publish(f"task-{task_id}-control", "stop") == 1
+    live.redis.publish(live.keys.control(task_id), "stop")
 
     live.until(task_id, "STOPPED")
     assert (Forever.running[task_id], Forever.stopped) == (0, [task_id])
@@ -46,8 +48,8 @@ def test_another_program_starts_a_task_by_two_commands_and_again_by_a_push(live:
     live.until("ID", "SUCCESS")
     assert live.output("ID") == '{"text": "hi"}'
 
-    live.redis.hset("task-ID", "data", '{"text": "ho"}')
-    live.redis.lpush("new-task", "ID")
+    live.redis.hset(live.keys.task("ID"), "data", '{"text": "ho"}')
+    live.redis.lpush(live.keys.new_queue, "ID")
     wait_until(lambda: live.output("ID") == '{"text": "ho"}')
 
 
@@ -91,14 +93,14 @@ def test_a_reload_runs_the_new_data_in_the_same_worker(live: Live) -> None:
     live.begin(app)
     live.begin(app)
     task_id = forever(live, value=1)
-    owner = str(live.redis.hget(f"task-{task_id}", "owner")).rpartition(":")[0]
+    owner = str(live.redis.hget(live.keys.task(task_id), "owner")).rpartition(":")[0]
     live.helpers.set_task(task_id, "data", '{"value": 2}')
 
     assert live.helpers.reload_task(task_id, wait=10)
 
     wait_until(lambda: Forever.started[task_id] == [1, 2])
     assert (Forever.running[task_id], Forever.stopped) == (1, [task_id])
-    assert str(live.redis.hget(f"task-{task_id}", "owner")).rpartition(":")[0] == owner
+    assert str(live.redis.hget(live.keys.task(task_id), "owner")).rpartition(":")[0] == owner
     assert live.state(task_id) == "RUNNING"
 
 
@@ -119,13 +121,13 @@ def test_a_command_whose_message_was_missed_is_found_by_the_next_renewal(live: L
     task_id = forever(live)
 
     # As the helpers record it, without their message.
-    live.redis.hset(f"task-{task_id}", "command", command)
+    live.redis.hset(live.keys.task(task_id), "command", command)
 
     if command == "stop":
         live.until(task_id, "STOPPED")
     else:
         wait_until(lambda: len(Forever.started[task_id]) == 2 and Forever.running[task_id] == 1)
-    assert live.redis.hget(f"task-{task_id}", "command") is None
+    assert live.redis.hget(live.keys.task(task_id), "command") is None
 
 
 def test_commands_reach_a_worker_whose_subscription_was_cut(live: Live) -> None:
@@ -147,7 +149,7 @@ def test_a_removed_task_is_stopped_and_nothing_is_written_for_it(live: Live) -> 
     wait_until(lambda: Forever.running[task_id] == 0)
     live.helpers.start_task("forever", task_id="next")
     wait_until(lambda: Forever.running.get("next") == 1)
-    assert live.redis.exists(f"task-{task_id}") == 0
+    assert live.redis.exists(live.keys.task(task_id)) == 0
     assert live.where.count == {"next": 1}
 
 
@@ -156,16 +158,16 @@ def test_a_task_that_was_taken_away_is_stopped_by_a_renewal_and_writes_nothing(l
     live.worker(Forever, **RENEWALS)
     task_id = forever(live)
     if how == "owner":
-        live.redis.hset(f"task-{task_id}", "owner", "another:1")
+        live.redis.hset(live.keys.task(task_id), "owner", "another:1")
     elif how == "removed":
-        live.redis.delete(f"task-{task_id}")
+        live.redis.delete(live.keys.task(task_id))
     else:
-        live.redis.hset(f"task-{task_id}", "state", "WAIT")
-    before = live.redis.hgetall(f"task-{task_id}")
+        live.redis.hset(live.keys.task(task_id), "state", "WAIT")
+    before = live.redis.hgetall(live.keys.task(task_id))
 
     wait_until(lambda: Forever.running[task_id] == 0)
 
-    assert live.redis.hgetall(f"task-{task_id}") == before
+    assert live.redis.hgetall(live.keys.task(task_id)) == before
 
 
 def test_a_worker_that_claims_a_task_again_which_it_lost_unseen_runs_one_copy(live: Live) -> None:
@@ -198,9 +200,9 @@ def test_unknown_words_and_the_events_of_an_id_that_ends_in_control_are_no_comma
 
     live.helpers.start_task("talker", task_id="x-control")
     live.until("x-control", "SUCCESS")
-    live.redis.publish("task-x-control", "dance")
-    live.redis.publish("task-x-control", b"\xff\xfe")
-    live.redis.publish("task-x-control", "stop")
+    live.redis.publish(live.keys.control("x"), "dance")
+    live.redis.publish(live.keys.control("x"), b"\xff\xfe")
+    live.redis.publish(live.keys.control("x"), "stop")
 
     live.until("x", "STOPPED")
     assert len(Forever.started["x"]) == 1
@@ -269,11 +271,11 @@ def test_a_stop_that_comes_late_does_not_hit_the_next_run_of_the_id(live: Live) 
     wait_until(lambda: live.helpers.get_task(first, ["state", "command"]) == ["RUNNING", None])
     wait_until(lambda: live.helpers.get_task(first, "owner") != owner)
 
-    live.redis.publish(f"task-{first}-control", f"stop {owner}")
-    live.redis.publish(f"task-{other}-control", "stop")  # on the same connection, so read after it
+    live.redis.publish(live.keys.control(first), f"stop {owner}")
+    live.redis.publish(live.keys.control(other), "stop")  # on the same connection, so read after it
     live.until(other, "STOPPED")
     assert live.state(first) == "RUNNING"
 
-    live.redis.publish(f"task-{first}-control", f"reload {live.helpers.get_task(first, 'owner')}")
+    live.redis.publish(live.keys.control(first), f"reload {live.helpers.get_task(first, 'owner')}")
     assert live.helpers.stop_task(first)
     live.until(first, "STOPPED")

@@ -10,13 +10,10 @@ import gevent
 import pytest
 
 from pytask_core import Cleanup, Monitor, PyTask
-from pytask_core.keys import RedisKeys
-from pytask_core.store import WorkerStore
 from tests.support.core_apps import Echo, Forever
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
-KEYS = RedisKeys()
 HERE = "tests.worker.test_keepers"
 
 handled: list[tuple[str, dict[str, Any]]] = []
@@ -55,11 +52,12 @@ def dwell(task_id: str, task: Mapping[str, Any]) -> None:
 
 def dead_worker(live: Live, *ids: str) -> None:
     """A worker that claimed these ids long ago and was not heard of since."""
-    store = WorkerStore(live.redis, live.redis, KEYS, "dead")
+    client = live.store_client()
+    store = live.stores.worker(client, client, live.keys, "dead")
     store.register(["forever"])
     live.helpers.start_tasks(("forever", {}, each) for each in ids)
     assert len(store.claim("dead:1", 500, insist=True).tasks) == len(ids)
-    live.redis.zadd(KEYS.workers, {"dead": 1})
+    live.redis.zadd(live.keys.workers, {"dead": 1})
 
 
 def keeper_app(live: Live, *names: str, **data: Any) -> PyTask:
@@ -83,17 +81,19 @@ def test_a_dead_workers_tasks_run_again_once_whatever_the_number_of_monitors(liv
     wait_until(lambda: all(Forever.running.get(each) == 1 for each in ids))
     assert all(len(Forever.started[each]) == 1 for each in ids)
     assert [count for each, count in live.where.count.items() if each in ids] == [1] * 50
-    assert live.redis.exists(KEYS.held("dead"), KEYS.names("dead")) == 0
+    assert live.redis.exists(live.keys.held("dead"), live.keys.names("dead")) == 0
 
 
 def test_what_is_handed_back_does_not_vanish_into_the_inbox_of_the_dead(live: Live) -> None:
     """The server learns of the end of a connection in its own time; until then its blocking take stands."""
-    store = WorkerStore(live.redis, live.redis, KEYS, "dead")
+    client = live.store_client()
+    store = live.stores.worker(client, client, live.keys, "dead")
     store.register(["forever"])
     live.helpers.start_task("forever", task_id="a")
     store.claim("dead:1", 1)
     last = live.server.client(client_name="pytask-take-dead", decode_responses=True)
-    take = gevent.spawn(last.blmove, KEYS.new_queue, KEYS.inbox("dead"), 30, "RIGHT", "LEFT")
+    words = ("BLMOVE", live.keys.new_queue, live.keys.inbox("dead"), "RIGHT", "LEFT", 30)
+    take = gevent.spawn(last.execute_command, *words)
     wait_until(lambda: ("pytask-take-dead", "blmove") in {(row["name"], row["cmd"]) for row in clients(live)})
     # Its own take stands behind that of the dead.
     worker = live.worker(Forever)
@@ -111,8 +111,10 @@ def clients(live: Live) -> list[dict[str, str]]:
 
 
 def test_a_monitor_finds_what_nobody_renews_and_drops_what_has_no_hash(live: Live) -> None:
-    live.redis.hset("task-old", mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1000000000"})
-    live.redis.sadd("tasks", "old", "missing")
+    live.redis.hset(
+        live.keys.task("old"), mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1000000000"}
+    )
+    live.redis.sadd(live.keys.task_set, "old", "missing")
 
     live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))
 
@@ -123,7 +125,7 @@ def test_a_monitor_finds_what_nobody_renews_and_drops_what_has_no_hash(live: Liv
 def test_a_monitor_started_through_redis_stops_when_it_is_told(live: Live) -> None:
     live.worker(Monitor)
     task_id = live.helpers.start_task("pytask/monitor", loop_interval=0.1, task_timeout=5)
-    wait_until(lambda: live.redis.hget(KEYS.monitor, "round"))
+    wait_until(lambda: live.redis.hget(live.keys.monitor, "round"))
 
     assert live.helpers.stop_task(task_id, wait=5)
     assert live.state(task_id) == "STOPPED"
@@ -143,14 +145,18 @@ def test_a_monitor_outlives_a_string_at_the_task_set(live: Live) -> None:
     worker = live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))
     wait_until(lambda: live.where.active)
     [monitor] = live.where.active
-    live.redis.rename("tasks", "aside")
-    live.redis.set("tasks", "oops")
-    first = live.redis.hget(KEYS.monitor, "round")
-    wait_until(lambda: float(live.redis.hget(KEYS.monitor, "round")) > float(first) + 250)
+    active = live.redis.smembers(live.keys.task_set)
+    live.redis.delete(live.keys.task_set)
+    live.redis.set(live.keys.task_set, "oops")
+    first = wait_until(lambda: live.redis.hget(live.keys.monitor, "round"))
+    wait_until(lambda: float(live.redis.hget(live.keys.monitor, "round")) > float(first) + 250)
 
-    live.redis.rename("aside", "tasks")
-    live.redis.hset("task-old", mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1"})
-    live.redis.sadd("tasks", "old")
+    live.redis.delete(live.keys.task_set)
+    live.redis.sadd(live.keys.task_set, *active)
+    live.redis.hset(
+        live.keys.task("old"), mapping={"task": "echo", "data": "{}", "state": "RUNNING", "last_update": "1"}
+    )
+    live.redis.sadd(live.keys.task_set, "old")
 
     live.until("old", "SUCCESS")
     assert live.state(monitor) == "RUNNING"
@@ -165,7 +171,7 @@ def test_a_cleanup_forgets_what_has_ended(live: Live) -> None:
 
     task_id = live.helpers.start_task("echo")
 
-    wait_until(lambda: live.redis.exists(f"task-{task_id}") == 0)
+    wait_until(lambda: live.redis.exists(live.keys.task(task_id)) == 0)
     wait_until(lambda: live.where.count.total() == 1)  # the Cleanup itself
 
 
@@ -237,7 +243,7 @@ def test_a_handler_that_the_app_names_is_called_for_a_cleanup_from_redis(live: L
     wait_until(lambda: [each for each, _ in handled] == [task_id])
 
 
-@pytest.mark.parametrize("path", ["nowhere:x", f"{HERE}:nothing", "", "no-colon", f"{HERE}:KEYS", ":x", "os:"])
+@pytest.mark.parametrize("path", ["nowhere:x", f"{HERE}:nothing", "", "no-colon", f"{HERE}:HERE", ":x", "os:"])
 def test_a_handler_that_cannot_be_had_is_an_exception_that_says_so(live: Live, path: str) -> None:
     app = keeper_app(live, "pytask/cleanup", task_handler=path)
     live.begin(app)
@@ -248,8 +254,8 @@ def test_a_handler_that_cannot_be_had_is_an_exception_that_says_so(live: Live, p
 
 def test_a_restarted_task_in_the_end_queue_is_left_alone(live: Live) -> None:
     live.worker(Forever)
-    live.redis.hset("task-a", mapping={"task": "forever", "data": "{}", "state": "ERROR"})
-    live.redis.lpush("end-task", "a")
+    live.redis.hset(live.keys.task("a"), mapping={"task": "forever", "data": "{}", "state": "ERROR"})
+    live.redis.lpush(live.keys.end_queue, "a")
     live.helpers.restart_task("a")
     wait_until(lambda: Forever.running.get("a") == 1)
 
@@ -264,12 +270,12 @@ def test_a_cleanup_outlives_a_string_at_the_end_queue(live: Live, caplog: pytest
     live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
     wait_until(lambda: live.where.active)
     [cleanup] = live.where.active
-    live.redis.set("end-task", "oops")
+    live.redis.set(live.keys.end_queue, "oops")
     wait_until(lambda: any("WRONGTYPE" in record.getMessage() for record in caplog.records))
     assert live.state(cleanup) == "RUNNING"
     task_id = live.helpers.start_task("echo")
 
-    live.redis.delete("end-task")
+    live.redis.delete(live.keys.end_queue)
 
     wait_until(lambda: [each for each, _ in handled] == [task_id])
 
@@ -278,5 +284,5 @@ def test_retention_keeps_the_result_for_a_while(live: Live) -> None:
     live.begin(keeper_app(live, "pytask/cleanup", retention=100))
     task_id = live.helpers.start_task("echo", text="hi")
 
-    wait_until(lambda: live.redis.ttl(f"task-{task_id}") > 0)
+    wait_until(lambda: live.redis.ttl(live.keys.task(task_id)) > 0)
     assert live.output(task_id) == '{"text": "hi"}'

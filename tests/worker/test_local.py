@@ -29,11 +29,11 @@ def test_a_local_task_starts_with_its_worker_and_is_removed_at_its_stop(live: Li
     task_id = local_id(live)
 
     assert Forever.started[task_id] == [7]
-    assert live.redis.hgetall(f"task-{task_id}").items() >= {"state": "RUNNING", "local": "true"}.items()
+    assert live.redis.hgetall(live.keys.task(task_id)).items() >= {"state": "RUNNING", "local": "true"}.items()
     assert live.where.active == [task_id]
 
     live.end(worker)
-    assert (live.where.count, live.redis.exists(f"task-{task_id}")) == ({}, 0)
+    assert (live.where.count, live.redis.exists(live.keys.task(task_id))) == ({}, 0)
     assert Forever.stopped == [task_id]
 
 
@@ -76,7 +76,7 @@ def test_a_push_of_a_local_id_is_refused_also_after_its_end(live: Live, caplog: 
     wait_until(lambda: live.where.end)
     [ended] = live.where.end
 
-    live.redis.lpush("new-task", task_id, ended)
+    live.redis.lpush(live.keys.new_queue, task_id, ended)
     live.run("echo")
 
     assert Forever.started[task_id] == [None]
@@ -97,7 +97,7 @@ def test_a_local_task_is_reloaded_where_it_is(live: Live, command: str) -> None:
 
     wait_until(lambda: Forever.started[task_id] == [1, 2])
     assert live.where.count == {task_id: 1}
-    assert live.redis.hget(f"task-{task_id}", "local") == "true"
+    assert live.redis.hget(live.keys.task(task_id), "local") == "true"
 
 
 def test_a_local_task_can_be_stopped(live: Live) -> None:
@@ -132,11 +132,11 @@ def test_local_data_that_json_cannot_carry_is_refused_at_once(live: Live) -> Non
 
 def test_a_string_at_the_task_set_delays_a_local_task_and_ends_no_worker(live: Live) -> None:
     live.errors_expected = True
-    live.redis.set("tasks", "oops")
+    live.redis.set(live.keys.task_set, "oops")
     app = live.app(Forever)
     app.start_local_task("forever")
     live.begin(app)
 
     assert Forever.started == {}
-    live.redis.delete("tasks")
+    live.redis.delete(live.keys.task_set)
     assert local_id(live)

@@ -56,9 +56,10 @@ def test_tasks_run_on_for_the_grace_are_stopped_then_and_run_again_when_redis_is
     wait_until(lambda: live.where.count.total() == 21)
     assert live.state(live.run("echo")) == "SUCCESS"
     said = lines(caplog, "pytask.link")
-    assert len(said) == 2
     assert "is away" in said[0]
-    assert "is back after" in said[1]
+    assert "is back after" in said[-1]
+    # Nodes of a cluster that answer before all are there are one line more.
+    assert len(said) == 2 or (len(said) == 3 and "the cluster is down" in said[1])
 
 
 def test_a_frozen_redis_is_an_outage_as_well(own_live: Live) -> None:
@@ -157,7 +158,7 @@ def test_a_redis_that_comes_back_empty_is_said_and_work_goes_on(
     live.redis.script_flush()
 
     wait_until(lambda: Forever.running[task_id] == 0)
-    assert live.redis.exists(f"task-{task_id}") == 0
+    assert live.redis.exists(live.keys.task(task_id)) == 0
     assert live.state(live.run("echo")) == "SUCCESS"
     wait_until(lambda: any("Redis had forgotten" in each for each in lines(caplog, "pytask.heartbeat")))
 

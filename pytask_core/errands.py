@@ -1,0 +1,77 @@
+"""``Errands``: what a worker does beside its own tasks: hands back what a dead one held, counts the queues."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from .connection import unblock
+from .keys import RedisKeys
+from .link import Away, Link, Rejected
+from .poison import tell_deaths
+
+if TYPE_CHECKING:
+    from .helpers import PyTaskHelpers
+    from .store import KeeperStore
+
+log = logging.getLogger("pytask.worker")
+
+
+def take_name(worker_id: str) -> str:
+    """Return as what ``CLIENT LIST`` shows the connection on which a worker waits for work."""
+    return f"pytask-take-{worker_id}"
+
+
+class Errands:
+    """Each method but ``cut_take_short`` returns at once."""
+
+    def __init__(self, client: Any, keys: RedisKeys, link: Link, keeper: KeeperStore, helpers: PyTaskHelpers) -> None:
+        self._client = client
+        self._keys = keys
+        self._link = link
+        self._keeper = keeper
+        self._helpers = helpers
+
+    def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
+        """See ``Worker.hand_back``."""
+        gevent.spawn(self._hand_back, worker_id, on_done)
+
+    def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
+        """See ``Worker.count_queues``."""
+        gevent.spawn(self._count_queues, on_done)
+
+    def cut_take_short(self, worker_id: str) -> None:
+        """End the blocking take of a worker; where the server does not permit this, it ends within a second."""
+        try:
+            with self._link.guard():
+                unblock(self._client, take_name(worker_id), self._keys.new_queue)
+        except Exception:
+            log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
+
+    def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
+        while True:
+            self._link.wait()
+            try:
+                # The server may not know yet that the connection is dead: what is handed back must not be moved at
+                # once into the inbox of somebody who will never look.
+                self.cut_take_short(worker_id)
+                with self._link.guard():
+                    done = self._keeper.hand_back(worker_id)
+                break
+            except Away:
+                continue
+        log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
+        tell_deaths(done.convicted, done.often)
+        if on_done is not None:
+            on_done(done.waiting)
+
+    def _count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
+        try:
+            with self._link.guard():
+                lengths = self._helpers.queue_lengths()
+        except (Away, Rejected):
+            return
+        on_done(lengths)
