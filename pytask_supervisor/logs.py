@@ -1,51 +1,140 @@
-"""Log lines on stderr, for master and children: when, how bad, who, and a sentence.
+"""Log lines on stderr, for master and children: when, how bad, who, which task, and a sentence; as text or as JSON.
 
-A record is one ``write``, so that lines of several processes do not run into each other, and a
-terminal or pipe that has gone away disturbs nobody.
+A line is written whole or dropped, and drops are counted (``lines.py``): no task stops because of a log.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import os
+import sys
+import time
+from copy import copy
+from datetime import UTC, datetime
+from typing import Any
 
+from pytask_supervisor.lines import LineWriter, forgiving_stream, make_turns
 from pytask_supervisor.redact import redact
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 
 
 class StderrHandler(logging.Handler):
     """Straight to the descriptor: no buffer that a fork could copy or an exit could lose."""
 
+    def __init__(self, turns: int | None) -> None:
+        super().__init__()
+        self.turns = turns
+        self.writer = LineWriter(STDERR, turns)
+        self._told = 0
+        # Made now: to make one asks for the current thread, which in a native one gevent would answer with a greenlet.
+        self._notice = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; passwords in URLs are left out."""
+        """Write one record; once it works again after a while, tell first how many did not get out."""
         try:
-            line = redact(self.format(record)) + "\n"
+            line = self.format(record)
         except Exception:  # noqa: BLE001 - logging's own way: a wrong record must not stop the program
             self.handleError(record)
             return
-        write_line(line)
+        if self.writer.dropped > self._told:
+            self._tell_dropped()
+        self._write(line)
+
+    def _tell_dropped(self) -> None:
+        dropped, reason = self.writer.dropped, self.writer.reason
+        text = f"{counted(dropped - self._told, 'log line')} dropped: {reason}"
+        notice, now = copy(self._notice), time.time()
+        notice.msg, notice.created, notice.msecs = text, now, now % 1 * 1000
+        if self._write(self.format(notice)):
+            self._told = dropped
+        else:
+            self.writer.dropped = dropped  # The notice itself is none of theirs.
+
+    def _write(self, line: str) -> bool:
+        return self.writer.write(line.encode(errors="backslashreplace") + b"\n")
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-23 12:00:00,000 INFO [worker 2] [the-task] what it says``; passwords in URLs are left out."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)s [{who}] %(task)s%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As a line, or several where there is a traceback."""
+        task_id = getattr(record, "task_id", None)
+        record.task = "" if task_id is None else f"[{task_id if task_id.isprintable() else ascii(task_id)}] "
+        return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line. ``facts`` go into each: the process id, and in a worker its place and its id in Redis."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A key is there only where there is something to say."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        line: dict[str, Any] = {
+            "time": when.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+            "pid": record.process,
+            **self.facts,
+        }
+        task_id = getattr(record, "task_id", None)
+        if task_id is not None:
+            line["task"] = redact(task_id)
+        if record.exc_info or record.exc_text:
+            line["exception"] = redact(record.exc_text or self.formatException(record.exc_info or (None, None, None)))
+        if record.stack_info:
+            line["stack"] = redact(self.formatStack(record.stack_info))
+        return json.dumps(line)
+
+
+def set_up(who: str, level: str, form: str = "text", slot: int | None = None) -> StderrHandler:
+    """All loggers of this process speak as ``who`` from now on: ``master``, ``worker 2``; by what is returned."""
+    root = logging.getLogger()
+    inherited = next((handler for handler in root.handlers if isinstance(handler, StderrHandler)), None)
+    handler = StderrHandler(inherited.turns if inherited else make_turns())
+    facts = {} if slot is None else {"slot": slot}
+    handler.setFormatter(JsonFormatter(facts) if form == "json" else TextFormatter(who))
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    return handler
+
+
+def name_worker(worker_id: str, which_task: logging.Filter) -> None:
+    """From now on each line says which worker it is from, and, as ``which_task`` notes it, from which task."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(which_task)
+        if isinstance(handler.formatter, JsonFormatter):
+            handler.formatter.facts["worker"] = worker_id
+
+
+def forgive_prints() -> None:
+    """What tasks print goes out line by line as well, and raises nothing when nobody listens."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StderrHandler):
+            sys.stdout = forgiving_stream(STDOUT, LineWriter(STDOUT, handler.turns))
+            sys.stderr = forgiving_stream(STDERR, handler.writer)
+
+
+def dropped_lines() -> int:
+    """How many log lines of this process nobody could be told."""
+    handlers = logging.getLogger().handlers
+    return sum(handler.writer.dropped for handler in handlers if isinstance(handler, StderrHandler))
 
 
 def write_line(line: str) -> None:
-    """Write, if anybody listens."""
-    data = line.encode(errors="backslashreplace")
-    try:
-        while data:
-            data = data[os.write(STDERR, data) :]
-    except OSError:
-        pass
+    """Write as it is, where no logger stands, or none may be used; if anybody listens."""
+    LineWriter(STDERR).write(line.encode(errors="backslashreplace"))
 
 
 def counted(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def set_up(who: str, level: str) -> None:
-    """All loggers of this process speak as ``who`` from now on: ``master``, ``worker 2``."""
-    handler = StderrHandler()
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s [{who}] %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
-# scheme://user:password@ and scheme://:password@; a password may itself hold "@".
-_USERINFO = re.compile(r"(?P<front>\b[a-z][a-z0-9+.-]*://[^\s:@/,]*):[^\s/]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<key>[?&](?:password|token|secret)=)[^&\s'\"]*", re.IGNORECASE)
+# scheme://user:password@ and scheme://:password@; a password may itself hold "@", and "/" where nobody escaped it.
+_USERINFO = re.compile(
+    r"(?P<front>\b[a-z][a-z0-9+.-]*://[^\s:@/,]*):(?!\d{1,5}(?:[/?#,\s]|$))[^\s'\"]*@", re.IGNORECASE
+)
+# password=, and also ssl_password= and sentinel_password=.
+_QUERY = re.compile(r"(?P<key>[?&][\w-]*(?:password|token|secret)=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
