@@ -1,11 +1,15 @@
-"""The socket pair between master and child: one JSON object a line, in both directions.
+"""The two socket pairs between master and child: one JSON object a line, in both directions.
+
+One, the channel, ends in the child's loop; the other, the wire, in the native thread beside it.
 
 ===================================== ==========================================================
 up, from the child                    meaning
 ===================================== ==========================================================
 ``{"worker": id}``                    its id in Redis, said before it claims anything
 ``{"ready": true}``                   it waits for work now
-``{"beat": {"running", "done"}}``     each second
+``{"beat": figures}``                 each second, see ``gauges.py``
+``{"tally": figures}``                likewise: what was done since the last one, see ``tally.py``
+``{"queues": lengths}``               how many ids stand in each queue, when asked
 ``{"warning": sentence}``             for the operator; the master says each sentence once
 ``{"failed": sentence, "detail"}``    why it is about to leave with an exit code other than 0
 ``{"handed_back": id, "count"}``      the order is carried out
@@ -13,7 +17,22 @@ up, from the child                    meaning
 ``{"left": true}``                    its tasks are back in the queue: nothing is to be handed back
 ===================================== ==========================================================
 
-Down comes one order: ``{"hand_back": id}``, put a dead worker's tasks back in the queue.
+up, on the wire                       meaning
+``{"pulse": seconds}``                twice a second: how long the loop has been silent
+``{"blocked": words}``                which task blocks the loop, and where
+``{"hung": words, "seconds"}``        the loop is blocked for too long: kill us
+===================================== ==========================================================
+===================================== ==========================================================
+down, to the child                    meaning
+===================================== ==========================================================
+``{"hand_back": id}``                 put a dead worker's tasks back in the queue
+``{"quiet": true}``                   claim nothing new; false: claim again
+``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
+``{"dump": true}``                    on both: log where each task stands
+``{"count_queues": true}``            tell the lengths of the queues
+``{"requeue": true}``                 stop, without waiting for what tasks do in their ``stop``
+===================================== ==========================================================
+
 The end of the stream tells either side that the other died. Neither side ever blocks here: what
 does not fit into the socket waits in the object and goes out with the next ``send``.
 """
@@ -54,12 +73,16 @@ class Channel:
         """The descriptor to wait on."""
         return self._socket.fileno()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now will not be dropped."""
+        self._flush()
+        return not self.at_end and len(self._unsent) <= MOST_UNSENT
+
     def send(self, message: Message) -> bool:
         """Send, or keep for the next ``send``; False if the reader is so far behind that we drop."""
-        if self.at_end or len(self._unsent) > MOST_UNSENT:
-            self._flush()
-            if self.at_end or len(self._unsent) > MOST_UNSENT:
-                return False
+        if not self.has_room:
+            return False
         self._unsent += json.dumps(message).encode() + b"\n"
         self._flush()
         return True

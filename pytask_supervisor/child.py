@@ -8,12 +8,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
+from typing import Any
 
 from pytask_supervisor.channel import Channel, Message
+from pytask_supervisor.ledger import Cause, Kind
 
 #: Seconds that a child has beyond the graceful timeout, at which it cuts its tasks off by itself:
 #: for putting back what has not stopped. Shorter, and we kill it while it does.
 LAST_WORDS = 1.0
+#: Seconds that a child may take to requeue its tasks without waiting for their ``stop``. A task that
+#: swallows what is thrown at it costs two of them.
+AT_ONCE = 4.0
+#: Seconds of silence below which a loop runs.
+RECOVERED = 1.0
 
 
 class Stage(Enum):
@@ -21,8 +28,13 @@ class Stage(Enum):
 
     STARTED = auto()  #: It loads the app and connects.
     READY = auto()  #: It works.
+    DRAINING = auto()  #: It claims nothing new, and stops once its short tasks have ended.
     STOPPING = auto()  #: It was asked to stop, by us or by somebody else.
     KILLED = auto()  #: SIGKILL is on its way.
+
+
+#: Not yet asked to stop.
+_WORKING = (Stage.STARTED, Stage.READY, Stage.DRAINING)
 
 
 class Child:
@@ -33,26 +45,43 @@ class Child:
         pid: int,
         slot: int,
         channel: Channel,
+        wire: Channel,
         *,
         graceful_timeout: float,
+        drain_timeout: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         kill: Callable[[int, int], None] = os.kill,
     ) -> None:
         self.pid = pid
         self.slot = slot
+        #: To its loop.
         self.channel = channel
+        #: To the native thread beside that.
+        self.wire = wire
         self.stage = Stage.STARTED
         #: Its id in Redis, from the moment on that it may claim tasks.
         self.worker_id: str | None = None
-        self.running = 0
-        self.done = 0
+        #: What its last beat told: ``running`` and ``done`` (tasks), ``lag`` (seconds that its loop
+        #: is late), ``memory`` (bytes).
+        self.figures: dict[str, Any] = {}
+        #: What blocked its loop for too long, in words.
+        self.hung: str | None = None
         #: Why it is about to leave, in its own words: a sentence, and a traceback or nothing.
         self.failure: tuple[str, str] | None = None
+        #: Why it is about to leave, as far as that is our doing.
+        self.cause: Cause | None = None
         #: It said goodbye: nothing of its own is left in Redis.
         self.has_left = False
         #: When to kill it if it is still there.
         self.deadline: float | None = None
-        self._patience = graceful_timeout + LAST_WORDS
+        #: Seconds that it was granted for leaving.
+        self.granted = graceful_timeout
+        self._drain_timeout = drain_timeout
+        #: When to stop it although tasks of its may still be about to end.
+        self._drained_by: float | None = None
+        self._born_at = self._pulse_at = clock()
+        #: Seconds that the loop had been silent when the last pulse came.
+        self._pulse = 0.0
         self._ready_at: float | None = None
         self._clock = clock
         self._kill = kill
@@ -69,13 +98,44 @@ class Child:
             if self.stage is Stage.STARTED:
                 self.stage = Stage.READY
         elif "beat" in message:
-            self.running, self.done = message["beat"]["running"], message["beat"]["done"]
+            self.figures = dict(message["beat"])
         elif "failed" in message:
             self.failure = (message["failed"], message.get("detail") or "")
         elif "stopping" in message:
             self._expect_end()
         elif "left" in message:
             self.has_left = True
+        else:
+            self._hear_thread(message)
+
+    def _hear_thread(self, message: Message) -> None:
+        """What comes from the native thread beside its loop."""
+        if "pulse" in message:
+            self._pulse_at, self._pulse = self._clock(), float(message["pulse"])
+            if self._pulse < RECOVERED:
+                self.hung = None  # We listened too late: the loop runs again.
+        elif "hung" in message:
+            self.hung = f"{message['hung']}, for {message['seconds']:g} s"
+
+    @property
+    def running(self) -> int:
+        """Tasks in its hands when it was last heard."""
+        return int(self.figures.get("running", 0))
+
+    @property
+    def done(self) -> int:
+        """Tasks that have ended there."""
+        return int(self.figures.get("done", 0))
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+        return int(self.figures.get("memory", 0))
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was forked."""
+        return self._clock() - self._born_at
 
     @property
     def ready_for(self) -> float:
@@ -83,18 +143,80 @@ class Child:
         return 0.0 if self._ready_at is None else self._clock() - self._ready_at
 
     @property
+    def silence(self) -> float:
+        """Seconds since its last sign of life."""
+        return self._clock() - self._pulse_at
+
+    @property
+    def loop_silence(self) -> float:
+        """Seconds since its loop gave one, as its native thread told last."""
+        return self._pulse
+
+    @property
     def is_overdue(self) -> bool:
         """Whether it should have left by now."""
         return self.deadline is not None and self._clock() >= self.deadline
 
-    def stop(self) -> None:
+    def tell_quiet(self, is_on: bool) -> None:
+        """Have it claim nothing new, or claim again; one that drains is quiet in any case."""
+        if self.stage is not Stage.DRAINING:
+            self.channel.send({"quiet": is_on})
+
+    def tell_dump(self) -> None:
+        """Have it log where its tasks stand: by its loop, or, if that is blocked, by the native thread."""
+        if self.worker_id is not None:
+            self.channel.send({"dump": True})
+            self.wire.send({"dump": True})
+
+    def ask_for_stack(self) -> None:
+        """Have it write its stack by a signal: that goes even while it keeps the interpreter's lock."""
+        self._signal(self.pid, signal.SIGUSR1)
+
+    def excuse(self) -> None:
+        """We did not listen: its silence so far does not count."""
+        self._pulse_at = self._clock()
+
+    def close(self) -> None:
+        """Let go of both lines."""
+        self.channel.close()
+        self.wire.close()
+
+    def drain(self, cause: Cause) -> None:
+        """Ask it to claim nothing new, and to leave once its short tasks have ended or its time for that is over."""
+        if self.stage is not Stage.READY or not self._drain_timeout:
+            self.stop(cause)
+            return
+        self.cause = cause
+        self.stage = Stage.DRAINING
+        self._drained_by = self._clock() + self._drain_timeout
+        self.channel.send({"drain": self._drain_timeout})
+
+    def end_drain(self) -> None:
+        """Ask it to stop if its time is over; it does so by itself unless it could not hear or cannot act."""
+        if self.stage is Stage.DRAINING and self.cause is not None and self._clock() >= (self._drained_by or 0.0):
+            self.stop(self.cause)
+
+    def stop(self, cause: Cause) -> None:
         """Ask it to put its tasks back and leave; asking twice is asking once."""
-        if self.stage in (Stage.STARTED, Stage.READY):
+        if self.stage in _WORKING:
+            self.cause = cause
             self._expect_end()
             self._signal(self.pid, signal.SIGINT)
 
-    def kill(self) -> None:
+    def stop_at_once(self, cause: Cause) -> None:
+        """Likewise, but without waiting for what its tasks do in their ``stop``."""
+        if self.stage is Stage.KILLED:
+            return
+        self.stop(cause)
+        if self.deadline is not None and self._clock() + AT_ONCE < self.deadline:
+            self.granted, self.deadline = AT_ONCE, self._clock() + AT_ONCE
+        self.channel.send({"requeue": True})
+
+    def kill(self, cause: Cause) -> None:
         """End it, and whatever its tasks started in its process group."""
+        if self.cause is not None and self.stage is not Stage.KILLED:
+            cause = Cause(cause.kind, f"{self.cause.words}, and {cause.words}")
+        self.cause = cause
         self.stage = Stage.KILLED
         self.deadline = None
         self._signal(self.pid, signal.SIGKILL)
@@ -105,9 +227,12 @@ class Child:
         self._signal(-self.pid, signal.SIGKILL)
 
     def _expect_end(self) -> None:
-        if self.stage in (Stage.STARTED, Stage.READY):
+        if self.stage in _WORKING:
             self.stage = Stage.STOPPING
-            self.deadline = self._clock() + self._patience
+            self.cause = self.cause or Cause(
+                Kind.ASKED, "left by itself (exit code 0), told by a signal that was not ours"
+            )
+            self.deadline = self._clock() + self.granted + LAST_WORDS
 
     def _signal(self, pid: int, signum: int) -> None:
         with suppress(ProcessLookupError):  # It is gone; reaping will tell.

@@ -11,15 +11,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from setproctitle import setproctitle
-
 from pytask_supervisor import __version__
+from pytask_supervisor.announcer import Announcer
 from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.exits import Exit
+from pytask_supervisor.exits import Exit, StartError
+from pytask_supervisor.ground import standing
 from pytask_supervisor.guardian import Guardian
+from pytask_supervisor.inspection import answer
 from pytask_supervisor.logs import counted, set_up, write_line
+from pytask_supervisor.notify import Notify
+from pytask_supervisor.nursery import Bed, Nursery
+from pytask_supervisor.reception import Reception, ReceptionError
 from pytask_supervisor.respawn import RespawnPolicy
-from pytask_supervisor.settings import ConfigError, load_config
+from pytask_supervisor.settings import load_config, load_settings
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Spawner
 from pytask_supervisor.supervisor import Supervisor
@@ -44,25 +48,37 @@ def main(
     policy: Callable[[], RespawnPolicy] = RespawnPolicy,
 ) -> int:
     """Supervise until told to stop; the result is the exit code."""
+    here = _current_folder(environ)
+
+    def read() -> SupervisorConfig:
+        return load_config(argv, environ, here)
+
     try:
-        config = load_config(argv, environ, Path.cwd())
-    except ConfigError as error:
+        settings = load_settings(argv, environ, here)
+        if settings.asked:
+            return answer(settings, _rehearse)
+        config = settings.config
+    except StartError as error:
         write_line(f"pytask-supervisor: {error}\n")
         return Exit.USAGE
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
-    set_up("master", config.log_level)
+    set_up("master", config.log_level, config.log_format)
     try:
-        return supervise(config, policy)
+        with standing(config):
+            return supervise(config, policy, read)
+    except StartError as error:
+        log.error("%s", error)
+        return Exit.USAGE
     except Exception:
         log.exception("unexpected error in the supervisor")
         return Exit.BUG
 
 
-def supervise(config: SupervisorConfig, policy: Callable[[], RespawnPolicy]) -> Exit:
-    """Build the parts and run them."""
-    if config.chdir is not None:
-        os.chdir(config.chdir)
+def supervise(
+    config: SupervisorConfig, policy: Callable[[], RespawnPolicy], read: Callable[[], SupervisorConfig]
+) -> Exit:
+    """Build the parts and run them; ``read`` gives the configuration anew."""
     with SignalInbox() as inbox:
         log.info(
             "pytask-supervisor %s (pid %s) starts %s for %s",
@@ -71,11 +87,47 @@ def supervise(config: SupervisorConfig, policy: Callable[[], RespawnPolicy]) -> 
             counted(config.workers, "worker"),
             config.label,
         )
-        setproctitle(f"pytask-supervisor: master [{config.label}]")
-        guardian = Guardian(config.embedded_dir) if config.is_embedded else None
-        spawner = Spawner(config, run_child, inbox)
+        announcer = Announcer(Notify.take(os.environ))
+        guardian = Guardian(config.embedded_program, config.embedded_dir) if config.is_embedded else None
+        nursery = Nursery(_run_nursery, inbox) if config.preload else None
+        spawner = Spawner(config, run_child, inbox, fork_loaded=nursery.fork if nursery else None)
         team = Team(spawner.spawn, policy=policy)
-        return Supervisor(config, team, spawner, inbox, guardian=guardian).run()
+        supervisor = Supervisor(
+            team, spawner, inbox, guardian=guardian, announcer=announcer, nursery=nursery, read=read
+        )
+        try:
+            reception = Reception(config, supervisor.helm, supervisor.tally)
+        except ReceptionError as error:
+            write_line(f"pytask-supervisor: {error}\n")
+            return Exit.USAGE
+        supervisor.receive(reception)
+        try:
+            return supervisor.run()
+        finally:
+            reception.leave()
+
+
+def _current_folder(environ: Mapping[str, str]) -> Path:
+    """As the shell calls it, so that a link in its path that points elsewhere after a deployment is followed anew."""
+    shells = Path(environ.get("PWD", ""))
+    try:
+        return shells if shells.is_absolute() and shells.samefile(Path.cwd()) else Path.cwd()
+    except OSError:
+        return Path.cwd()
+
+
+def _rehearse(config: SupervisorConfig) -> int:
+    """In a process of its own, which may load what the master must not."""
+    from pytask_supervisor.loading import rehearse  # noqa: PLC0415 - never in the master
+
+    return rehearse(config)
+
+
+def _run_nursery(bed: Bed) -> int:
+    """In a process of its own, likewise."""
+    from pytask_supervisor.preloaded import run_nursery  # noqa: PLC0415 - never in the master
+
+    return run_nursery(bed)
 
 
 def _open_standard_descriptors() -> None:

@@ -26,6 +26,8 @@ class Option:
     variable: str | None
     many: bool
     in_file: bool
+    #: What it says at the start counts for as long as we run.
+    is_fixed: bool
 
     @property
     def flag(self) -> str:
@@ -37,6 +39,16 @@ class Option:
         """How it is written in the environment."""
         return self.variable or "PYTASK_" + self.name.upper()
 
+    @property
+    def key(self) -> str:
+        """How it is written in the file; underscores will do too."""
+        return self.name.replace("_", "-")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag stands alone, and has a ``--no-`` beside it."""
+        return self.read is kinds.switch
+
 
 def _option(
     default: Any,
@@ -47,9 +59,10 @@ def _option(
     variable: str | None = None,
     many: bool = False,
     in_file: bool = True,
+    is_fixed: bool = False,
 ) -> Any:
     details = {"read": read, "metavar": metavar, "help": help}
-    details |= {"variable": variable, "many": many, "in_file": in_file}
+    details |= {"variable": variable, "many": many, "in_file": in_file, "is_fixed": is_fixed}
     return field(default=default, metadata=details)
 
 
@@ -75,8 +88,8 @@ class SupervisorConfig:
         None,
         kinds.redis_url,
         "URL",
-        "redis:// rediss:// unix:// redis+cluster:// rediss+cluster://, or embedded[:DIR]: "
-        "a server of its own (default: redis://localhost:6379)",
+        "redis:// unix:// redis+cluster:// redis+sentinel:// (rediss for TLS), or embedded[:DIR] or "
+        "embedded-cluster[:DIR]: servers of its own (default: redis://localhost:6379)",
         variable="PYTASK_REDIS_URL",
     )
     #: Longer: tasks have more time to end well. Shorter: a deployment waits less; what has not
@@ -84,14 +97,75 @@ class SupervisorConfig:
     graceful_timeout: float = _option(
         30.0, kinds.seconds, "SECONDS", "how long tasks may take to stop before they are cut off"
     )
+    #: Longer: fewer tasks are cut short and begin anew when workers are replaced. Shorter: a rolling restart takes less
+    #: time, which is that much for each worker at most. What has run for longer already is not waited for.
+    drain_timeout: float = _option(
+        5.0, kinds.seconds, "SECONDS", "how long a worker that is replaced may wait for its short tasks to end"
+    )
+    #: A worker whose loop is blocked can do nothing, not even renew its leases. Shorter: its other
+    #: tasks run elsewhere sooner. Longer: tasks may compute for longer without giving way.
+    hang_timeout: float = _option(
+        30.0, kinds.hang_seconds, "SECONDS", "kill a worker that shows no life for so long; 0: never"
+    )
+    #: What is shared with other workers counts in part (PSS). Lower: leaks are cut short sooner. Higher:
+    #: fewer tasks change hands.
+    max_memory: int = _option(
+        0, kinds.size, "SIZE", "replace a worker that takes so much memory, such as 512M; 0: never"
+    )
+    #: Lower: whatever tasks leave behind in a process is cleared away sooner. Higher: fewer tasks change hands.
+    max_tasks: int = _option(0, kinds.count, "N", "replace a worker in which so many tasks have ended; 0: never")
+    #: Likewise, by time.
+    max_age: float = _option(0.0, kinds.seconds, "SECONDS", "replace a worker that is so old; 0: never")
     #: debug tells of every message and shows tracebacks of what fails to load.
     log_level: str = _option("info", kinds.log_level, "LEVEL", "debug, info, warning or error")
+    #: A path of your own can be told to whoever is to steer; auto makes one for each supervisor.
+    control_socket: str = _option(
+        "auto", kinds.socket_path, "PATH|auto|none", "where pytaskctl workers reaches this supervisor", is_fixed=True
+    )
+    #: Costs the master some 10 MiB. Needs the extra "metrics".
+    metrics_port: int | None = _option(
+        None,
+        kinds.port,
+        "PORT",
+        "serve /metrics and /healthz there by HTTP, 0: at any free port (default: not at all)",
+        is_fixed=True,
+    )
+    #: Whoever reaches it can read the names of your tasks.
+    metrics_host: str = _option("127.0.0.1", kinds.text, "HOST", "address of the metrics port", is_fixed=True)
+    #: text is read by people, json by collectors: an object a line, an exception in it as a string.
+    log_format: str = _option("text", kinds.log_format, "FORMAT", "text or json", is_fixed=True)
     chdir: str | None = _option(
         None,
         kinds.text,
         "DIR",
         "go there first: pyproject.toml and modules are looked for there",
         in_file=False,
+        is_fixed=True,
+    )
+    #: Saves the memory and the time that each worker takes to load the app; what the app does while it is imported
+    #: is done once, before the fork.
+    preload: bool = _option(
+        False, kinds.switch, "", "load the app once, in a process that all workers are forked from", is_fixed=True
+    )
+    #: Whether it is held is told by a lock, so one that was left behind stops nobody.
+    pidfile: str | None = _option(
+        None,
+        kinds.text,
+        "FILE",
+        "holds the master's process id; a second supervisor with the same file does not start",
+        is_fixed=True,
+    )
+    user: str | None = _option(
+        None,
+        kinds.text,
+        "USER",
+        "a name or number: become that user before any worker starts (needs root)",
+        is_fixed=True,
+    )
+    group: str | None = _option(None, kinds.text, "GROUP", "likewise (default: the user's own groups)", is_fixed=True)
+    #: 027: what tasks write is read by the group, and by nobody else.
+    umask: str | None = _option(
+        None, kinds.umask, "OCTAL", "what files made by tasks do not permit, such as 027", is_fixed=True
     )
     #: Shorter: the tasks of a server that is lost run again sooner. Longer: a worker may be cut off
     #: from Redis, or be busy, for longer without losing its tasks.
@@ -106,11 +180,18 @@ class SupervisorConfig:
     end_queue: str = _option("end-task", kinds.text, "KEY", "with --tasks: the list of ended ids")
     #: The names of the options that somebody set, wherever.
     given: frozenset[str] = frozenset()
+    #: Where the app is looked for: the folder of ``chdir``, links followed; empty: the current one.
+    folder: str = ""
 
     @property
     def is_embedded(self) -> bool:
         """Whether ``--redis`` asks for a server of our own."""
-        return self.redis is not None and self.redis.partition(":")[0] == "embedded"
+        return (self.redis or "").partition(":")[0] in kinds.EMBEDDED
+
+    @property
+    def embedded_program(self) -> str:
+        """The file in ``pytask_core`` that keeps it."""
+        return kinds.EMBEDDED[(self.redis or "").partition(":")[0]]
 
     @property
     def embedded_dir(self) -> str | None:

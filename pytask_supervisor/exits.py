@@ -19,6 +19,18 @@ class Exit(IntEnum):
     KILLED = 6  #: Workers had to be killed: second signal, or graceful timeout.
 
 
+class StartError(Exception):
+    """We cannot start like this, exit code 2; the text is one line for the user."""
+
+
+class LoadError(Exception):
+    """The app cannot be loaded; ``detail`` is the traceback, where one helps."""
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail
+
+
 #: What a child's exit code tells the operator.
 CHILD_EXITS: dict[int, str] = {
     Exit.OK: "left by itself",

@@ -1,7 +1,7 @@
 """``Guardian``: the embedded server's guardian process, as the master sees it.
 
-The process itself is ``pytask_core/embedded.py``, run by its path so that nothing of the core is
-imported here. It starts the server or finds it, tells us where, and stops it once the pipe that the
+The process itself is ``pytask_core/embedded.py`` or ``embedded_cluster.py``, run by its path so that nothing of the
+core is imported here. It starts the server or finds it, tells us where, and stops it once the pipe that the
 master and all its children hold open is closed by the last of them: the server outlives us all.
 """
 
@@ -27,9 +27,13 @@ STOP_PATIENCE = 32.0
 
 
 class Guardian:
-    """One for the life of a master that was told ``--redis embedded``."""
+    """One for the life of a master that was told ``--redis embedded`` or ``embedded-cluster``.
 
-    def __init__(self, directory: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``program``: its file in ``pytask_core``. ``directory``: where the data is; None: the default folder.
+    """
+
+    def __init__(self, program: str, directory: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._program = program
         self._directory = directory
         self._clock = clock
         self._hold_read, self._hold_write = os.pipe()
@@ -57,7 +61,7 @@ class Guardian:
 
     def _start(self) -> None:
         answer_read, answer_write = os.pipe()
-        program = _program()
+        program = _path(self._program)
         argv = [sys.executable, "-P", program, "--hold-fd", str(self._hold_read)]
         if self._directory is not None:
             argv += ["--dir", self._directory]
@@ -101,8 +105,11 @@ class Guardian:
             return False
         self.read()
         self._pid = None
-        if self._release_by is None and self._guards:
-            log.error("%s", self.error or "the embedded server's guardian died")
+        if self._release_by is None and self.url is not None:
+            if self._guards or self.error:
+                log.error("%s", self.error or "the embedded server's guardian died")
+            else:
+                log.warning("the embedded server, which another supervisor had started, is gone")
             log.info("the embedded server is started again in %g s", RESTART_PAUSE)
             self.due = self._clock() + RESTART_PAUSE
         return True
@@ -148,8 +155,8 @@ class Guardian:
             self._guards = bool(answer.get("started"))
 
 
-def _program() -> str:
+def _path(program: str) -> str:
     spec = importlib.util.find_spec("pytask_core")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("pytask_core is not installed")
-    return str(Path(spec.submodule_search_locations[0], "embedded.py"))
+    return str(Path(spec.submodule_search_locations[0], program))

@@ -7,6 +7,7 @@ after the option's name: "--workers *must be a whole number from 1 to 1000, or a
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from pytask_supervisor.cpus import granted_cpus
@@ -15,15 +16,27 @@ from pytask_supervisor.redact import redact
 #: More processes than that on one server is a slip of the finger.
 MOST_WORKERS = 1000
 
+#: Seconds. Workers give signs of life twice a second, and on a busy machine somewhat later.
+SHORTEST_HANG = 2.0
+MOST_PORT = 65_535
+
+UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
 SCHEMES = (
     "redis",
     "rediss",
     "unix",
     "redis+cluster",
     "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
 )
 
+#: Servers of our own, and which file of ``pytask_core`` keeps them.
+EMBEDDED = {"embedded": "embedded.py", "embedded-cluster": "embedded_cluster.py"}
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 
 def workers(value: Any) -> int:
@@ -63,6 +76,30 @@ def some_seconds(value: Any) -> float:
     return number
 
 
+def hang_seconds(value: Any) -> float:
+    """A time span beyond the interval of signs of life, or 0 for never."""
+    number = seconds(value)
+    if 0 < number < SHORTEST_HANG:
+        raise _wrong(f"0, or at least {SHORTEST_HANG:g} seconds", value)
+    return number
+
+
+def size(value: Any) -> int:
+    """Bytes, in text with K, M, G for the powers of 1024; 0 included."""
+    factor, number = 1, value
+    if isinstance(value, str) and value.strip():
+        word = value.strip().upper().removesuffix("B").removesuffix("I")
+        factor = UNITS.get(word[-1:], 1)
+        number = word[:-1] if word[-1:] in UNITS else word
+    try:
+        found = math.nan if isinstance(number, bool) else float(number) * factor
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise _wrong("a size such as 512M or 1.5G, or a number of bytes", value)
+    return int(found)
+
+
 def text(value: Any) -> str:
     """Any text that is not empty."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -90,24 +127,65 @@ def modules(value: Any) -> tuple[str, ...]:
 
 
 def redis_url(value: Any) -> str:
-    """A URL that ``pytask_core`` understands, or ``embedded[:DIR]``."""
+    """A URL that ``pytask_core`` understands, ``embedded[:DIR]`` or ``embedded-cluster[:DIR]``."""
     url = text(value)
-    if url == "embedded" or url.startswith("embedded:"):
+    if url.partition(":")[0] in EMBEDDED:
         return url
     scheme, separator, rest = url.partition("://")
     if scheme not in SCHEMES or not separator or not rest:
         known = " ".join(f"{name}://" for name in SCHEMES)
         # Not the value itself: what is no URL cannot be searched for the password in it.
-        raise ValueError(f"must be embedded, embedded:DIR or a URL that starts with one of {known}")
+        raise ValueError(f"must be embedded[:DIR], embedded-cluster[:DIR] or a URL that starts with one of {known}")
     return url
+
+
+def socket_path(value: Any) -> str:
+    """A path, or ``auto`` or ``none``."""
+    if isinstance(value, str) and not value.strip().startswith(("/", ".")) and value.strip() not in ("auto", "none"):
+        raise _wrong("a path that begins with / or ., or auto, or none", value)
+    return text(value)
+
+
+def port(value: Any) -> int:
+    """A TCP port, 0 for any that is free."""
+    number = _whole(value)
+    if number is None or not 0 <= number <= MOST_PORT:
+        raise _wrong(f"a whole number from 0 to {MOST_PORT}", value)
+    return number
+
+
+def switch(value: Any) -> bool:
+    """Yes or no."""
+    word = value.lower() if isinstance(value, str) else value
+    if word in (True, "true", "yes", "on", "1"):
+        return True
+    if word in (False, "false", "no", "off", "0"):
+        return False
+    raise _wrong("true or false", value)
+
+
+def umask(value: Any) -> str:
+    """Octal digits, as text: the number 27 in TOML would be 033."""
+    if not isinstance(value, str) or not re.fullmatch("[0-7]{1,4}", value) or int(value, 8) > 0o777:  # noqa: PLR2004
+        raise _wrong("octal digits as text, from '000' to '777'", value)
+    return value
 
 
 def log_level(value: Any) -> str:
     """One of ``LOG_LEVELS``, in any case."""
-    level = value.lower() if isinstance(value, str) else value
-    if level not in LOG_LEVELS:
-        raise _wrong(f"one of {' '.join(LOG_LEVELS)}", value)
-    return str(level)
+    return _one_of(LOG_LEVELS, value)
+
+
+def log_format(value: Any) -> str:
+    """One of ``LOG_FORMATS``, in any case."""
+    return _one_of(LOG_FORMATS, value)
+
+
+def _one_of(known: tuple[str, ...], value: Any) -> str:
+    word = value.lower() if isinstance(value, str) else value
+    if word not in known:
+        raise _wrong(f"one of {' '.join(known)}", value)
+    return str(word)
 
 
 def _whole(value: Any) -> int | None:

@@ -1,73 +1,197 @@
-"""``Leash``: a native thread in each child that sees the master die, and ends a child that hangs.
+"""``Leash``: a native thread in each child, beside the loop in which its tasks run.
 
-The child's own loop may be blocked by a task that computes, so it can neither notice nor act; a
-native thread can. It needs the interpreter's lock now and then: native code that keeps that lock
-for ever is out of its reach (the living master's SIGKILL is not).
+It tells the master that the process lives, and how long the loop has not; names the task that blocks
+the loop; sees the master die; and ends a child that does not stop in time. The loop itself can do
+none of that while a task computes.
 
-Made before gevent patches anything; every call in the thread is one that gevent leaves alone.
+The thread needs the interpreter's lock now and then: native code that keeps that lock for ever is out
+of its reach (the master's SIGKILL is not). It takes no lock. This room is imported before gevent patches
+anything, and takes by name what gevent exchanges, so that it is the native one here.
 """
 
 from __future__ import annotations
 
-import _thread
+import logging
 import os
-import select
 import signal
 import sys
-import threading
-from datetime import datetime
+import time
+from _thread import get_ident, start_new_thread
+from collections.abc import Iterable
+from contextlib import suppress
+from copy import copy
+from select import POLLIN, poll
+from types import FrameType
+from typing import Protocol
 
+from pytask_supervisor.channel import Channel
 from pytask_supervisor.exits import Exit
-from pytask_supervisor.logs import write_line
 
 PR_SET_PDEATHSIG = 1
+
+#: Seconds between two looks. Shorter: what blocks is named sooner. Longer: an idle worker wakes less.
+TICK = 0.5
+#: Seconds without a sign of the loop after which what blocks it is named.
+BLOCKED_AFTER = 1.5
+#: Seconds for which the same place is not named again.
+NOT_AGAIN = 60.0
+
+
+class Inside(Protocol):
+    """What is to be known of the tasks; the liaison has it."""
+
+    def blocking(self, frame: FrameType | None) -> str:
+        """Which task blocks the loop, and where: words."""
+
+    def stacks(self, frame: FrameType | None) -> Iterable[str]:
+        """Where all tasks stand."""
 
 
 class Leash:
     """``arm`` once a stop is asked for; the master's death arms it too, and asks for the stop."""
 
-    def __init__(self, channel_fd: int, patience: float, who: str) -> None:
+    def __init__(self, wire: Channel, patience: float, hang_timeout: float, handler: logging.Handler) -> None:
+        self._wire = wire
         self._patience = patience
-        self._who = who
-        self._main = threading.get_ident()
-        self._armed, self._arm = os.pipe()
-        self._events = select.poll()
-        # No event is asked for, so data leaves us asleep; a hang-up is told in any case.
-        self._events.register(channel_fd, 0)
-        self._events.register(self._armed, select.POLLIN)
-        self._nothing = select.poll()
+        self._hang_timeout = hang_timeout
+        self._handler = handler
+        # Made now, since making one asks for the current thread, and gevent will answer that with a greenlet.
+        self._record = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
+        self._main = get_ident()
+        self._waker, self._wake = os.pipe()
+        os.set_blocking(self._waker, False)
+        self._events = poll()
+        self._events.register(wire.fileno(), POLLIN)
+        self._events.register(self._waker, POLLIN)
+        self._pause = poll()
+        self._inside: Inside | None = None
+        self._armed_at: float | None = None
+        self._asked_to_stop = False
+        self._beat_at = self._ticked_at = time.monotonic()
+        self._dump_asked_at: float | None = None
+        self._said: dict[str, float] = {}
+        self._is_blocked = False
+        self._is_hung = False
+
+    # For the loop.
 
     def start(self) -> None:
         """Call it while signals are blocked, so that they are never delivered to this thread."""
-        _thread.start_new_thread(self._watch, ())
+        start_new_thread(self._run, ())
 
     def arm(self) -> None:
         """From now on the process has its patience left to live."""
-        os.write(self._arm, b"!")
+        self._armed_at = self._armed_at or time.monotonic()
+        os.write(self._wake, b"!")
 
-    def _watch(self) -> None:
-        for fd, _event in self._events.poll():
-            if fd != self._armed:
-                os.kill(os.getpid(), signal.SIGINT)
-        self._nothing.poll(self._patience * 1000)
-        self._end()
+    def attend(self, inside: Inside) -> None:
+        """From now on the loop beats."""
+        self._beat_at = time.monotonic()
+        self._inside = inside
+
+    def beat(self) -> None:
+        """The loop runs."""
+        self._beat_at = time.monotonic()
+
+    def dumped(self) -> None:
+        """The loop has told by itself where the tasks stand."""
+        self._dump_asked_at = None
+
+    # In the thread.
+
+    def _run(self) -> None:
+        while True:
+            self._events.poll(TICK * 1000)
+            self._empty_waker()
+            now = time.monotonic()
+            self._listen(now)
+            if self._armed_at is not None and now >= self._armed_at + self._patience:
+                self._end()
+            self._judge(now)
+            self._wire.send({"pulse": round(now - self._beat_at, 3) if self._inside else 0.0})
+            if self._wire.at_end:
+                self._pause.poll(TICK * 1000)  # A closed wire would wake us again and again.
+
+    def _empty_waker(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._waker, 64)
+
+    def _listen(self, now: float) -> None:
+        for message in self._wire.receive():
+            if "dump" in message:
+                self._dump_asked_at = now
+        if self._wire.at_end and not self._asked_to_stop:
+            self._asked_to_stop = True
+            self._armed_at = self._armed_at or now
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def _judge(self, now: float) -> None:
+        """Name what blocks the loop, and tell the master when that is too much."""
+        if now - self._ticked_at > 3 * TICK:
+            # We did not run ourselves, so that says nothing of the loop.
+            self._beat_at = max(self._beat_at, now - TICK)
+        self._ticked_at = now
+        inside, age = self._inside, now - self._beat_at
+        if inside is None:
+            return
+        if age < BLOCKED_AFTER:
+            self._is_blocked = self._is_hung = False
+            return
+        frame = sys._current_frames().get(self._main)
+        if not self._is_blocked:
+            self._is_blocked = True
+            self._name(inside.blocking(frame), age, now)
+        if self._dump_asked_at is not None:
+            self._dump(inside, frame)
+        if self._hang_timeout and age >= self._hang_timeout and not self._is_hung:
+            self._is_hung = True
+            words = inside.blocking(frame)
+            self._dump(inside, frame)
+            self._wire.send({"hung": words, "seconds": round(age, 1)})
+
+    def _name(self, words: str, age: float, now: float) -> None:
+        if now < self._said.get(words, float("-inf")) + NOT_AGAIN:
+            return
+        if len(self._said) > 100:  # noqa: PLR2004 - so many places, and it is better to forget them
+            self._said.clear()
+        self._said[words] = now
+        self._log(logging.WARNING, f"{words}: for {age:.1f} s no other task of this worker has run")
+        self._wire.send({"blocked": words})
+
+    def _dump(self, inside: Inside, frame: FrameType | None) -> None:
+        self._dump_asked_at = None
+        # The loop is not to go on, and its greenlets are not to change, while we read their stacks.
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1.0)
+        try:
+            texts = list(inside.stacks(frame))
+        finally:
+            sys.setswitchinterval(before)
+        for text in texts:
+            self._log(logging.WARNING, text)
 
     def _end(self) -> None:
-        now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
         frame = sys._current_frames().get(self._main)
         where = f", at {frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
-        write_line(f"{now} ERROR [{self._who}] it did not stop in time{where}; it ends itself\n")
+        self._log(logging.ERROR, f"it did not stop in time{where}; it ends itself")
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(Exit.KILLED)
 
+    def _log(self, level: int, text: str) -> None:
+        """Straight to the handler: a logger takes locks, which the blocked loop may hold."""
+        record, now = copy(self._record), time.time()
+        record.msg, record.levelno, record.levelname = text, level, logging.getLevelName(level)
+        record.created, record.msecs = now, now % 1 * 1000
+        self._handler.emit(record)
 
-def die_with(master_pid: int) -> None:
-    """Have the kernel send SIGINT when the master dies; where it cannot, the leash sees it."""
+
+def die_with(master_pid: int, signum: int = signal.SIGINT) -> None:
+    """Have the kernel send ``signum`` when the master dies; where it cannot, the leash sees it."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 - in children only, so that the master stays small
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
     if os.getppid() != master_pid:
         # It died before we asked to be told.
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signum)

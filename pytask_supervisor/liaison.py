@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import signal
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import gevent
 from gevent.socket import wait_read
 from setproctitle import setproctitle
 
-from pytask_supervisor.channel import Channel
+from pytask_core import stacks
+from pytask_supervisor.channel import Channel, Message
+from pytask_supervisor.gauges import Gauges
 
 if TYPE_CHECKING:
     from pytask_core.worker import Worker
@@ -24,17 +27,43 @@ log = logging.getLogger("pytask.supervisor")
 
 #: Seconds between two beats. Shorter: fresher figures. Longer: an idle worker wakes less often.
 BEAT = 1.0
+#: Frames that are told of what blocks the loop: the place itself, and who called it.
+FRAMES_NAMED = 4
+#: Seconds between two signs of the loop to the native thread beside it.
+PULSE = 0.5
+
+
+class TasksInside:
+    """What the native thread wants to know of the tasks, in words."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def blocking(self, frame: FrameType | None) -> str:
+        """Which task blocks the loop, and where."""
+        entry = stacks.task_of(frame, self._worker.tasks)
+        who = f"task {entry.id!r} ({entry.name})" if entry else "something that is no task"
+        places = [f"{file}:{line} in {name}" for file, line, name in stacks.where(frame, FRAMES_NAMED)]
+        return f"{who} blocks the loop at {', called from '.join(places)}"
+
+    def stacks(self, frame: FrameType | None) -> list[str]:
+        """Where all tasks stand."""
+        found = stacks.stacks(self._worker.tasks, frame)
+        return [stacks.tell(stack, entries) for stack, entries in found.items()] or ["There is no task here"]
 
 
 class Liaison:
     """One for each worker's life."""
 
-    def __init__(self, worker: Worker, channel: Channel, slot: int, leash: Leash) -> None:
+    def __init__(self, worker: Worker, channel: Channel, slot: int, leash: Leash, gauges: Gauges) -> None:
         self._worker = worker
         self._channel = channel
         self._slot = slot
         self._leash = leash
+        self._gauges = gauges
         self._is_stopping = False
+        #: As the title begins.
+        self._stage = ""
         self._handing_back: set[str] = set()
 
     def begin(self) -> None:
@@ -42,6 +71,8 @@ class Liaison:
         self._channel.send({"worker": self._worker.id})
         for signum in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(signum, self._stop)
+        self._leash.attend(TasksInside(self._worker))
+        gevent.spawn(self._pulse)
         gevent.spawn(self._beat)
         gevent.spawn(self._listen)
 
@@ -50,6 +81,11 @@ class Liaison:
         self._channel.send({"ready": True})
         log.debug("ready, as %s", self._worker.id)
         self._show_title()
+        self._tell()
+
+    def farewell(self) -> None:
+        """Tell what was done since the last beat, before the worker leaves."""
+        self._tell()
 
     def _stop(self) -> None:
         # It may be asked for by the master's SIGINT, the kernel's when the master dies, the
@@ -57,6 +93,7 @@ class Liaison:
         if self._is_stopping:
             return
         self._is_stopping = True
+        self._stage = "stopping, "
         self._leash.arm()
         self._channel.send({"stopping": True})
         self._worker.stop()
@@ -64,24 +101,53 @@ class Liaison:
     def _beat(self) -> None:
         while True:
             self._show_title()
-            figures = {"running": self._worker.running, "done": self._worker.done}
-            self._channel.send({"beat": figures})
+            self._tell()
             gevent.sleep(BEAT)
+
+    def _pulse(self) -> None:
+        while True:
+            self._leash.beat()
+            gevent.sleep(PULSE)
+
+    def _tell(self) -> None:
+        # What is taken from the counters must not be dropped, so it waits until there is room.
+        if self._channel.has_room:
+            self._channel.send({"beat": self._gauges.read()})
+            self._channel.send({"tally": self._gauges.take()})
 
     def _show_title(self) -> None:
         figures = f"{self._worker.running} running"
-        state = f"stopping, {figures}" if self._is_stopping else figures
-        setproctitle(f"pytask-supervisor: worker {self._slot} ({state})")
+        setproctitle(f"pytask-supervisor: worker {self._slot} ({self._stage}{figures})")
 
     def _listen(self) -> None:
         while not self._channel.at_end:
             wait_read(self._channel.fileno())
             for message in self._channel.receive():
-                if "hand_back" in message:
-                    self._hand_back(message["hand_back"])
+                self._obey(message)
         if not self._is_stopping:
             log.warning("the supervisor is gone: tasks go back to the queue")
         self._stop()
+
+    def _obey(self, message: Message) -> None:
+        if "hand_back" in message:
+            self._hand_back(message["hand_back"])
+        elif "quiet" in message:
+            self._worker.quiet(message["quiet"])
+        elif "drain" in message:
+            self._stage = "draining, "
+            self._worker.drain(message["drain"], self._stop)
+        elif "dump" in message:
+            self._leash.dumped()
+            for text in TasksInside(self._worker).stacks(None):
+                log.warning("%s", text)
+        elif "count_queues" in message:
+            self._worker.count_queues(self._tell_queues)
+        elif "requeue" in message:
+            self._stop()
+            self._worker.stop(at_once=True)
+
+    def _tell_queues(self, lengths: dict[str, int]) -> None:
+        self._channel.send({"queues": lengths})
 
     def _hand_back(self, dead: str) -> None:
         # The master asks again where an answer takes long, as while Redis is away.

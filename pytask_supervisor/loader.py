@@ -17,14 +17,7 @@ from typing import Any
 
 from pytask_core import Cleanup, Monitor, PyTask, Task
 from pytask_supervisor.config import TASKS_ONLY, SupervisorConfig
-
-
-class LoadError(Exception):
-    """The app cannot be loaded; ``detail`` is the traceback, where one helps."""
-
-    def __init__(self, sentence: str, detail: str = "") -> None:
-        super().__init__(sentence)
-        self.detail = detail
+from pytask_supervisor.exits import LoadError
 
 
 def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
@@ -36,6 +29,11 @@ def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
     else:
         app = _tasks_app(config)
         warnings = []
+    if "hang_timeout" in config.given and config.hang_timeout >= app.task_timeout:
+        warnings.append(
+            f"--hang-timeout {config.hang_timeout:g} is not below the app's task_timeout {app.task_timeout:g}: a "
+            "Monitor gives the tasks of a worker that hangs away before that is killed"
+        )
     if config.concurrency is not None:
         app.concurrency = config.concurrency
     return app, warnings

@@ -10,11 +10,13 @@ import argparse
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pytask_supervisor import __version__
 from pytask_supervisor.config import Option, SupervisorConfig, options
+from pytask_supervisor.exits import StartError
 from pytask_supervisor.redact import redact
 
 FILE = "pyproject.toml"
@@ -23,13 +25,19 @@ TABLE = "pytask-supervisor"
 #: One source's values, by option: the value, and how the source calls the option.
 Found = dict[str, tuple[Any, str]]
 
+#: Flags that ask for an answer instead of a start.
+QUESTIONS = {
+    "check": "look at every option, load the app in a process of its own, say OK or what is wrong, and end",
+    "print": "show each option, what it is and where that is from, as TOML without passwords, and end",
+}
+
 HOW_TO_NAME_AN_APP = (
     "no app named: say --app MODULE:ATTR (a PyTask) or --tasks MODULE, set PYTASK_APP or "
     f"PYTASK_TASKS, or write app = 'MODULE:ATTR' under [tool.{TABLE}] in {FILE}"
 )
 
 
-class ConfigError(Exception):
+class ConfigError(StartError):
     """What we were told cannot be meant; the text is one line for the user."""
 
 
@@ -38,41 +46,70 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(redact(message))
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What was found, by the name of the option."""
+
+    #: What they mean; the default where that is a mistake.
+    values: dict[str, Any]
+    #: As they were written.
+    raw: dict[str, Any]
+    #: Where: the flag, the variable, the key and its file. Without those that nobody set.
+    places: dict[str, str]
+    #: All that is wrong, a line each.
+    mistakes: tuple[str, ...]
+    #: ``check`` or ``print``, where an answer is wanted and no start.
+    asked: str | None
+    #: Where the app is looked for, links followed.
+    folder: str
+
+    @property
+    def config(self) -> SupervisorConfig:
+        """The values. Raises ``ConfigError`` with the first mistake."""
+        if self.mistakes:
+            raise ConfigError(self.mistakes[0])
+        return SupervisorConfig(**self.values, given=frozenset(self.places), folder=self.folder)
+
+
 def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> SupervisorConfig:
     """Flag beats environment beats file beats default. ``--help`` raises ``SystemExit``."""
-    flags = _from_flags(argv)
+    return load_settings(argv, environ, cwd).config
+
+
+def load_settings(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """As ``load_config``, with all that can be said of it. What cannot be read at all raises ``ConfigError``."""
+    flags, asked = _from_flags(argv)
     variables = _from_environment(environ)
     chdir = (flags.get("chdir") or variables.get("chdir") or ("", ""))[0]
     folder = cwd / chdir
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder} to change to")
-    sources = [flags, variables, _from_file(folder / FILE)]
-    _settle_app_or_tasks(sources)
+    mistakes: list[str] = []
+    sources = [flags, variables, _from_file(folder / FILE, mistakes)]
+    mistakes += _settle_app_or_tasks(sources)
 
-    values: dict[str, Any] = {}
-    given = set()
-    for option in options():
-        value, place = option.default, option.flag
-        for source in sources:
-            if option.name in source:
-                value, place = source[option.name]
-                given.add(option.name)
-                break
-        values[option.name] = _read(option, value, place)
-    return SupervisorConfig(**values, given=frozenset(given))
+    raw = {option.name: option.default for option in options()}
+    places: dict[str, str] = {}
+    for source in reversed(sources):
+        raw |= {name: value for name, (value, _) in source.items()}
+        places |= {name: place for name, (_, place) in source.items()}
+    values = {option.name: _read(option, raw, places, mistakes) for option in options()}
+    return Settings(values, raw, places, tuple(mistakes), asked, str(folder.resolve()))
 
 
-def _read(option: Option, value: Any, place: str) -> Any:
-    if value is None or value == ():
+def _read(option: Option, raw: dict[str, Any], places: dict[str, str], mistakes: list[str]) -> Any:
+    value = raw[option.name]
+    if option.name not in places and value in (None, ()):
         return value
     try:
         return option.read(value)
     except ValueError as error:
-        raise ConfigError(f"{place} {error}") from error
+        mistakes.append(f"{places.get(option.name, option.flag)} {error}")
+        return option.default
 
 
-def _settle_app_or_tasks(sources: list[Found]) -> None:
-    """The first source that names either decides; whatever later ones name is dropped."""
+def _settle_app_or_tasks(sources: list[Found]) -> list[str]:
+    """The first source that names either decides; whatever later ones name is dropped. Returns what is wrong."""
     decided = False
     for source in sources:
         if decided:
@@ -80,15 +117,15 @@ def _settle_app_or_tasks(sources: list[Found]) -> None:
             source.pop("tasks", None)
         elif "app" in source and "tasks" in source:
             app, tasks = source["app"][1], source["tasks"][1]
-            raise ConfigError(f"{app} and {tasks} exclude each other: name an app, or modules")
+            return [f"{app} and {tasks} exclude each other: name an app, or modules"]
         decided = decided or "app" in source or "tasks" in source
-    if not decided:
-        raise ConfigError(HOW_TO_NAME_AN_APP)
+    return [] if decided else [HOW_TO_NAME_AN_APP]
 
 
-def _from_flags(argv: Sequence[str]) -> Found:
+def _from_flags(argv: Sequence[str]) -> tuple[Found, str | None]:
     found = vars(_parser().parse_args(argv))
-    return {option.name: (found[option.name], option.flag) for option in options() if option.name in found}
+    flags = {option.name: (found[option.name], option.flag) for option in options() if option.name in found}
+    return flags, found.get("asked")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,20 +139,27 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    asked = parser.add_mutually_exclusive_group()
+    for word, meaning in QUESTIONS.items():
+        asked.add_argument(f"--{word}-config", dest="asked", action="store_const", const=word, help=meaning)
     for option in options():
-        default = "" if option.default in (None, ()) else f" (default: {_plain(option.default)})"
-        arguments: dict[str, Any] = {"nargs": "+", "action": "extend"} if option.many else {}
-        parser.add_argument(
-            option.flag,
-            dest=option.name,
-            metavar=option.metavar,
-            help=option.help + default,
-            **arguments,
-        )
+        _add_flag(parser, option)
     return parser
 
 
-def _plain(default: Any) -> str:
+def _add_flag(parser: argparse.ArgumentParser, option: Option) -> None:
+    if option.is_switch:
+        for flag, value in ((option.flag, "true"), (f"--no-{option.key}", "false")):
+            words = option.help if value == "true" else argparse.SUPPRESS
+            parser.add_argument(flag, dest=option.name, action="store_const", const=value, help=words)
+        return
+    default = "" if option.default in (None, ()) else f" (default: {plain(option.default)})"
+    arguments: dict[str, Any] = {"nargs": "+", "action": "extend"} if option.many else {}
+    parser.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=option.help + default, **arguments)
+
+
+def plain(default: Any) -> str:
+    """A default as people write it."""
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
@@ -128,21 +172,22 @@ def _from_environment(environ: Mapping[str, str]) -> Found:
     }
 
 
-def _from_file(path: Path) -> Found:
+def _from_file(path: Path, mistakes: list[str]) -> Found:
     known = {option.name: option for option in options() if option.in_file}
     found: Found = {}
     for key, value in _table(path).items():
         name = key.replace("-", "_")
         place = f"{key} in {path}"
         if name == "chdir":
-            raise ConfigError(f"{place} cannot be: the file is looked for in that very folder")
-        if name not in known:
+            mistakes.append(f"{place} cannot be: the file is looked for in that very folder")
+        elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise ConfigError(f"{place} is no option of [tool.{TABLE}]{hint}")
-        if name in found:
-            raise ConfigError(f"{place} is there twice, with dash and with underscore")
-        found[name] = (value, place)
+            mistakes.append(f"{place} is no option of [tool.{TABLE}]{hint}")
+        elif name in found:
+            mistakes.append(f"{place} is there twice, with dash and with underscore")
+        else:
+            found[name] = (value, place)
     return found
 
 

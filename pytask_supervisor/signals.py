@@ -63,13 +63,16 @@ class SignalInbox:
         while self._queue:
             yield self._queue.popleft()
 
-    def wait(self, timeout: float | None, readable: Iterable[int] = ()) -> None:
-        """Sleep until a signal, data at one of the ``readable``, or ``timeout`` seconds."""
+    def wait(self, timeout: float | None, readable: Iterable[int] = (), writable: Iterable[int] = ()) -> None:
+        """Sleep until a signal, data at a ``readable``, room at a ``writable``, or ``timeout`` seconds."""
         if self._queue:
             return
         poll = select.poll()
+        events = dict.fromkeys(writable, select.POLLOUT)
         for fd in (self._read_end, *readable):
-            poll.register(fd, select.POLLIN)
+            events[fd] = events.get(fd, 0) | select.POLLIN
+        for fd, event in events.items():
+            poll.register(fd, event)
         milliseconds = None if timeout is None else max(0.0, timeout) * 1000 + 1
         poll.poll(milliseconds)
         with suppress(BlockingIOError):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from pytask_supervisor.channel import Channel
 from pytask_supervisor.child import Child
@@ -27,6 +27,31 @@ class Closable(Protocol):
 
 
 @dataclass(frozen=True)
+class Line:
+    """One end of what master and child talk by: to the loop, and to the native thread."""
+
+    channel: Channel
+    wire: Channel
+
+    @classmethod
+    def both_ends(cls) -> tuple[Line, Line]:
+        """Ours and theirs. Raises ``OSError`` where there are no descriptors left."""
+        channel = Channel.pair()
+        try:
+            wire = Channel.pair()
+        except OSError:
+            for end in channel:
+                end.close()
+            raise
+        return cls(channel[0], wire[0]), cls(channel[1], wire[1])
+
+    def close(self) -> None:
+        """Let go of this end."""
+        self.channel.close()
+        self.wire.close()
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What a child is told."""
 
@@ -34,8 +59,12 @@ class Assignment:
     config: SupervisorConfig
     redis_url: str | None
     channel: Channel
+    wire: Channel
     master_pid: int
     foreign: tuple[Closable, ...]
+    is_quiet: bool = False
+    #: The app, where it is loaded already.
+    app: Any = None
 
 
 class Spawner:
@@ -50,27 +79,38 @@ class Spawner:
         fork: Callable[[], int] = os.fork,
         kill: Callable[[int, int], None] = os.kill,
         clock: Callable[[], float] = time.monotonic,
+        fork_loaded: Callable[[Assignment], int] | None = None,
     ) -> None:
-        #: Where the children find Redis; the embedded server's address once it is known.
-        self.redis_url = config.redis
-        self._config = config
+        #: The embedded server's address, once it is known.
+        self.embedded_url: str | None = None
+        #: What the next child is told.
+        self.config = config
+        #: Whether the next child is to claim nothing for now.
+        self.is_quiet = False
         self._run_child = run_child
         self._inbox = inbox
         self._fork = fork
+        #: With ``--preload``: fork another process than ourselves, which has the app loaded.
+        self._fork_loaded = fork_loaded
         self._kill = kill
         self._clock = clock
 
+    @property
+    def redis_url(self) -> str | None:
+        """Where the children find Redis."""
+        return self.embedded_url or self.config.redis
+
     def spawn(self, slot: int, foreign: Iterable[Closable]) -> Child:
         """Fork; ``foreign`` is what the new child must not keep. Raises ``OSError`` if it cannot."""
-        ours, theirs = Channel.pair()
+        ours, theirs = Line.both_ends()
         try:
             with self._inbox.blocked():
-                master = os.getpid()
-                pid = self._fork()
+                drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
+                line = (theirs.channel, theirs.wire)
+                job = Assignment(slot, self.config, self.redis_url, *line, os.getpid(), drop, self.is_quiet)
+                pid = self._fork() if self._fork_loaded is None else self._fork_loaded(job)
                 if pid == 0:
-                    drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
-                    job = Assignment(slot, self._config, self.redis_url, theirs, master, drop)
-                    self._be_the_child(job)
+                    be_the_child(lambda: self._run_child(job))
         except OSError:
             ours.close()
             raise
@@ -82,18 +122,21 @@ class Spawner:
         return Child(
             pid,
             slot,
-            ours,
-            graceful_timeout=self._config.graceful_timeout,
+            ours.channel,
+            ours.wire,
+            graceful_timeout=self.config.graceful_timeout,
+            drain_timeout=self.config.drain_timeout,
             clock=self._clock,
             kill=self._kill,
         )
 
-    def _be_the_child(self, job: Assignment) -> NoReturn:
-        """Nothing of the master's stack may run again in the child, whatever happens."""
-        code: int = Exit.BUG
-        try:
-            code = self._run_child(job)
-        except BaseException:  # noqa: BLE001 - the last place where it can be told
-            write_line(redact(traceback.format_exc()))
-        finally:
-            os._exit(code)
+
+def be_the_child(life: Callable[[], int]) -> NoReturn:
+    """Nothing of the parent's stack may run again in the child, whatever happens."""
+    code: int = Exit.BUG
+    try:
+        code = life()
+    except BaseException:  # noqa: BLE001 - the last place where it can be told
+        write_line(redact(traceback.format_exc()))
+    finally:
+        os._exit(code)

@@ -12,19 +12,37 @@ import signal
 import time
 from collections.abc import Callable
 
-from pytask_supervisor.channel import Message
-from pytask_supervisor.child import Child
+from setproctitle import setproctitle
+
+from pytask_supervisor.announcer import Announcer
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.deaths import Deaths, Verdict
+from pytask_supervisor.ending import Ending
 from pytask_supervisor.exits import Exit, signal_name
 from pytask_supervisor.guardian import Guardian
+from pytask_supervisor.hearing import Hearing
+from pytask_supervisor.helm import Helm, OrderError
+from pytask_supervisor.ledger import Cause, DeathLedger, Kind
 from pytask_supervisor.logs import counted
+from pytask_supervisor.notify import Notify
+from pytask_supervisor.nursery import Nursery
+from pytask_supervisor.oom import OomCounter
 from pytask_supervisor.orders import HandBackOrders
+from pytask_supervisor.preloading import Preloading
+from pytask_supervisor.reception import Reception
+from pytask_supervisor.recycling import Recycling
+from pytask_supervisor.reloading import Reloading
+from pytask_supervisor.rolling import Roll
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Spawner
+from pytask_supervisor.tally import Tally
 from pytask_supervisor.team import Team
+from pytask_supervisor.watchdog import Watchdog
 
 log = logging.getLogger("pytask.supervisor")
+
+#: Seconds that the loop sleeps at most while children live.
+WATCH = 1.0
 
 
 class Supervisor:
@@ -32,56 +50,90 @@ class Supervisor:
 
     def __init__(
         self,
-        config: SupervisorConfig,
         team: Team,
         spawner: Spawner,
         inbox: SignalInbox,
         *,
         guardian: Guardian | None = None,
+        announcer: Announcer | None = None,
+        nursery: Nursery | None = None,
+        read: Callable[[], SupervisorConfig] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
         self._team = team
         self._spawner = spawner
         self._inbox = inbox
         self._guardian = guardian
+        self._announcer = announcer or Announcer(Notify(None), clock)
         self._clock = clock
         self._orders = HandBackOrders(clock)
-        self._deaths = Deaths(team, self._orders)
-        self._stopping = False
-        self._verdict: Verdict | None = None
-        self._is_complete = False
-        self._warnings: set[str] = set()
+        self._watchdog = Watchdog(clock)
+        self._roll = Roll(team)
+        self._recycling = Recycling(team, self._roll, log.warning, clock)
+        self.ledger = DeathLedger()
+        self._deaths = Deaths(team, self._orders, self._roll, self.ledger, OomCounter())
+        #: What all workers have done.
+        self.tally = Tally()
+        self._hearing = Hearing(self._deaths, self._orders, self.tally)
+        self._preloading = Preloading(nursery, spawner, team, self._hearing.warn_once, clock)
+        reloading = Reloading(
+            team, self._roll, spawner, read or (lambda: spawner.config), self._on_change, self._preloading
+        )
+        #: For whoever is to steer: the control socket, as the signals do.
+        self.helm = Helm(team, self.ledger, spawner, reloading)
+        self._ending = Ending(team, self.helm, spawner, guardian)
+        self._reception: Reception | None = None
+        team.foreign = (guardian,) if guardian else ()
+        #: Of how many workers it was said that they are ready.
+        self._complete_at = 0
         self._on_signal: dict[int, Callable[[int], None]] = {
-            signal.SIGINT: self._on_stop,
-            signal.SIGTERM: self._on_stop,
-            signal.SIGQUIT: self._on_kill,
-            signal.SIGTTIN: self._on_more,
-            signal.SIGTTOU: self._on_fewer,
-            signal.SIGHUP: self._on_other,
-            signal.SIGUSR1: self._on_other,
-            signal.SIGUSR2: self._on_other,
+            **self._ending.by_signal,
+            signal.SIGTTIN: self._steer(self.helm.more),
+            signal.SIGTTOU: self._steer(self.helm.fewer),
+            signal.SIGHUP: self._steer(self._reload),
+            signal.SIGUSR1: self._steer(lambda _name: self.helm.dump()),
+            signal.SIGUSR2: self._steer(lambda _name: self.helm.quiet(not self.helm.is_quiet)),
             signal.SIGCHLD: lambda _signum: None,  # It only wakes us; every turn reaps.
         }
 
+    def receive(self, reception: Reception) -> None:
+        """Answer those who come there, from now on."""
+        self._reception = reception
+        self._team.foreign += (reception,)
+
     def run(self) -> Exit:
         """Start everybody, keep them alive, and come back when all are gone."""
+        self._show_title()
         if self._guardian is None:
             self._open()
         else:
             self._guardian.start()
         while not self._is_done():
-            self._inbox.wait(self._until_next(), self._readable())
+            writable = self._reception.writable if self._reception else ()
+            self._inbox.wait(self._until_next(), self._readable(), writable)
             self._reap()
             for signum in self._inbox.drain():
                 self._on_signal[signum](signum)
             for child in self._team.children:
-                self._listen(child)
+                self._hearing.listen(child)
             self._escalate_overdue()
+            self._watchdog.turn(self._team.children, self._config.hang_timeout)
             self._tend_guardian()
-            self._team.fill_due(self._foreign)
+            if not self._ending.has_begun:
+                self._recycling.turn(self._config)
+            self._preloading.turn(is_stopping=self._ending.has_begun)
+            self._roll.turn()
+            self._tell_complete()
+            self._team.fill_due()
             self._orders.give_out(self._team.ready)
-        return self._exit_code()
+            if self._reception is not None:
+                self._reception.tend(self._team.ready)
+            self._announcer.turn(
+                self._team,
+                is_stopping=self._ending.has_begun,
+                is_rolling=bool(self._roll) or self._preloading.is_loading,
+            )
+        return self._ending.exit_code(self._orders, self._deaths)
 
     # What a turn of the loop does, in its order.
 
@@ -96,146 +148,114 @@ class Supervisor:
                 return
             child = self._team.find(pid)
             if child is not None:
-                self._listen(child)
-                verdict = self._deaths.bury(child, status, is_stopping=self._stopping)
-                self._is_complete = False
+                self._hearing.listen(child)
+                if self._team.is_missed(child):
+                    self._complete_at = 0
+                verdict = self._deaths.bury(child, status, is_stopping=self._ending.has_begun)
                 if verdict is not None:
-                    self._give_up(verdict)
-            elif self._guardian is not None:
-                self._guardian.reaped(pid)
-
-    def _listen(self, child: Child) -> None:
-        for message in child.channel.receive():
-            try:
-                child.hear(message)
-                self._act_on(message)
-            except (KeyError, TypeError):
-                log.warning("%s said what is no message: %r", child, message)
-
-    def _act_on(self, message: Message) -> None:
-        """What a message means beyond the child that sent it."""
-        if "ready" in message:
-            self._deaths.was_ever_ready = True
-            if len(self._team.ready) == self._team.size and not self._is_complete:
-                self._is_complete = True
-                log.info("%s", _are_ready(self._team.size))
-        elif "handed_back" in message:
-            whose = self._orders.confirm(message["handed_back"])
-            if whose is not None:
-                log.info("back in the queue: %s of %s", counted(message["count"], "task"), whose)
-        elif "warning" in message and message["warning"] not in self._warnings:
-            self._warnings.add(message["warning"])
-            log.warning("%s", message["warning"])
+                    self._ending.give_up(verdict)
+            elif self._guardian is None or not self._guardian.reaped(pid):
+                self._preloading.reaped(pid, status)
 
     def _escalate_overdue(self) -> None:
         for child in self._team.children:
+            child.end_drain()
             if child.is_overdue:
-                timeout, running = self._config.graceful_timeout, counted(child.running, "task")
                 text = "%s did not stop within %g s and is killed, last seen with %s running"
-                log.warning(text, child, timeout, running)
-                child.kill()
+                log.warning(text, child, child.granted, counted(child.running, "task"))
+                child.kill(Cause(Kind.TIMEOUT, f"was killed, since it did not stop within {child.granted:g} s"))
+
+    def _tell_complete(self) -> None:
+        size = self._team.size
+        if size > self._complete_at and self._team.is_whole:
+            log.info("%s", _are_ready(size))
+            self._complete_at = size
+        self._complete_at = min(self._complete_at, size)
 
     def _tend_guardian(self) -> None:
         guardian = self._guardian
         if guardian is None:
             return
         guardian.read()
-        if guardian.error is not None and guardian.url is None and not self._stopping:
-            self._give_up(Verdict(Exit.USAGE, guardian.error))
-        elif guardian.url is not None and self._spawner.redis_url != guardian.url:
-            self._spawner.redis_url = guardian.url
+        if guardian.error is not None and guardian.url is None and not self._ending.has_begun:
+            self._ending.give_up(Verdict(Exit.USAGE, guardian.error))
+        elif guardian.url is not None and self._spawner.embedded_url != guardian.url:
+            self._spawner.embedded_url = guardian.url
             log.info("the embedded server listens at %s", guardian.url)
-            if not self._stopping:
+            if not self._ending.has_begun:
                 self._open()
-        if self._stopping and not self._team.children:
+        if self._ending.has_begun and not self._team.children:
             guardian.release()
         elif guardian.due is not None and guardian.due <= self._clock():
             guardian.start()
 
     def _is_done(self) -> bool:
         is_alone = self._guardian is None or self._guardian.is_gone
-        return self._stopping and not self._team.children and is_alone
+        is_alone = is_alone and self._preloading.is_gone
+        return self._ending.has_begun and not self._team.children and is_alone
 
     def _until_next(self) -> float | None:
         deadlines = [child.deadline for child in self._team.children]
         deadlines += [self._team.next_due(), self._orders.next_deadline(self._team.ready)]
+        deadlines.append(self._announcer.next_deadline)
         if self._guardian is not None:
             deadlines.append(self._guardian.next_deadline)
-        return min((d - self._clock() for d in deadlines if d is not None), default=None)
+        if self._reception is not None:
+            deadlines.append(self._reception.next_deadline)
+        deadlines.append(self._preloading.due)
+        # While children live somebody must notice when they fall silent.
+        longest = [WATCH] if self._team.children else []
+        return min([*longest, *(d - self._clock() for d in deadlines if d is not None)], default=None)
 
     def _readable(self) -> list[int]:
-        channels = [child.channel for child in self._team.children]
-        fds = [channel.fileno() for channel in channels if not channel.at_end]
-        return fds + (self._guardian.fds if self._guardian else [])
+        lines = [line for child in self._team.children for line in (child.channel, child.wire)]
+        fds = [line.fileno() for line in lines if not line.at_end]
+        fds += self._guardian.fds if self._guardian else []
+        fds += self._preloading.fds
+        return fds + (self._reception.readable if self._reception else [])
 
     # Decisions.
 
     def _open(self) -> None:
+        self._preloading.load(self._fill, lambda failure: self._ending.give_up(Verdict(Exit.LOAD, failure)))
+
+    def _fill(self) -> None:
         for _ in range(self._config.workers):
             self._team.grow()
-        self._team.fill_due(self._foreign)
+        self._team.fill_due()
 
     @property
-    def _foreign(self) -> tuple[Guardian, ...]:
-        return (self._guardian,) if self._guardian else ()
+    def _config(self) -> SupervisorConfig:
+        return self._spawner.config
 
-    def _give_up(self, verdict: Verdict) -> None:
-        log.error("%s", verdict.sentence)
-        self._verdict = verdict
-        self._stopping = True
-        self._team.close()
+    def _on_change(self, before: SupervisorConfig, config: SupervisorConfig) -> None:
+        """Another configuration counts from now on."""
+        self._show_title()
+        logging.getLogger().setLevel(config.log_level.upper())
+        # What was scaled by hand stays, unless the number itself was changed.
+        if config.workers != before.workers and not self._ending.has_begun:
+            log.info("%s", self.helm.scale(config.workers, "changed configuration"))
 
-    def _exit_code(self) -> Exit:
-        if self._orders:
-            dead = "a dead worker" if len(self._orders) == 1 else f"{len(self._orders)} dead workers"
-            log.warning("the tasks of %s come back once their time is up", dead)
-        if self._verdict is not None:
-            return self._verdict.code
-        if self._deaths.killed:
-            return Exit.KILLED
-        log.info("all workers have left")
-        return Exit.OK
+    def _show_title(self) -> None:
+        setproctitle(f"pytask-supervisor: master [{self._config.label}]")
 
     # The table of signals.
 
-    def _on_stop(self, signum: int) -> None:
-        if self._stopping:
-            self._on_kill(signum)
-            return
-        timeout, size = self._config.graceful_timeout, self._team.size
-        text = "%s: stopping %s; running tasks go back to the queue, within %g s"
-        log.info(text, signal_name(signum), counted(size, "worker"), timeout)
-        self._stopping = True
-        self._team.close()
+    def _reload(self, name: str) -> str:
+        self._announcer.reloading()
+        return self.helm.reload(name)
 
-    def _on_kill(self, signum: int) -> None:
-        children = self._team.children
-        log.warning("%s: killing what is left: %s", signal_name(signum), counted(len(children), "worker"))
-        self._stopping = True
-        self._team.close()
-        for child in children:
-            child.kill()
-        if self._guardian is not None and not children:
-            self._guardian.abandon()
+    def _steer(self, order: Callable[[str], str]) -> Callable[[int], None]:
+        """A signal that is an order to the helm."""
 
-    def _on_more(self, signum: int) -> None:
-        if self._stopping or not self._team.size:
-            log.info("%s: not now", signal_name(signum))
-            return
-        self._team.grow()
-        self._is_complete = False
-        log.info("%s: one more, %s now", signal_name(signum), counted(self._team.size, "worker"))
+        def handle(signum: int) -> None:
+            name = signal_name(signum)
+            try:
+                log.info("%s: %s", name, order(name))
+            except OrderError as refusal:
+                log.warning("%s: %s", name, refusal)
 
-    def _on_fewer(self, signum: int) -> None:
-        if self._stopping or self._team.size <= 1:
-            log.info("%s: it stays at %s", signal_name(signum), counted(self._team.size, "worker"))
-            return
-        self._team.shrink()
-        log.info("%s: one fewer, %s now", signal_name(signum), counted(self._team.size, "worker"))
-
-    def _on_other(self, signum: int) -> None:
-        text = "%s: workers go on as they are; restart the supervisor to load changed code"
-        log.info(text, signal_name(signum))
+        return handle
 
 
 def _are_ready(number: int) -> str:

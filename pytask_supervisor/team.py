@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.ledger import Cause
 from pytask_supervisor.respawn import PROVEN_AFTER, RespawnPolicy
+from pytask_supervisor.shortage import explain_shortage
 from pytask_supervisor.spawner import Closable
 
 log = logging.getLogger("pytask.supervisor")
@@ -21,10 +23,26 @@ class Place:
     number: int
     policy: RespawnPolicy
     child: Child | None = None
+    #: It takes over once it is ready.
+    successor: Child | None = None
+    #: Those that were replaced and are not gone yet.
+    leaving: list[Child] = field(default_factory=list)
     #: When to fork the next one; None while somebody sits there.
     due: float | None = None
     #: Not to be filled again.
     is_retired: bool = False
+    #: Why no worker could be forked, as it was said.
+    shortage: str = ""
+    #: How its last worker ended, and how often in a row it was the same.
+    last_end: str = ""
+    same_ends: int = 0
+    #: How often it was filled anew.
+    restarts: int = 0
+
+    @property
+    def all(self) -> list[Child]:
+        """Everybody who lives here."""
+        return [child for child in (self.child, self.successor, *self.leaving) if child]
 
 
 class Team:
@@ -41,21 +59,33 @@ class Team:
         self._clock = clock
         self._policy = policy
         self._places: dict[int, Place] = {}
+        #: What a new child must not keep of the master's, beside the lines to other children.
+        self.foreign: tuple[Closable, ...] = ()
+
+    @property
+    def places(self) -> list[Place]:
+        """Those that are to be filled, in order."""
+        return [place for _, place in sorted(self._places.items()) if not place.is_retired]
 
     @property
     def size(self) -> int:
         """How many workers there should be."""
-        return sum(not place.is_retired for place in self._places.values())
+        return len(self.places)
 
     @property
     def children(self) -> list[Child]:
         """All that live, also those on their way out."""
-        return [place.child for place in self._places.values() if place.child]
+        return [child for place in self._places.values() for child in place.all]
 
     @property
     def ready(self) -> list[Child]:
         """Those that work."""
         return [child for child in self.children if child.stage is Stage.READY]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a ready worker sits in every place."""
+        return all(place.child and place.child.stage is Stage.READY for place in self.places)
 
     @property
     def is_proven(self) -> bool:
@@ -66,65 +96,102 @@ class Team:
         """The child with that process id."""
         return next((child for child in self.children if child.pid == pid), None)
 
+    def is_missed(self, child: Child) -> bool:
+        """Whether its death leaves a place empty that is to be filled."""
+        place = self._places[child.slot]
+        return place.child is child and not place.is_retired
+
+    def place_of(self, child: Child) -> Place:
+        """Where it sits, or is about to, or sat."""
+        return self._places[child.slot]
+
     def grow(self) -> None:
         """One place more, to be filled at once; it takes the lowest free number."""
         number = next(n for n in range(1, len(self._places) + 2) if n not in self._places)
         self._places[number] = Place(number, self._policy(), due=self._clock())
 
-    def shrink(self) -> None:
+    def shrink(self, cause: Cause) -> None:
         """One place less: the newest."""
-        last = max(n for n, place in self._places.items() if not place.is_retired)
-        self._retire(self._places[last])
+        self.retire(self.places[-1], cause)
 
-    def close(self) -> None:
+    def retire(self, place: Place, cause: Cause) -> None:
+        """Ask whoever sits there to leave, for good."""
+        place.is_retired = True
+        place.due = None
+        for child in place.all:
+            child.stop(cause)
+        self._forget_empty(place)
+
+    def close(self, cause: Cause) -> None:
         """No place is filled any more, and everybody is asked to leave."""
         for place in list(self._places.values()):
-            self._retire(place)
+            self.retire(place, cause)
 
-    def fill_due(self, foreign: Iterable[Closable]) -> None:
+    def fill_due(self) -> None:
         """Fork for each place whose time has come."""
         for place in self._places.values():
             if place.due is not None and place.due <= self._clock():
-                self._fill(place, foreign)
+                self._fill(place)
 
     def next_due(self) -> float | None:
         """When ``fill_due`` has something to do."""
         return min((p.due for p in self._places.values() if p.due is not None), default=None)
 
+    def postpone(self, place: Place, seconds: float) -> None:
+        """Let an empty place wait for so long at least."""
+        if place.due is not None:
+            place.due = max(place.due, self._clock() + seconds)
+
     def pause_before(self, place: Place) -> float:
         """Seconds until the place is filled again."""
         return 0.0 if place.due is None else max(0.0, place.due - self._clock())
 
+    def start_successor(self, place: Place) -> Child:
+        """Fork one that is to take over. Raises ``OSError`` if that cannot be."""
+        place.successor = self._fork(place)
+        return place.successor
+
+    def promote(self, place: Place, cause: Cause) -> None:
+        """The successor takes the place, and its predecessor is asked to leave once its short tasks have ended."""
+        if place.child is not None:
+            place.leaving.append(place.child)
+            place.child.drain(cause)
+        place.child, place.successor = place.successor, None
+        place.restarts += 1
+
     def bury(self, child: Child) -> Place:
-        """Its place is empty now, and due after a pause unless nobody is to follow."""
+        """Its place may be empty now, and due after a pause unless somebody else is there or to come."""
         place = self._places[child.slot]
-        place.child = None
-        child.channel.close()
-        if place.is_retired:
-            del self._places[place.number]
+        child.close()
+        if child is place.child:
+            place.child, place.successor = place.successor, None
+            place.restarts += 1
+            if place.child is None and not place.is_retired:
+                place.due = self._clock() + place.policy.pause_after(child.ready_for)
+        elif child is place.successor:
+            place.successor = None
         else:
-            place.due = self._clock() + place.policy.pause_after(child.ready_for)
+            place.leaving.remove(child)
+        self._forget_empty(place)
         return place
 
-    def _fill(self, place: Place, foreign: Iterable[Closable]) -> None:
-        channels = [child.channel for child in self.children]
+    def _fill(self, place: Place) -> None:
         try:
-            place.child = self._spawn(place.number, (*channels, *foreign))
+            place.child = self._fork(place)
             place.due = None
+            place.shortage = ""
         except OSError as error:
-            pause = place.policy.pause_after(0.0)
+            pause = place.policy.pause_without_fork()
             place.due = self._clock() + pause
-            log.error(
-                "worker %s could not be started: %s; the next attempt is in %.1f s",
-                place.number,
-                error,
-                pause,
-            )
+            why = explain_shortage(error)
+            level = logging.DEBUG if why == place.shortage else logging.ERROR
+            place.shortage = why
+            text = "worker %s cannot be started: %s; trying again every few seconds"
+            log.log(level, text, place.number, why)
 
-    def _retire(self, place: Place) -> None:
-        place.is_retired = True
-        place.due = None
-        if place.child is None:
+    def _fork(self, place: Place) -> Child:
+        return self._spawn(place.number, (*self.children, *self.foreign))
+
+    def _forget_empty(self, place: Place) -> None:
+        if place.is_retired and not place.all:
             self._places.pop(place.number, None)
-        else:
-            place.child.stop()

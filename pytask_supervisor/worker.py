@@ -7,6 +7,8 @@ the master imports this module too, and must import neither.
 from __future__ import annotations
 
 import atexit
+import errno
+import faulthandler
 import logging
 import os
 import random
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
-from pytask_supervisor.exits import Exit
-from pytask_supervisor.logs import set_up
+from pytask_supervisor.exits import Exit, LoadError
+from pytask_supervisor.logs import STDERR, forgive_prints, name_worker, set_up
+from pytask_supervisor.shortage import explain_shortage
 from pytask_supervisor.signals import HANDLED
 from pytask_supervisor.spawner import Assignment
 
@@ -46,20 +49,23 @@ def run_child(job: Assignment) -> int:
     4. Die with the master. Then hear signals again, blocked since before the fork.
     5. A random seed of its own.
     6. Patch gevent, before the app imports anything.
-    7. Load the app, Redis' URL in the environment.
+    7. Load the app, Redis' URL in the environment. (With --preload the nursery has done both.)
     8. INT and TERM stop the worker from now on, gracefully; beats begin.
     9. Run until stopped.
     """
     who = f"worker {job.slot}"
     os.setpgid(0, 0)
     _reset_signals()
-    set_up(who, job.config.log_level)
+    handler = set_up(who, job.config.log_level, job.config.log_format, job.slot)
+    forgive_prints()
     setproctitle(f"pytask-supervisor: {who} (starting)")
     _let_go(job)
-    leash = _tie_to_master(job, who)
+    leash = _tie_to_master(job, handler)
+    if leash is None:
+        return Exit.BUG
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     random.seed()
-    app = _load(job)
+    app: PyTask | None = job.app if job.app is not None else _load(job)
     if app is None:
         return Exit.LOAD
     code = _work(job, app, leash)
@@ -73,8 +79,12 @@ def _reset_signals() -> None:
     _handle_stop(_leave)
     for signum in (signal.SIGCHLD, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_DFL)
+    # A crash in native code, and USR1 at any time, write the Python stack; the master sends USR1 to
+    # a child that it is about to kill for its silence.
+    faulthandler.enable(STDERR, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, STDERR, all_threads=False)
     # Meant for the master. Not SIG_IGN, which the programs that tasks start would inherit.
-    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for signum in (signal.SIGHUP, signal.SIGUSR2):
         signal.signal(signum, lambda _signum, _frame: None)
     # We are in the background of our terminal now, and still want to write to it.
     for signum in (signal.SIGTTIN, signal.SIGTTOU):
@@ -102,27 +112,27 @@ def _let_go(job: Assignment) -> None:
     os.close(null)
 
 
-def _tie_to_master(job: Assignment, who: str) -> Leash:
+def _tie_to_master(job: Assignment, handler: logging.Handler) -> Leash | None:
+    """Step 4; None if there is no room for a thread, which counts as a process, and the master knows."""
     from pytask_supervisor.leash import Leash, die_with  # noqa: PLC0415 - children only
 
-    leash = Leash(job.channel.fileno(), job.config.graceful_timeout + LEASH, who)
-    leash.start()
+    leash = Leash(job.wire, job.config.graceful_timeout + LEASH, job.config.hang_timeout, handler)
+    try:
+        leash.start()
+    except RuntimeError as error:
+        why = explain_shortage(OSError(errno.EAGAIN, str(error)))
+        job.channel.send_last({"failed": why}, GOODBYE)
+        return None
     die_with(job.master_pid)
     return leash
 
 
 def _load(job: Assignment) -> PyTask | None:
     """Steps 6 and 7; None if the app cannot be loaded, and the master knows why."""
-    from gevent import monkey  # noqa: PLC0415 - children only
-
-    monkey.patch_all()
-    if job.redis_url is not None:
-        os.environ["PYTASK_REDIS_URL"] = job.redis_url
-
-    from pytask_supervisor.loader import LoadError, load_app  # noqa: PLC0415 - after patching
+    from pytask_supervisor.loading import bring_up  # noqa: PLC0415 - children only
 
     try:
-        app, warnings = load_app(job.config, os.getcwd())
+        app, warnings = bring_up(job.config, job.redis_url)
     except LoadError as error:
         message = {"failed": str(error), "detail": error.detail}
         job.channel.send_last(message, GOODBYE)
@@ -138,12 +148,16 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
     stop_asked: list[int] = []
     _handle_stop(lambda signum, _frame: stop_asked.append(signum))
 
+    from pytask_core.current import TaskIdFilter  # noqa: PLC0415 - after patching
     from pytask_core.errors import PyTaskException, RedisRefused  # noqa: PLC0415 - after patching
+    from pytask_supervisor.gauges import Gauges  # noqa: PLC0415 - after patching
     from pytask_supervisor.liaison import Liaison  # noqa: PLC0415 - after patching
 
     try:
         worker = app.create_worker(graceful_timeout=job.config.graceful_timeout)
-        liaison = Liaison(worker, job.channel, job.slot, leash)
+        worker.quiet(job.is_quiet)
+        name_worker(worker.id, TaskIdFilter())
+        liaison = Liaison(worker, job.channel, job.slot, leash, Gauges(worker, job.config.max_memory))
         liaison.begin()
         if not stop_asked:
             worker.run(on_ready=liaison.ready)
@@ -157,5 +171,6 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
         failure = traceback.format_exception_only(error)[-1].strip()
         job.channel.send_last({"failed": failure}, GOODBYE)
         return Exit.BUG
+    liaison.farewell()
     job.channel.send_last({"left": True}, GOODBYE)
     return Exit.OK

@@ -2,10 +2,11 @@
 
 The reader comes from ``[project.scripts]`` (``run``) or a test (``main``). ``options`` reads the
 command line, ``dispatch`` finds the verb and turns errors into sentences, ``session`` is the way to
-Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes.
+Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes. ``workers`` and ``top``
+talk to a supervisor, through ``master``.
 
-It is a client like any other: it goes through ``PyTaskHelpers``, and never starts a worker or a
-server.
+It is a client like any other: it goes through ``PyTaskHelpers`` and the control socket, and never
+starts a worker or a server.
 """
 
 from __future__ import annotations
@@ -42,10 +43,14 @@ def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr
             if options is None:
                 return DONE
             output.as_json = options.as_json
-            # Only now: redis takes longer to load than a mistake takes to be told.
-            from .dispatch import run_verb  # noqa: PLC0415
+            if options.verb == "workers":
+                from .workers import workers  # noqa: PLC0415 - only what is needed
 
-            return run_verb(options, output)
+                return workers(options, output)
+            # Only now: redis takes longer to load than a mistake takes to be told.
+            from .dispatch import run_top, run_verb  # noqa: PLC0415
+
+            return (run_top if options.verb == "top" else run_verb)(options, output)
         except UsageError as error:
             output.complain(str(error))
             return USAGE

@@ -23,6 +23,13 @@ KEY_NAMES = {
     "--end-queue": "end_queue",
 }
 
+#: What ``workers`` can be told, and which of it takes a number.
+ACTIONS = ("scale", "quiet", "resume", "restart", "reload", "stop")
+NUMBERED = {"scale": "how many?", "stop": "which slot?"}
+
+#: Seconds between two frames of ``top``. A worker tells its figures once a second.
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
+
 
 class UsageError(Exception):
     """The command line is wrong; the message is one sentence."""
@@ -43,6 +50,12 @@ class Options:
     wait: bool = False
     cleanup: bool = True
     state: str | None = None  #: of ``list``: only tasks in this state
+    control_socket: str | None = None  #: of ``workers`` and ``top``; None: the one that runs here
+    action: str = "show"  #: of ``workers``, as are the next two
+    number: int | None = None
+    deaths: bool = False
+    once: bool = False  #: of ``top``, as is the next
+    interval: float = 1.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,6 +77,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
     except SystemExit:
         return None
     words = _plain_words(more)
+    if found.verb == "workers":
+        _check_action(found, words)
     if words and found.verb not in ("start", "stop", "restart", "reload", "remove"):
         raise UsageError(f"{found.verb}: one word too many: {words[0]!r}")
     names = {name: getattr(found, name, "") or environ.get(f"PYTASK_{name.upper()}", "") for name in KEY_NAMES.values()}
@@ -71,6 +86,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
     ids = [] if found.verb == "start" else [*given.get("ids", []), *words]
     if found.verb == "events" and len(ids) > 1:
         raise UsageError(f"events: one word too many: {ids[1]!r}")
+    socket = given.get("control_socket") or environ.get("PYTASK_CONTROL_SOCKET")
     return Options(
         verb=found.verb,
         redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or DEFAULT_REDIS,
@@ -83,6 +99,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
         wait=given.get("wait", False),
         cleanup=given.get("cleanup", True),
         state=given.get("state"),
+        control_socket=None if socket in ("auto", "none") else socket,
+        action=given.get("action") or "show",
+        number=given.get("number"),
+        deaths=given.get("deaths", False),
+        once=given.get("once", False),
+        interval=given.get("interval", 1.0),
     )
 
 
@@ -138,7 +160,54 @@ def _parser() -> argparse.ArgumentParser:
         "ids", metavar="ID", nargs="*"
     )
     verb("queues", "Count the tasks that wait, are active, and have ended.")
+    workers = verb("workers", "Show the workers of the supervisor on this machine, or steer them.")
+    _add_socket(workers)
+    workers.add_argument(
+        "action",
+        nargs="?",
+        choices=ACTIONS,
+        help="scale N: so many from now on. quiet: claim nothing new; resume: claim again. restart: replace one after "
+        "another, with the code as it is now; reload: with the configuration read anew too. stop SLOT: one for good",
+    )
+    workers.add_argument("number", nargs="?", metavar="N|SLOT")
+    workers.add_argument("--deaths", action="store_true", help="why workers ended, the last ones")
+    top = verb("top", "Watch queues and workers; q or Ctrl-C ends it.")
+    _add_socket(top)
+    top.add_argument("--once", action="store_true", help="print one frame")
+    top.add_argument("--interval", type=_interval, metavar="SECONDS", help="between two frames (else 1)", default=1.0)
     return parser
+
+
+def _add_socket(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--control-socket",
+        metavar="PATH",
+        help="as the supervisor has it (else PYTASK_CONTROL_SOCKET, else that of the only one that runs here)",
+    )
+
+
+def _check_action(found: argparse.Namespace, words: list[str]) -> None:
+    if found.number is None and words:  # A flag stood before it.
+        found.number = words.pop(0)
+    if found.action in NUMBERED:
+        if found.number is None:
+            raise UsageError(f"workers {found.action}: {NUMBERED[found.action]}")
+        if not (found.number.isascii() and found.number.isdigit()):
+            raise UsageError(f"workers {found.action}: {NUMBERED[found.action]} {found.number!r} is no whole number")
+        found.number = int(found.number)
+    elif found.number is not None:
+        raise UsageError(f"workers: one word too many: {found.number!r}")
+    if found.action and found.deaths:
+        raise UsageError(f"workers: --deaths and {found.action} exclude each other")
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise argparse.ArgumentTypeError(
+            f"must be from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL:g} seconds, not {text}"
+        )
+    return seconds
 
 
 def _plain_words(more: list[str]) -> list[str]:

@@ -42,7 +42,7 @@ class Output:
 
     def __init__(self, stdout: TextIO, stderr: TextIO) -> None:
         self.as_json = False
-        self._stdout = stdout
+        self.stdout = stdout
         self._stderr = stderr
 
     def complain(self, sentence: str) -> None:
@@ -51,50 +51,57 @@ class Output:
 
     def line(self, *words: str) -> None:
         """One line of plain text, the words parted by tabs."""
-        print("\t".join(printable(word) for word in words), file=self._stdout)
+        print("\t".join(printable(word) for word in words), file=self.stdout)
 
     def text(self, text: str) -> None:
         """Text that may have several lines, such as a traceback."""
-        print(printable(text, keep="\n\t"), file=self._stdout)
+        print(printable(text, keep="\n\t"), file=self.stdout)
 
     def json(self, value: Any) -> None:
         """One line of JSON, at once."""
-        print(json.dumps(value), file=self._stdout, flush=True)
+        print(json.dumps(value), file=self.stdout, flush=True)
 
     def json_array(self, values: Iterable[Any]) -> None:
         """An array that is written as it comes, one value a line."""
         before = "["
         for value in values:
-            print(before, json.dumps(value), sep="", end="", file=self._stdout)
+            print(before, json.dumps(value), sep="", end="", file=self.stdout)
             before = ",\n "
-        print("[]" if before == "[" else "]", file=self._stdout)
+        print("[]" if before == "[" else "]", file=self.stdout)
 
     def flush(self) -> None:
         """Hand over what was written so far."""
-        self._stdout.flush()
+        self.stdout.flush()
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table if a person reads it, else lines with tabs and without the head."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, compact: bool = False) -> None:
+        """A table if a person reads it, else lines with tabs and without the head.
+
+        Args:
+            columns: the head.
+            rows: a text for each column.
+            compact: for many short columns: never folded.
+        """
         coming: Iterator[Sequence[str]] = iter(rows)
-        if self._stdout.isatty():
+        if self.stdout.isatty():
             first = list(itertools.islice(coming, TABLE_ROWS + 1))
             if len(first) <= TABLE_ROWS:
-                self._rich_table(columns, first)
+                self._rich_table(columns, first, compact)
                 return
             coming = itertools.chain(first, coming)
         for row in coming:
             self.line(*row)
 
-    def _rich_table(self, columns: Sequence[str], rows: list[Sequence[str]]) -> None:
+    def _rich_table(self, columns: Sequence[str], rows: list[Sequence[str]], compact: bool) -> None:
         from rich.box import SIMPLE  # noqa: PLC0415 - rich loads slowly, and programs read no tables
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        table = Table(*columns, box=SIMPLE)
+        table = Table(*columns, box=None if compact else SIMPLE, pad_edge=not compact, collapse_padding=compact)
         for column in table.columns:
-            column.overflow = "fold"
+            column.no_wrap = compact
+            column.overflow = "ellipsis" if compact else "fold"
         for row in rows:
             # As Text, or rich would take "[bold]" in an id for markup.
             table.add_row(*(Text(printable(cell, keep="\n")) for cell in row))
-        Console(file=self._stdout).print(table)
+        Console(file=self.stdout).print(table)

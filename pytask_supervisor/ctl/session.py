@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from pytask_core import PyTaskHelpers
-from pytask_core.connection import RedisSource
+from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
 
 from .options import Options
@@ -51,7 +51,7 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.client.connection_pool.disconnect()
+        disconnect(self.client)
         self.helpers.close()
 
     def listed(self, ids: Iterable[str]) -> Iterator[dict[str, str]]:

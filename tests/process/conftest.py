@@ -14,6 +14,7 @@ from tests.support.supervisor_process import SupervisorProcess
 
 JOBS = '''
 import os
+import re
 import subprocess
 import time
 
@@ -52,6 +53,18 @@ class Slow(Task):
         gevent.sleep(1)
 
 
+class Dawdler(Task):
+    """Takes longer to stop than anybody waits."""
+
+    NAME = "dawdler"
+
+    def start(self):
+        gevent.sleep(1000)
+
+    def stop(self):
+        gevent.sleep(1000)
+
+
 class Stubborn(Task):
     """Swallows whatever is thrown at it."""
 
@@ -73,6 +86,48 @@ class Blocker(Task):
     def start(self):
         while True:
             pass
+
+
+class Brooder(Task):
+    """Computes for a while, in a greenlet that it has spawned."""
+
+    NAME = "brooder"
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def start(self):
+        gevent.spawn(self.brood).get()
+
+    def brood(self):
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            pass
+
+
+class Sealed(Task):
+    """Native code that keeps the interpreter's lock."""
+
+    NAME = "sealed"
+
+    def start(self):
+        re.match("(a+)+$", "a" * 60 + "b")
+
+
+class Glutton(Task):
+    """Takes memory until it has so many MiB, and keeps it."""
+
+    NAME = "glutton"
+
+    def __init__(self, megabytes):
+        self.megabytes = megabytes
+
+    def start(self):
+        self.hoard = []
+        for _ in range(self.megabytes):
+            self.hoard.append(bytearray(os.urandom(1024)) * 1024)
+            gevent.sleep(0.002)
+        gevent.sleep(1000)
 
 
 class Parent(Task):
@@ -107,9 +162,19 @@ class Vanish(Task):
             os._exit(0)
 
 
+class Environment(Task):
+    """Tells which variables it sees."""
+
+    NAME = "environment"
+
+    def start(self):
+        return sorted(os.environ)
+
+
 def make():
     app = PyTask()
-    app.add_tasks(Hello, Forever, Slow, Stubborn, Blocker, Parent, Orphan, Vanish)
+    app.add_tasks(Environment)
+    app.add_tasks(Hello, Forever, Slow, Dawdler, Stubborn, Blocker, Brooder, Sealed, Glutton, Parent, Orphan, Vanish)
     return app
 
 

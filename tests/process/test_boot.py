@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -277,3 +278,17 @@ def test_a_closed_stderr_harms_nobody(folder: Path, redis_server: RedisServer) -
     ) as supervisor:
         wait_until(lambda: len(redis_server.other_clients()) >= 4)
         assert supervisor.stop() == 0
+
+
+def test_a_file_that_is_called_like_a_library_is_one_sentence_and_exit_code_3(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    """So is half an installation."""
+    (folder / "redis.py").write_text("")
+    words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url, "--log-format", "json"]
+    with SupervisorProcess(folder, *words) as supervisor:
+        supervisor.expected = ["pytask itself cannot be loaded: "]
+        assert supervisor.wait() == 3
+        said = [json.loads(line) for line in supervisor.text.splitlines()]
+    (failure,) = [each["message"] for each in said if each["level"] == "ERROR"]
+    assert "'redis' is not a package: install it again, or rename your file" in failure

@@ -52,11 +52,17 @@ def test_the_server_starts_with_the_supervisor_and_stops_after_it(folder: Path, 
         assert supervisor.stop() == 0
 
 
-def test_a_second_supervisor_finds_the_firsts_server(folder: Path, home: Path) -> None:
+@pytest.fixture
+def second_folder(folder: Path) -> Path:
+    """Where another supervisor of the same app stands."""
+    second = folder / "second"
+    second.mkdir()
+    (second / "jobs.py").write_text((folder / "jobs.py").read_text())
+    return second
+
+
+def test_a_second_supervisor_finds_the_firsts_server(folder: Path, second_folder: Path, home: Path) -> None:
     words = ["--app", "jobs:app", "--workers", "1", "--redis", f"embedded:{home}"]
-    second_folder = folder / "second"
-    second_folder.mkdir()
-    (second_folder / "jobs.py").write_text((folder / "jobs.py").read_text())
     with SupervisorProcess(folder, *words) as first:
         first.wait_ready(1)
         with SupervisorProcess(second_folder, *words) as second:
@@ -65,6 +71,24 @@ def test_a_second_supervisor_finds_the_firsts_server(folder: Path, home: Path) -
         with client(home) as mine:
             assert mine.ping()
         assert first.stop() == 0
+
+
+def test_a_supervisor_whose_server_left_with_another_one_starts_its_own(
+    folder: Path, second_folder: Path, home: Path
+) -> None:
+    words = ["--app", "jobs:app", "--workers", "1", "--redis", f"embedded:{home}"]
+    with SupervisorProcess(folder, *words) as first:
+        first.wait_ready(1)
+        with SupervisorProcess(second_folder, *words) as second:
+            second.wait_ready(1)
+            assert first.stop() == 0
+            second.wait_for("the embedded server, which another supervisor had started, is gone")
+            second.wait_for(" is back after ")
+            with client(home) as mine:
+                mine.hset("task-later", mapping={"task": "hello"})
+                mine.lpush("new-task", "later")
+                wait_until(lambda: mine.hget("task-later", "state") == "SUCCESS")
+            assert second.stop() == 0
 
 
 def test_workers_of_a_killed_master_requeue_before_the_server_leaves(folder: Path, home: Path) -> None:

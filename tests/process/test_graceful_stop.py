@@ -56,7 +56,7 @@ def test_a_task_that_does_not_stop_is_cut_off_at_the_graceful_timeout(
         else:
             assert code == 6
             assert "did not stop within 3 s and is killed, last seen" in supervisor.text
-            assert "the tasks of a dead worker come back once their time is up" in supervisor.text
+            assert "what a dead worker held, if anything, comes back once its time is up" in supervisor.text
 
 
 def test_a_blocked_worker_taken_away_is_killed_in_time_and_its_task_goes_back(

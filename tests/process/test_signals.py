@@ -50,7 +50,7 @@ def test_ctrl_c_in_a_terminal_reaches_each_worker_once(
     os.close(controller)
 
 
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_kills_what_is_left(
     start: Start, redis_server: RedisServer, second: int, helpers: PyTaskHelpers
 ) -> None:
@@ -80,10 +80,43 @@ def test_a_second_signal_when_all_have_left_is_no_kill(start: Start) -> None:
         assert code == 0 or (code == 6 and "killing" in supervisor.text)
 
 
-def test_quit_kills_at_once(start: Start) -> None:
+def test_quit_requeues_at_once_without_waiting_for_stop(
+    start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
     with start("--workers", "2") as supervisor:
         supervisor.wait_ready(2)
-        assert supervisor.stop(signal.SIGQUIT, timeout=2) == 6
+        client = redis_server.client()
+        helpers.start_tasks([("slow", {})] * 20)
+        wait_until(lambda: client.llen("new-task") == 0)
+        began = time.monotonic()
+        assert supervisor.stop(signal.SIGQUIT) == 0
+        # A stop() takes a second.
+        assert time.monotonic() - began < 0.9
+        assert client.llen("new-task") == 20
+        assert "SIGQUIT: stopping 2 workers at once" in supervisor.text
+        assert supervisor.lines("WARNING") == []
+
+
+def test_quit_after_a_stop_hurries_it(start: Start, redis_server: RedisServer, helpers: PyTaskHelpers) -> None:
+    with start("--workers", "1") as supervisor:
+        supervisor.wait_ready(1)
+        helpers.start_task("dawdler")
+        wait_until(lambda: redis_server.client().llen("new-task") == 0)
+        supervisor.send(signal.SIGTERM)
+        supervisor.wait_for("Stopping: ")
+        assert supervisor.stop(signal.SIGQUIT, timeout=4) == 0
+        assert redis_server.client().llen("new-task") == 1
+
+
+def test_quit_kills_a_worker_that_cannot_hear_it(
+    start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    with start("--workers", "1") as supervisor:
+        supervisor.wait_ready(1)
+        helpers.start_task("blocker")
+        wait_until(lambda: redis_server.client().llen("new-task") == 0)
+        assert supervisor.stop(signal.SIGQUIT, timeout=10) == 6
+        assert "did not stop within 4 s and is killed" in supervisor.text
 
 
 def test_ttin_adds_a_worker_and_ttou_takes_one_away_down_to_one(start: Start) -> None:
@@ -118,16 +151,46 @@ def test_the_tasks_of_a_worker_taken_away_run_in_another(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
-def test_other_signals_neither_kill_master_nor_worker(start: Start, signum: int) -> None:
+def test_what_is_meant_for_the_master_does_not_harm_a_worker(start: Start, signum: int) -> None:
     with start("--workers", "1") as supervisor:
         supervisor.wait_ready(1)
         before = supervisor.workers()
-        supervisor.send(signum)
         supervisor.send(signum, slot=1)
-        supervisor.wait_for(f"{signal.Signals(signum).name}: workers go on as they are")
-        assert supervisor.workers() == before
+        supervisor.send(signal.SIGTTIN)
+        supervisor.wait_ready(2)
+        assert supervisor.workers()[1] == before[1]
         assert supervisor.stop() == 0
         assert supervisor.lines("WARNING") == []
+
+
+def test_usr2_makes_all_quiet_and_a_second_one_ends_that(
+    start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    with start("--workers", "2") as supervisor:
+        supervisor.wait_ready(2)
+        client = redis_server.client()
+        held = helpers.start_task("forever")
+        wait_until(lambda: helpers.get_task(held).get("state") == "RUNNING")
+        supervisor.send(signal.SIGUSR2)
+        supervisor.wait_for("SIGUSR2: workers are quiet")
+        # A worker that is born now is told as well.
+        supervisor.send(signal.SIGTTIN)
+        supervisor.wait_ready(3)
+        wait_until(lambda: not waiting_for_work(redis_server), message="no take is under way")
+        ids = helpers.start_tasks([("hello", {})] * 20)
+        time.sleep(1.5)  # More than a take lasts: nothing may happen meanwhile.
+        assert client.llen("new-task") == 20
+        assert helpers.get_task(held)["state"] == "RUNNING"
+        supervisor.send(signal.SIGUSR2)
+        supervisor.wait_for("SIGUSR2: workers claim again")
+        wait_until(lambda: {helpers.get_task(one)["state"] for one in ids} == {"SUCCESS"})
+        assert supervisor.stop() == 0
+
+
+def waiting_for_work(redis_server: RedisServer) -> list[dict[str, str]]:
+    """The connections on which a worker waits for something to claim."""
+    clients = redis_server.client(decode_responses=True).client_list()
+    return [one for one in clients if one["name"].startswith("pytask-take-") and "b" in one["flags"]]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -140,7 +203,7 @@ def test_a_worker_that_somebody_asked_to_stop_leaves_cleanly_and_is_replaced(
         wait_until(lambda: redis_server.client().llen("new-task") == 0)
         supervisor.send(signum, slot=1)
         supervisor.wait_ready(1, times=2)
-        assert "left by itself (exit code 0); the next one starts" in supervisor.text
+        assert "told by a signal that was not ours; the next one starts" in supervisor.text
         assert "back in the queue:" not in supervisor.text
         wait_until(lambda: "5 running" in " ".join(supervisor.titles()))
         assert supervisor.stop() == 0
@@ -192,7 +255,8 @@ def test_a_stop_at_the_very_moment_of_the_fork_is_not_lost(folder: Path, redis_s
     with SupervisorProcess(folder, *words, stage="struck_at_birth") as supervisor:
         supervisor.expected = ["giving up: worker"]
         assert supervisor.wait(60) == 5
-        assert supervisor.text.count("left by itself (exit code 0)") == 10
+        assert "died 10 times in a row before it had been ready for a second" in supervisor.text
+        assert "the last one left by itself (exit code 0)" in supervisor.text
         assert "Worker " not in supervisor.text
 
 
@@ -215,7 +279,8 @@ def test_a_stop_between_loading_and_running_is_not_lost(folder: Path, redis_serv
     with SupervisorProcess(folder, *words, stage="hasty") as supervisor:
         supervisor.expected = ["giving up: worker"]
         assert supervisor.wait(60) == 5
-        assert supervisor.text.count("left by itself (exit code 0)") == 10
+        assert "died 10 times in a row before it had been ready for a second" in supervisor.text
+        assert "the last one left by itself (exit code 0)" in supervisor.text
         assert "ready" not in supervisor.text.replace("had been ready", "")
 
 

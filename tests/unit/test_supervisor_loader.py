@@ -140,6 +140,17 @@ def test_what_cannot_be_loaded_is_one_sentence_that_names_it(
         assert word.format(folder=folder) in text
 
 
+@pytest.mark.parametrize(("seconds", "count"), [(29.0, 0), (30.0, 1), (90.0, 1)])
+def test_a_hang_timeout_beyond_the_time_after_which_tasks_are_given_away_is_warned_of(
+    folder: Path, seconds: float, count: int
+) -> None:
+    write(folder, HEAD + "app = PyTask(task_timeout=30)\n")
+    _, warnings = load(folder, app="shop:app", hang_timeout=seconds)
+    assert sum("is not below the app's task_timeout 30" in warning for warning in warnings) == count
+    # The default of 30 is nobody's wish.
+    assert load(folder, app="shop:app")[1] == []
+
+
 def test_the_traceback_is_kept_for_the_debug_log(folder: Path) -> None:
     write(folder, "1 / 0\n")
     with pytest.raises(LoadError) as caught:

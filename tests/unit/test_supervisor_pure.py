@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from itertools import pairwise
@@ -11,8 +12,18 @@ import pytest
 
 from pytask_supervisor.cpus import granted_cpus
 from pytask_supervisor.exits import Exit, explain
+from pytask_supervisor.oom import OomCounter
 from pytask_supervisor.redact import redact
-from pytask_supervisor.respawn import DEATHS_TO_GIVE_UP, LONGEST_PAUSE, RespawnPolicy
+from pytask_supervisor.respawn import (
+    DEATHS_TO_GIVE_UP,
+    FREE,
+    LONG_RUN,
+    LONGEST_PAUSE,
+    LONGEST_WITHOUT_FORK,
+    PROVEN_AFTER,
+    RespawnPolicy,
+)
+from pytask_supervisor.shortage import explain_shortage
 
 
 def test_exit_codes_are_those_of_the_documentation() -> None:
@@ -52,6 +63,14 @@ def test_an_end_is_explained_in_words(status: int, sentence: str) -> None:
         ("to redis+cluster://:p@w:d@h:1,h:2 and on", "to redis+cluster://:***@h:1,h:2 and on"),
         ("('redis://u:p@h', 'redis://u:q@i')", "('redis://u:***@h', 'redis://u:***@i')"),
         ("unix:///x.sock?password=pw&db=1", "unix:///x.sock?password=***&db=1"),
+        ("redis://me:p/w?d#@host:1/0", "redis://me:***@host:1/0"),
+        ("redis://me:p%40w@host:1/0", "redis://me:***@host:1/0"),
+        ("rediss://h:1/0?ssl_keyfile=k&ssl_password=p%26w", "rediss://h:1/0?ssl_keyfile=k&ssl_password=***"),
+        (
+            "redis+sentinel://u:p@h:1,h:2/s?sentinel_password=q",
+            "redis+sentinel://u:***@h:1,h:2/s?sentinel_password=***",
+        ),
+        ("redis+cluster://h:1,h:2?ssl_ca_certs=/a@b", "redis+cluster://h:1,h:2?ssl_ca_certs=/a@b"),
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("see http://host:80/a@b", "see http://host:80/a@b"),
         ("mail me: a:b@c", "mail me: a:b@c"),
@@ -111,6 +130,69 @@ def test_after_a_good_run_the_next_worker_starts_at_once() -> None:
     policy = RespawnPolicy()
     assert policy.pause_after(5.0) == 0
     assert [policy.pause_after(0.0) > 0, policy.pause_after(5.0)] == [True, 0]
+
+
+def test_short_good_runs_are_followed_at_once_a_few_times_and_then_ever_later() -> None:
+    policy = RespawnPolicy(jitter=lambda: 1.0)
+    pauses = [policy.pause_after(PROVEN_AFTER + 1) for _ in range(8)]
+    assert pauses[:FREE] == [0] * FREE
+    assert all(0 < earlier < later for earlier, later in pairwise(pauses[FREE:]))
+    assert not policy.is_hopeless
+    assert policy.pause_after(LONG_RUN) == 0
+    assert policy.pause_after(PROVEN_AFTER + 1) == 0
+
+
+@pytest.mark.parametrize("life", [0.1, 0.9, 1.1, 2.0])
+def test_a_place_in_which_workers_die_is_not_filled_more_than_twelve_times_in_a_minute(life: float) -> None:
+    """That ten of them are the end of the supervisor is not even counted."""
+    policy, now, forks = RespawnPolicy(jitter=lambda: 0.0), 0.0, 0
+    while now < 60:
+        forks += 1
+        now += life + 0.4 + policy.pause_after(life)
+    assert forks <= 14 if life > PROVEN_AFTER else forks <= 12
+
+
+def test_a_fork_that_is_refused_is_tried_again_within_seconds_and_is_no_death() -> None:
+    policy = RespawnPolicy(jitter=lambda: 1.0)
+    pauses = [policy.pause_without_fork() for _ in range(30)]
+    assert pauses[0] == pytest.approx(0.1)
+    assert pauses[-1] == LONGEST_WITHOUT_FORK
+    assert not policy.is_hopeless
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EAGAIN, ["RLIMIT_NPROC", "pids.max is 77"]),
+        (errno.EMFILE, ["RLIMIT_NOFILE (ulimit -n) is "]),
+        (errno.ENFILE, ["fs.file-max"]),
+        (errno.ENOMEM, ["memory.max"]),
+        (errno.EPERM, ["Operation not permitted"]),
+    ],
+)
+def test_a_fork_that_fails_tells_which_limit(tmp_path: Path, number: int, words: list[str]) -> None:
+    root = machine(tmp_path, {"proc/self/cgroup": "0::/a/b\n", f"{V2}/a/pids.max": "77\n", f"{V2}/pids.max": "max\n"})
+    text = explain_shortage(OSError(number, os.strerror(number)), root)
+    assert all(word in text for word in words)
+
+
+def counter_files(version: int, kills: int) -> dict[str, str]:
+    if version == 2:
+        return {"proc/self/cgroup": "0::/x\n", f"{V2}/x/memory.events": f"oom 9\noom_kill {kills}\noom_group_kill 0\n"}
+    name = f"{V2}/memory/x/memory.oom_control"
+    return {"proc/self/cgroup": "9:cpu:/\n4:memory:/x\n0::/\n", name: f"under_oom 0\noom_kill {kills}\n"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_each_kill_that_the_cgroup_counts_is_taken_once(tmp_path: Path, version: int) -> None:
+    counter = OomCounter(machine(tmp_path, counter_files(version, 3)))
+    assert not counter.take_one()
+    machine(tmp_path, counter_files(version, 5))
+    assert [counter.take_one() for _ in range(3)] == [True, True, False]
+
+
+def test_without_a_cgroup_nothing_is_counted(tmp_path: Path) -> None:
+    assert not OomCounter(tmp_path).take_one()
 
 
 def test_pauses_after_quick_deaths_grow_to_a_limit() -> None:

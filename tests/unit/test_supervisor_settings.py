@@ -9,24 +9,29 @@ from pathlib import Path
 import pytest
 
 from pytask_supervisor import kinds
-from pytask_supervisor.config import SupervisorConfig, options
+from pytask_supervisor.config import Option, SupervisorConfig, options
 from pytask_supervisor.settings import ConfigError, load_config
 
-OTHER_VALUES = {
-    "workers": ("3", 3),
-    "app": ("shop.tasks:app", "shop.tasks:app"),
-    "tasks": ("shop.tasks,mail", ("shop.tasks", "mail")),
-    "concurrency": ("7", 7),
-    "redis": ("redis://elsewhere", "redis://elsewhere"),
-    "graceful_timeout": ("1.5", 1.5),
-    "log_level": ("debug", "debug"),
-    "task_timeout": ("20", 20.0),
-    "retention": ("0", 0.0),
-    "task_set": ("x-tasks", "x-tasks"),
-    "task_prefix": ("x-", "x-"),
-    "new_queue": ("x-new", "x-new"),
-    "end_queue": ("x-end", "x-end"),
+#: For each kind of value, one that is no option's default: text as a flag or variable has it.
+EXAMPLES = {
+    kinds.workers: "3",
+    kinds.app: "shop.tasks:app",
+    kinds.modules: "shop.tasks,mail",
+    kinds.count: "7",
+    kinds.redis_url: "redis://elsewhere",
+    kinds.seconds: "1.5",
+    kinds.some_seconds: "20",
+    kinds.hang_seconds: "0",
+    kinds.size: "1.5G",
+    kinds.text: "x-text",
+    kinds.log_level: "debug",
+    kinds.log_format: "json",
+    kinds.umask: "027",
+    kinds.switch: "true",
+    kinds.socket_path: "/run/x.sock",
+    kinds.port: "9100",
 }
+IN_FILE = [option for option in options() if option.in_file]
 
 
 def load(
@@ -45,24 +50,52 @@ def mistake(folder: Path, *argv: str, toml: str = "", **environ: str) -> str:
     return text
 
 
-def test_this_table_knows_every_option() -> None:
-    assert {option.name for option in options()} == {*OTHER_VALUES, "chdir"}
+def test_every_kind_of_option_has_an_example_that_is_not_its_default() -> None:
+    for option in options():
+        assert option.read in EXAMPLES, f"{option.flag} is of a new kind; give EXAMPLES a value of it"
+        assert option.read(EXAMPLES[option.read]) != option.default
+    assert {option.name for option in options()} - {option.name for option in IN_FILE} == {"chdir"}
 
 
-@pytest.mark.parametrize("name", OTHER_VALUES)
-def test_an_option_can_be_set_by_flag_variable_and_file(tmp_path: Path, name: str) -> None:
-    text, value = OTHER_VALUES[name]
-    option = next(option for option in options() if option.name == name)
-    app = {} if name in ("app", "tasks") else {"PYTASK_APP": "a:b"}
+@pytest.mark.parametrize("option", IN_FILE, ids=lambda option: option.name)
+def test_an_option_can_be_set_by_flag_variable_and_file(tmp_path: Path, option: Option) -> None:
+    text = EXAMPLES[option.read]
+    app = {} if option.name in ("app", "tasks") else {"PYTASK_APP": "a:b"}
 
-    by_flag = load(tmp_path, [option.flag, text], app)
+    by_flag = load(tmp_path, [option.flag] if option.is_switch else [option.flag, text], app)
     by_variable = load(tmp_path, environ={**app, option.environment: text})
-    with_dashes = load(tmp_path, environ=app, toml=f"{name.replace('_', '-')} = '{text}'")
-    with_underscores = load(tmp_path, environ=app, toml=f"{name} = '{text}'")
+    with_dashes = load(tmp_path, environ=app, toml=f"{option.key} = '{text}'")
+    with_underscores = load(tmp_path, environ=app, toml=f"{option.name} = '{text}'")
 
-    found = [getattr(c, name) for c in (by_flag, by_variable, with_dashes, with_underscores)]
-    assert found == [value] * 4
-    assert all(name in c.given for c in (by_flag, by_variable, with_dashes))
+    found = [getattr(c, option.name) for c in (by_flag, by_variable, with_dashes, with_underscores)]
+    assert found == [option.read(text)] * 4
+    assert all(option.name in c.given for c in (by_flag, by_variable, with_dashes))
+
+
+@pytest.mark.parametrize("option", IN_FILE, ids=lambda option: option.name)
+def test_a_flag_beats_a_variable_and_a_variable_beats_the_file(tmp_path: Path, option: Option) -> None:
+    """What is beaten is not even looked at, so it may be a mistake."""
+    text, wrong = EXAMPLES[option.read], "\0"
+    app = {} if option.name in ("app", "tasks") else {"PYTASK_APP": "a:b"}
+    words = [option.flag] if option.is_switch else [option.flag, text]
+    toml = f'{option.key} = "\\u0000"'
+    for argv, environ in ((words, {option.environment: wrong}), ([], {option.environment: text})):
+        assert getattr(load(tmp_path, argv, {**app, **environ}, toml), option.name) == option.read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("512", 512),
+        ("2k", 2048),
+        ("512M", 512 * 1024**2),
+        ("512MiB", 512 * 1024**2),
+        ("0.5 G", 512 * 1024**2),
+    ],
+)
+def test_a_size_is_a_number_with_a_unit(tmp_path: Path, text: str, size: int) -> None:
+    assert load(tmp_path, ["--app", "a:b", "--max-memory", text]).max_memory == size
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -136,6 +169,10 @@ def test_other_tables_of_the_file_do_not_matter(tmp_path: Path) -> None:
         ("workers = 'x'", ["workers in", "from 1 to 1000", "'x'"]),
         ("workers = true", ["workers in", "True"]),
         ("workers = 2.5", ["workers in", "2.5"]),
+        ("metrics-port = 65536", ["metrics-port in", "from 0 to 65535", "65536"]),
+        ("metrics-port = -1", ["metrics-port in", "from 0 to 65535"]),
+        ("control-socket = 'control.sock'", ["control-socket in", "begins with / or .", "control.sock"]),
+        ("control-socket = ''", ["control-socket in", "begins with / or ."]),
         ("graceful-timeout = true", ["graceful-timeout in", "seconds"]),
         ("graceful-timeout = nan", ["graceful-timeout in", "seconds"]),
         ("graceful-timeout = 1\ngraceful_timeout = 2", ["twice"]),
@@ -175,6 +212,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         (["stray"], ["stray"]),
         (["--graceful-timeout", "-1"], ["--graceful-timeout", "0 or more"]),
         (["--graceful-timeout", "inf"], ["--graceful-timeout"]),
+        (["--max-memory", "much"], ["--max-memory", "512M"]),
+        (["--max-memory", "nan"], ["--max-memory", "512M"]),
+        (["--hang-timeout", "1.9"], ["--hang-timeout", "0, or at least 2 seconds"]),
         (["--task-timeout", "0"], ["--task-timeout", "above 0"]),
         (["--concurrency", "many"], ["--concurrency", "'many'"]),
         (["--log-level", "loud"], ["--log-level", "debug info warning error"]),

@@ -24,13 +24,13 @@ def inbox() -> Iterator[SignalInbox]:
 
 def test_signals_are_handed_out_once_and_in_order(inbox: SignalInbox) -> None:
     for signum in (signal.SIGTTIN, signal.SIGINT, signal.SIGTTIN):
-        os.kill(os.getpid(), signum)
+        signal.raise_signal(signum)
     assert list(inbox.drain()) == [signal.SIGTTIN, signal.SIGINT, signal.SIGTTIN]
     assert list(inbox.drain()) == []
 
 
 def test_a_signal_ends_the_wait_even_if_it_came_before(inbox: SignalInbox) -> None:
-    os.kill(os.getpid(), signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
     began = time.monotonic()
     inbox.wait(30)
     assert time.monotonic() - began < 5
@@ -38,7 +38,7 @@ def test_a_signal_ends_the_wait_even_if_it_came_before(inbox: SignalInbox) -> No
 
 
 def test_the_wait_ends_by_a_signal_that_comes_while_it_sleeps(inbox: SignalInbox) -> None:
-    before = signal.signal(signal.SIGALRM, lambda _signum, _frame: os.kill(os.getpid(), 1))
+    before = signal.signal(signal.SIGALRM, lambda _signum, _frame: signal.raise_signal(1))
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     began = time.monotonic()
     while not (got := list(inbox.drain())):
@@ -62,6 +62,6 @@ def test_the_wait_ends_by_data_and_by_time(inbox: SignalInbox) -> None:
 
 def test_blocked_signals_come_afterwards(inbox: SignalInbox) -> None:
     with inbox.blocked():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert list(inbox.drain()) == []
     assert list(inbox.drain()) == [signal.SIGTERM]

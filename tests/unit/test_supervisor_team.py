@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,15 @@ from pytask_supervisor.channel import Channel
 from pytask_supervisor.child import LAST_WORDS, Child, Stage
 from pytask_supervisor.deaths import Deaths, Verdict
 from pytask_supervisor.exits import Exit
+from pytask_supervisor.ledger import Cause, DeathLedger, Kind
+from pytask_supervisor.oom import OomCounter
 from pytask_supervisor.orders import PATIENCE, HandBackOrders
 from pytask_supervisor.respawn import RespawnPolicy
+from pytask_supervisor.rolling import Roll
 from pytask_supervisor.team import Team
 
 KILLED = int(signal.SIGKILL)
+ASKED = Cause(Kind.ASKED, "was asked to leave")
 
 
 class World:
@@ -27,10 +32,14 @@ class World:
         self.gone: set[int] = set()
         self.fork_fails = False
         self.far_ends: dict[int, Channel] = {}
+        self.far_wires: dict[int, Channel] = {}
         self._pid = 1000
         self.team = Team(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
         self.orders = HandBackOrders(self.clock)
-        self.deaths = Deaths(self.team, self.orders)
+        self.roll = Roll(self.team)
+        self.ledger = DeathLedger()
+        no_counter = OomCounter(Path("/nowhere"))
+        self.deaths = Deaths(self.team, self.orders, self.roll, self.ledger, no_counter, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -45,12 +54,13 @@ class World:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self._pid += 1
         ours, self.far_ends[self._pid] = Channel.pair()
-        return Child(self._pid, slot, ours, graceful_timeout=30, clock=self.clock, kill=self.kill)
+        wire, self.far_wires[self._pid] = Channel.pair()
+        return Child(self._pid, slot, ours, wire, graceful_timeout=30, clock=self.clock, kill=self.kill)
 
     def staff(self, count: int) -> list[Child]:
         for _ in range(count):
             self.team.grow()
-        self.team.fill_due(())
+        self.team.fill_due()
         for child in self.team.children:
             child.hear({"worker": f"w{child.pid}"})
             child.hear({"ready": True})
@@ -65,8 +75,8 @@ class World:
 
     def close(self) -> None:
         for child in self.team.children:
-            child.channel.close()
-        for channel in self.far_ends.values():
+            child.close()
+        for channel in (*self.far_ends.values(), *self.far_wires.values()):
             channel.close()
 
 
@@ -79,36 +89,36 @@ def world() -> Iterator[World]:
 
 def test_a_child_goes_from_started_to_ready_to_stopping(world: World) -> None:
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     (child,) = world.team.children
     assert child.stage is Stage.STARTED
     assert child.ready_for == 0
     child.hear({"ready": True})
     world.now += 2
     assert (child.stage, child.ready_for) == (Stage.READY, 2)
-    child.stop()
-    child.stop()
+    child.stop(ASKED)
+    child.stop(ASKED)
     assert child.stage is Stage.STOPPING
     assert world.kills == [(child.pid, signal.SIGINT)]
 
 
 def test_a_child_that_gets_ready_while_it_stops_goes_on_stopping(world: World) -> None:
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     (child,) = world.team.children
-    child.stop()
+    child.stop(ASKED)
     child.hear({"ready": True})
     assert child.stage is Stage.STOPPING
 
 
 def test_a_child_is_overdue_after_its_patience_and_killed_with_its_group(world: World) -> None:
     (child,) = world.staff(1)
-    child.stop()
+    child.stop(ASKED)
     world.now += 30 + LAST_WORDS - 0.01
     assert not child.is_overdue
     world.now += 0.01
     assert child.is_overdue
-    child.kill()
+    child.kill(ASKED)
     assert not child.is_overdue
     assert world.kills[1:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
 
@@ -123,8 +133,8 @@ def test_a_child_that_somebody_else_asked_to_stop_has_a_deadline_too(world: Worl
 def test_killing_a_child_that_is_gone_is_no_error(world: World) -> None:
     (child,) = world.staff(1)
     world.gone.add(child.pid)
-    child.stop()
-    child.kill()
+    child.stop(ASKED)
+    child.kill(ASKED)
 
 
 def test_unknown_words_change_nothing(world: World) -> None:
@@ -136,24 +146,24 @@ def test_unknown_words_change_nothing(world: World) -> None:
 def test_a_team_fills_its_places_and_gives_the_lowest_free_number(world: World) -> None:
     children = world.staff(3)
     assert [child.slot for child in children] == [1, 2, 3]
-    world.team.shrink()
+    world.team.shrink(ASKED)
     assert world.team.size == 2
     # Number three is still leaving.
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     assert [child.slot for child in world.team.children] == [1, 2, 3, 4]
     world.team.bury(children[2])
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     assert sorted(child.slot for child in world.team.children) == [1, 2, 3, 4]
 
 
 def test_a_closed_team_is_not_filled_again(world: World) -> None:
     children = world.staff(2)
     world.die(children[0])
-    world.team.close()
+    world.team.close(ASKED)
     world.now += 100
-    world.team.fill_due(())
+    world.team.fill_due()
     assert world.team.children == [children[1]]
     assert world.team.next_due() is None
 
@@ -166,21 +176,21 @@ def test_a_proven_workers_place_is_due_at_once_and_a_quick_deaths_later(world: W
     world.now += 5
     world.die(second)
     assert world.team.next_due() is not None
-    world.team.fill_due(())
+    world.team.fill_due()
     assert world.team.size == len(world.team.children) == 2
 
 
 def test_a_fork_that_fails_is_tried_again_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.fork_fails = True
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     assert world.team.children == []
     assert "Resource temporarily unavailable" in caplog.text
     world.fork_fails = False
-    world.team.fill_due(())
+    world.team.fill_due()
     assert world.team.children == []
     world.now += 1
-    world.team.fill_due(())
+    world.team.fill_due()
     assert len(world.team.children) == 1
 
 
@@ -200,7 +210,7 @@ def test_an_order_waits_for_the_replacement_where_there_is_no_sibling(world: Wor
     world.die(dead)
     world.orders.give_out(world.team.ready)
     world.now += 1
-    world.team.fill_due(())
+    world.team.fill_due()
     (successor,) = world.team.children
     world.orders.give_out(world.team.ready)
     assert world.told(successor) == []
@@ -234,10 +244,10 @@ def test_an_order_that_takes_long_goes_round(world: World) -> None:
 
 def test_a_lone_worker_is_not_told_twice(world: World) -> None:
     dead, alive = world.staff(2)
-    world.team.shrink()  # Number two leaves; it is not ready any more.
+    world.team.shrink(ASKED)  # Number two leaves; it is not ready any more.
     world.die(dead)
     world.now += 1
-    world.team.fill_due(())
+    world.team.fill_due()
     successor = world.team.children[0]
     successor.hear({"ready": True})
     for _ in range(3):
@@ -264,15 +274,43 @@ def test_exit_code_0_without_a_goodbye_is_no_clean_end(world: World) -> None:
 
 def test_a_worker_that_never_had_an_id_leaves_no_order(world: World) -> None:
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     world.die(world.team.children[0])
     assert not world.orders
+
+
+def test_one_failed_boot_of_several_is_no_end_until_all_places_have_failed(world: World) -> None:
+    for _ in range(2):
+        world.team.grow()
+    world.team.fill_due()
+    first, second = world.team.children
+    for child in (first, second):
+        child.hear({"failed": "no module x"})
+    assert world.die(first, Exit.LOAD << 8) is None
+    verdict = world.die(second, Exit.LOAD << 8)
+    assert verdict is not None
+    assert verdict.code is Exit.LOAD
+
+
+def test_one_failed_boot_of_several_is_no_end_if_another_gets_ready(world: World) -> None:
+    for _ in range(2):
+        world.team.grow()
+    world.team.fill_due()
+    first, second = world.team.children
+    first.hear({"failed": "no module x"})
+    assert world.die(first, Exit.LOAD << 8) is None
+    second.hear({"ready": True})
+    world.deaths.was_ever_ready = True
+    world.now += 5
+    world.team.fill_due()
+    assert world.team.size == len(world.team.children) == 2
+    assert second.stage is Stage.READY
 
 
 @pytest.mark.parametrize("code", [Exit.LOAD, Exit.REFUSED])
 def test_what_no_second_try_would_change_ends_the_supervisor(world: World, code: Exit) -> None:
     world.team.grow()
-    world.team.fill_due(())
+    world.team.fill_due()
     (child,) = world.team.children
     child.hear({"failed": "no module x", "detail": "Traceback"})
     verdict = world.deaths.bury(child, code << 8, is_stopping=False)
@@ -292,7 +330,7 @@ def crash_on(world: World, slot: int) -> tuple[int, Verdict | None]:
     """Let the worker in that place die right after its start, again and again."""
     for deaths in range(1, 30):
         world.now += 40
-        world.team.fill_due(())
+        world.team.fill_due()
         (child,) = [child for child in world.team.children if child.slot == slot]
         verdict = world.die(child)
         if verdict is not None:

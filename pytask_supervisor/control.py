@@ -1,0 +1,190 @@
+"""``ControlSocket``: orders and questions from ``pytaskctl``, by a unix socket that only its owner can open.
+
+One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``,
+``{"told": data}`` or ``{"refused": sentence}``. ``server.Server`` does the talking, ``Helm`` the doing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytask_supervisor import __version__
+from pytask_supervisor.helm import Helm, OrderError
+from pytask_supervisor.rendezvous import RendezvousError, checked, name_for, own_folder, sockets
+from pytask_supervisor.server import Server
+from pytask_supervisor.tally import Tally
+
+log = logging.getLogger("pytask.supervisor")
+
+#: Bytes that a request may have; orders are short.
+LONGEST = 4096
+#: Seconds to wait for another supervisor that opens a socket in the same folder.
+TURN_TIMEOUT = 2.0
+#: Connections that may wait to be let in.
+BACKLOG = 64
+
+
+def open_control(word: str, pid: int) -> tuple[Path, socket.socket] | None:
+    """Open the socket that ``--control-socket`` names: a path, ``auto`` or ``none``.
+
+    Raises ``RendezvousError`` where it cannot be; with ``auto`` that is one warning and None.
+    """
+    if word == "none":
+        return None
+    try:
+        path = checked(own_folder() / name_for(pid) if word == "auto" else Path(word))
+        return path, _listen(path, sockets() if word == "auto" else [])
+    except (RendezvousError, OSError) as error:
+        why = str(error) if isinstance(error, RendezvousError) else f"{error.strerror}: {error.filename or word}"
+        if word != "auto":
+            raise RendezvousError(f"the control socket cannot be opened: {why}") from error
+        log.warning("there is no control socket, so pytaskctl workers finds nobody: %s", why)
+        return None
+
+
+def _listen(path: Path, leftover: list[Path]) -> socket.socket:
+    with _turn(path.parent):
+        for old in leftover:
+            _is_taken(old)
+        if _is_taken(path):
+            raise RendezvousError(f"another program answers at {path}: stop it, or name another path")
+        listener = socket.socket(socket.AF_UNIX)
+        # Nobody but us may ever open it, not even between two calls.
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            os.umask(before)
+    return listener
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One supervisor at a time: two that find the same stale socket would remove each other's new one."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + TURN_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise RendezvousError(f"some program holds the lock of {folder}") from error
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether somebody answers there; what a dead supervisor has left is removed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(mode):
+        raise RendezvousError(f"{path} is there, and is no socket: remove it, or name another path")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True  # So many wait there already.
+    return True
+
+
+class ControlSocket:
+    """``path`` and ``listener`` are what ``open_control`` gave."""
+
+    def __init__(self, path: Path, listener: socket.socket, helm: Helm, tally: Tally, label: str) -> None:
+        self.path = path
+        self._inode = os.stat(path).st_ino
+        self._helm = helm
+        self._tally = tally
+        self._label = label
+        self._begun = time.monotonic()
+        too_long = _line({"refused": f"a request has {LONGEST} bytes at most"})
+        self.server = Server(listener, self._answer, too_long, longest=LONGEST)
+        self._verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "show": lambda _request: {"told": self._show()},
+            "deaths": lambda _request: {"told": [{**asdict(death), "text": str(death)} for death in helm.deaths]},
+            "scale": lambda request: {"said": helm.scale(_number(request, "workers"), by="pytaskctl workers scale")},
+            "quiet": lambda _request: {"said": helm.quiet(True)},
+            "resume": lambda _request: {"said": helm.quiet(False)},
+            "reload": lambda _request: {"said": helm.reload(by="pytaskctl workers reload")},
+            "restart": lambda _request: {"said": helm.restart(by="pytaskctl workers restart")},
+            "stop": lambda request: {"said": helm.stop_slot(_number(request, "slot"), by="pytaskctl workers stop")},
+        }
+
+    def remove(self) -> None:
+        """Take our name out of the file system, unless somebody else has it by now; and let go."""
+        with suppress(OSError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+        self.server.close()
+
+    def _answer(self, received: bytes) -> bytes | None:
+        line, newline, _ = received.partition(b"\n")
+        return _line(self._obey(line)) if newline else None
+
+    def _obey(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            verb = self._verbs[request["do"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return {"refused": f"no request; known are, as JSON: {', '.join(self._verbs)}, as in {{'do': 'show'}}"}
+        try:
+            reply = verb(request)
+        except OrderError as refusal:
+            reply = {"refused": str(refusal)}
+        if "told" not in reply:
+            log.info("pytaskctl workers %s: %s", request["do"], *reply.values())
+        return reply
+
+    def _show(self) -> dict[str, Any]:
+        helm = self._helm
+        return {
+            "supervisor": {
+                "pid": os.getpid(),
+                "version": __version__,
+                "label": self._label,
+                "uptime": round(time.monotonic() - self._begun, 1),
+                "quiet": helm.is_quiet,
+                "stopping": helm.is_stopping,
+            },
+            "workers": [asdict(slot) for slot in helm.slots],
+            "ended": self._tally.ended(),
+            "deaths": helm.death_counts,
+        }
+
+
+def _number(request: dict[str, Any], name: str) -> int:
+    value = request.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise OrderError(f"{name} must be a whole number, not {value!r}")
+    return value
+
+
+def _line(reply: dict[str, Any]) -> bytes:
+    return json.dumps(reply).encode() + b"\n"

@@ -1,0 +1,106 @@
+"""The way to a supervisor on this machine: finds its control socket, asks, and gives its answer.
+
+Called by ``workers`` and ``top``. See ``pytask_supervisor/control.py`` for what can be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from pytask_supervisor.rendezvous import RendezvousError, checked, sockets
+
+#: Seconds to wait for an answer. A supervisor gives it in milliseconds, unless it is stopped.
+TIMEOUT = 5.0
+#: Seconds between tries to get in.
+PAUSE = 0.02
+
+
+class MasterError(Exception):
+    """No supervisor answers, or it refuses; the text is a sentence."""
+
+
+def find(named: str | None) -> Path:
+    """The control socket of that name, or of the only supervisor that runs here. Raises ``MasterError``."""
+    try:
+        if named is not None:
+            return checked(Path(named))
+        alive = [path for path in sockets() if _answers(path)]
+    except RendezvousError as error:
+        raise MasterError(str(error)) from error
+    if not alive:
+        raise MasterError(
+            "no supervisor of yours runs here; --control-socket PATH names one that has its socket elsewhere"
+        )
+    if len(alive) > 1:
+        labels = ", ".join(f"{path} ({_label(path)})" for path in alive)
+        raise MasterError(f"{len(alive)} supervisors run here, name one with --control-socket: {labels}")
+    return alive[0]
+
+
+def ask(path: Path, **request: Any) -> Any:
+    """What the supervisor tells, or the sentence that it says. Raises ``MasterError``."""
+    try:
+        reply = json.loads(_talk(path, json.dumps(request).encode() + b"\n"))
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise MasterError(f"no supervisor answers at {path}") from error
+    except PermissionError as error:
+        raise MasterError(f"{path} belongs to another user") from error
+    except TimeoutError as error:
+        raise MasterError(
+            f"the supervisor at {path} does not answer within {TIMEOUT:g} s: it may be stopped"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
+    if "refused" in reply:
+        raise MasterError(str(reply["refused"]))
+    return reply["told"] if "told" in reply else reply["said"]
+
+
+def connect(path: Path) -> socket.socket:
+    """A connection, as soon as there is room for it. Raises ``OSError``, and ``TimeoutError`` in time."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    try:
+        while True:
+            try:
+                connection.connect(str(path))
+                return connection
+            except BlockingIOError as error:  # Many wait there; the kernel does not let us wait with them.
+                if time.monotonic() > deadline:
+                    raise TimeoutError from error
+                time.sleep(PAUSE)
+    except OSError:
+        connection.close()
+        raise
+
+
+def _talk(path: Path, line: bytes) -> bytes:
+    with connect(path) as connection:
+        connection.sendall(line)
+        received = b""
+        while not received.endswith(b"\n") and (chunk := connection.recv(65_536)):
+            received += chunk
+    return received
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody has it open; a dead supervisor's socket refuses."""
+    try:
+        connect(path).close()
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _label(path: Path) -> str:
+    try:
+        return str(ask(path, do="show")["supervisor"]["label"])
+    except MasterError:
+        return "gives no answer"

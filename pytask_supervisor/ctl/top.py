@@ -1,0 +1,181 @@
+"""``pytaskctl top``: queues and workers, live. Called by ``dispatch``.
+
+A thread of its own asks the supervisor and Redis, either of which may take seconds to fail, so that
+keys are obeyed at once. The terminal is as it was before, however this ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pytask_supervisor.redact import redact
+
+from .master import MasterError, ask, find
+from .options import Options
+from .output import Output, printable
+from .workers import COLUMNS, row, span
+
+#: Seconds between looks at whether there is something new to show.
+LOOK = 0.05
+
+#: Gives the lengths of the queues, or a sentence why there are none.
+CountQueues = Callable[[], dict[str, int] | str]
+
+
+@dataclass
+class Frame:
+    """What is shown at one moment."""
+
+    supervisor: dict[str, Any] = field(default_factory=dict)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    ended: dict[str, int] = field(default_factory=dict)
+    queues: dict[str, int] | str = field(default_factory=dict)
+    #: Why there is nothing of the supervisor.
+    trouble: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Tasks that ended in a second, over all workers."""
+        return float(sum(worker["figures"].get("rate", 0.0) for worker in self.workers))
+
+
+def top(options: Options, output: Output, count_queues: CountQueues) -> int:
+    """Show until q or Ctrl-C, or one frame: ``--once``, ``--json``, or where nobody watches."""
+    try:
+        path = find(options.control_socket)
+        frame = _look(path, count_queues)
+        if frame.trouble:
+            raise MasterError(frame.trouble)
+    except MasterError as error:
+        output.complain(str(error))
+        return 1
+    if output.as_json:
+        names = ("supervisor", "workers", "ended", "queues")
+        output.json({"rate": round(frame.rate, 2), **{name: getattr(frame, name) for name in names}})
+    elif options.once or not output.stdout.isatty():
+        Console(file=output.stdout, soft_wrap=True).print(_drawn(frame))
+    else:
+        _watch(frame, lambda: _look(path, count_queues), options.interval, output.stdout)
+    return 0
+
+
+def _look(path: Path, count_queues: CountQueues) -> Frame:
+    try:
+        told = ask(path, do="show")
+    except MasterError as error:
+        return Frame(queues=count_queues(), trouble=str(error))
+    return Frame(told["supervisor"], told["workers"], told["ended"], count_queues())
+
+
+def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: TextIO) -> None:
+    frames = [frame]
+
+    def keep_looking() -> None:
+        while True:
+            time.sleep(interval)
+            frames.append(look())
+            del frames[:-1]
+
+    with suppress(KeyboardInterrupt), _ended_by_term(), _keys() as pressed:
+        # Nobody waits for it: it may be in the midst of a connection that takes long to fail.
+        threading.Thread(target=keep_looking, daemon=True).start()
+        shown = frame
+        with Live(_drawn(shown), console=Console(file=stdout), screen=True, auto_refresh=False) as live:
+            while "q" not in pressed(LOOK):
+                if frames[-1] is not shown:
+                    shown = frames[-1]
+                    live.update(_drawn(shown), refresh=True)
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """Gives a function that waits so many seconds for keys; without a terminal to read there are none."""
+    if sys.stdin is None or not sys.stdin.isatty():
+
+        def nothing(seconds: float) -> str:
+            time.sleep(seconds)
+            return ""
+
+        yield nothing
+        return
+    fd = sys.stdin.fileno()
+
+    def pressed(seconds: float) -> str:
+        if not select.select([fd], [], [], seconds)[0]:
+            return ""
+        keys = os.read(fd, 64)
+        # At its end a terminal has gone away, and nobody watches any more.
+        return keys.decode("latin-1") if keys else "q"
+
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setcbreak(fd)
+        yield pressed
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _ended_by_term() -> Iterator[None]:
+    """SIGTERM ends us as Ctrl-C does, or it would leave the terminal as we have made it."""
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _drawn(frame: Frame) -> RenderableType:
+    table = Table(*COLUMNS, box=None, pad_edge=False, collapse_padding=True)
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[4:]:
+        column.justify = "right"
+    for worker in frame.workers:
+        table.add_row(*(Text(cell) for cell in row(worker)))
+    return Group(Text(_head(frame)), Text(_queues(frame)), Text(), table)
+
+
+def _head(frame: Frame) -> str:
+    if frame.trouble:
+        return printable(frame.trouble) + "; trying again"
+    about = frame.supervisor
+    ready = sum(worker["stage"] == "ready" for worker in frame.workers)
+    words = [
+        f"pytask-supervisor {about['version']} (pid {about['pid']}) {printable(about['label'])}",
+        f"up {span(about['uptime'])}",
+        f"{ready} of {len(frame.workers)} workers ready",
+        *(word for word in ("quiet", "stopping") if about[word]),
+    ]
+    return ", ".join(words)
+
+
+def _queues(frame: Frame) -> str:
+    if isinstance(frame.queues, str):
+        lengths = printable(redact(frame.queues))
+    else:
+        lengths = "{new} wait, {active} active, {end} ended".format(**frame.queues)
+    ended = ", ".join(f"{count} {state}" for state, count in frame.ended.items() if count)
+    return f"queues: {lengths}\n{frame.rate:.1f} tasks/s; since the start: {ended or 'none'}"

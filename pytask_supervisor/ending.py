@@ -1,0 +1,94 @@
+"""``Ending``: how the supervisor ends: asked once, asked again, or since it cannot go on; and with which exit code."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+
+from pytask_supervisor.deaths import Deaths, Verdict
+from pytask_supervisor.exits import Exit, signal_name
+from pytask_supervisor.guardian import Guardian
+from pytask_supervisor.helm import Helm
+from pytask_supervisor.ledger import Cause, Kind
+from pytask_supervisor.logs import counted
+from pytask_supervisor.orders import HandBackOrders
+from pytask_supervisor.spawner import Spawner
+from pytask_supervisor.team import Team
+
+log = logging.getLogger("pytask.supervisor")
+
+
+class Ending:
+    """Asks everybody to leave; that they do, and who is overdue, is seen by the supervisor's loop."""
+
+    def __init__(self, team: Team, helm: Helm, spawner: Spawner, guardian: Guardian | None) -> None:
+        self._team = team
+        self._helm = helm
+        self._spawner = spawner
+        self._guardian = guardian
+        self._is_hurried = False
+        self._verdict: Verdict | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether everybody is to leave."""
+        return self._helm.is_stopping
+
+    @property
+    def by_signal(self) -> dict[int, Callable[[int], None]]:
+        """What each signal that ends us does."""
+        return {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGQUIT: self._stop_at_once}
+
+    def give_up(self, verdict: Verdict) -> None:
+        """Leave, since we cannot go on: the verdict names the exit code."""
+        log.error("%s", verdict.sentence)
+        self._verdict = verdict
+        self._close("was asked to stop, since the supervisor gives up")
+
+    def exit_code(self, orders: HandBackOrders, deaths: Deaths) -> Exit:
+        """How it has ended, now that all are gone; the last words of the log."""
+        if orders:
+            dead = "a dead worker" if len(orders) == 1 else f"{len(orders)} dead workers"
+            log.warning("what %s held, if anything, comes back once its time is up", dead)
+        if self._verdict is not None:
+            return self._verdict.code
+        if deaths.killed:
+            return Exit.KILLED
+        log.info("all workers have left")
+        return Exit.OK
+
+    def _stop(self, signum: int) -> None:
+        if self.has_begun:
+            self._kill(signum)
+            return
+        timeout, size = self._spawner.config.graceful_timeout, self._team.size
+        text = "%s: stopping %s; running tasks go back to the queue, within %g s"
+        log.info(text, signal_name(signum), counted(size, "worker"), timeout)
+        self._close(f"was asked to stop ({signal_name(signum)})")
+
+    def _stop_at_once(self, signum: int) -> None:
+        if self._is_hurried:
+            self._kill(signum)
+            return
+        self._is_hurried = True
+        children = self._team.children
+        text = "%s: stopping %s at once; tasks go back to the queue, and their stop() is not waited for"
+        log.info(text, signal_name(signum), counted(len(children), "worker"))
+        words = f"was asked to stop at once ({signal_name(signum)})"
+        self._close(words)
+        for child in children:
+            child.stop_at_once(Cause(Kind.ASKED, words))
+
+    def _kill(self, signum: int) -> None:
+        children = self._team.children
+        log.warning("%s: killing what is left: %s", signal_name(signum), counted(len(children), "worker"))
+        self._close(f"was asked to stop ({signal_name(signum)})")
+        for child in children:
+            child.kill(Cause(Kind.TIMEOUT, f"was killed ({signal_name(signum)})"))
+        if self._guardian is not None and not children:
+            self._guardian.abandon()
+
+    def _close(self, words: str) -> None:
+        self._helm.is_stopping = True
+        self._team.close(Cause(Kind.ASKED, words))

@@ -1,0 +1,81 @@
+"""``standing``: where the master runs, and as whom: folder, pidfile, umask, group and user. Called by ``cli``.
+
+All of it is done before anything is forked or connected, so that no child was ever more than it is to be.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from pytask_supervisor.config import SupervisorConfig
+from pytask_supervisor.exits import StartError
+from pytask_supervisor.pidfile import PidFile
+
+
+@contextmanager
+def standing(config: SupervisorConfig) -> Iterator[None]:
+    """Go there; what must be undone at the end is. Raises ``StartError``."""
+    if config.folder:
+        os.chdir(config.folder)
+    # Before the user changes: /run is root's.
+    with PidFile(config.pidfile) if config.pidfile is not None else nullcontext():
+        become(config)
+        yield
+
+
+def become(config: SupervisorConfig) -> None:
+    """Take umask, groups and user, for good. Raises ``StartError`` where we may not."""
+    if config.umask is not None:
+        os.umask(int(config.umask, 8))
+    if config.user is None and config.group is None:
+        return
+    account = None if config.user is None else _account(config.user)
+    uid = os.getuid() if account is None else account.pw_uid
+    gid = _gid(config.group) if config.group is not None else account.pw_gid if account is not None else os.getgid()
+    if (uid, gid) == (os.getuid(), os.getgid()) == (os.geteuid(), os.getegid()):
+        return
+    try:
+        # In this order: a user who is not root may change neither groups nor users.
+        os.setgroups([gid] if account is None else os.getgrouplist(account.pw_name, gid))
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except PermissionError as error:
+        raise StartError(
+            f"only root can become {_asked(config)}, and we are {_name(os.geteuid())}; start it as root, or as that "
+            "user, and without the flag"
+        ) from error
+    if account is not None:
+        os.environ.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError as error:
+        if not user.isdigit():
+            raise StartError(f"there is no user {user} on this machine") from error
+        # A container may run as a number that no file knows.
+        return pwd.struct_passwd((user, "x", int(user), int(user), "", "/", ""))
+
+
+def _gid(group: str) -> int:
+    try:
+        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise StartError(f"there is no group {group} on this machine") from error
+
+
+def _asked(config: SupervisorConfig) -> str:
+    words = [f"user {config.user}"] if config.user is not None else []
+    return " and ".join(words + ([f"group {config.group}"] if config.group is not None else []))
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

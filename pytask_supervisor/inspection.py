@@ -1,0 +1,79 @@
+"""``--check-config`` and ``--print-config``: an answer instead of a start. Called by ``cli``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pytask_supervisor import __version__
+from pytask_supervisor.config import Option, SupervisorConfig, options
+from pytask_supervisor.exits import Exit, explain
+from pytask_supervisor.redact import redact
+from pytask_supervisor.settings import TABLE, Settings
+
+
+def answer(settings: Settings, rehearse: Callable[[SupervisorConfig], int]) -> Exit:
+    """Do what was asked for; ``rehearse`` loads the app in a process that is thrown away."""
+    if settings.mistakes:
+        for mistake in settings.mistakes:
+            sys.stderr.write(f"pytask-supervisor: {mistake}\n")
+        return Exit.USAGE
+    if settings.asked == "print":
+        sys.stdout.write(as_toml(settings))
+        return Exit.OK
+    code = _in_a_process(lambda: rehearse(settings.config))
+    if code is Exit.OK:
+        sys.stdout.write(f"OK: {settings.config.label} can be loaded, and every option makes sense\n")
+    return code
+
+
+def as_toml(settings: Settings) -> str:
+    """What holds, and where each value is from; a file that says the same, but for the passwords."""
+    lines = [f"# pytask-supervisor {__version__}: what holds, and where it is from", f"[tool.{TABLE}]"]
+    return "\n".join([*lines, *(_line(settings, option) for option in options())]) + "\n"
+
+
+def _line(settings: Settings, option: Option) -> str:
+    key, value = option.key, settings.values[option.name]
+    source = settings.places.get(option.name, "default")
+    if value is None or value == ():
+        return f"# {key} is not set"
+    if settings.raw[option.name] == "auto":
+        value, source = "auto", f"{source}; {value} here"
+    shown = _toml(value)
+    if redact(shown) != shown:
+        source += "; the password is left out"
+    line = f"{key} = {redact(shown)}  # {redact(source)}"
+    return line if option.in_file else f"# {line}; not for a file"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # The strings of JSON are strings of TOML, but for this one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _in_a_process(work: Callable[[], int]) -> Exit:
+    """The user's code may do anything, so it does it elsewhere, and its exit code alone proves nothing."""
+    answer_read, answer_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            code = work()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.write(answer_write, bytes([code]))
+        finally:
+            os._exit(Exit.LOAD)
+    os.close(answer_write)
+    said = os.read(answer_read, 1)
+    os.close(answer_read)
+    _, status = os.waitpid(pid, 0)
+    if said:
+        return Exit(said[0])
+    sys.stderr.write(f"pytask-supervisor: the process that was to load the app {explain(status)}\n")
+    return Exit.LOAD

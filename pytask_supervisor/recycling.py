@@ -1,0 +1,103 @@
+"""``Recycling``: which workers are to be replaced for their memory, their tasks, or their age."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.config import SupervisorConfig
+from pytask_supervisor.ledger import Cause, Kind
+from pytask_supervisor.respawn import LONG_RUN, RespawnPolicy
+from pytask_supervisor.rolling import Roll, Wish
+from pytask_supervisor.team import Place, Team
+
+#: A worker's own limits are drawn between so much of what was asked for and all of it, so that workers that
+#: were started together are not all due together. Less: they spread more, and are replaced more often.
+LEAST_PART = 0.9
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker may reach; 0: no limit."""
+
+    memory: int  #: bytes
+    tasks: int
+    age: float  #: seconds
+
+    def exceeded_by(self, child: Child) -> str:
+        """Why it is to be replaced, in words; empty if it is not."""
+        if self.memory and child.memory >= self.memory:
+            return f"its memory is {megabytes(child.memory)}, and {megabytes(self.memory)} its limit"
+        if self.tasks and child.done >= self.tasks:
+            return f"{child.done} tasks have ended there, and {self.tasks} is its limit"
+        if self.age and child.uptime >= self.age:
+            return f"it is {child.uptime:.0f} s old, and {self.age:.0f} s is its limit"
+        return ""
+
+
+class Recycling:
+    """Asks the roll to replace whoever is over its limits: one at a time, the successor first."""
+
+    def __init__(
+        self,
+        team: Team,
+        roll: Roll,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._team = team
+        self._roll = roll
+        self._tell = tell
+        self._clock = clock
+        self._jitter = jitter
+        self._parts: dict[int, float] = {}
+        self._policy = RespawnPolicy(jitter)
+        #: After a successor that failed, nobody is replaced before that.
+        self._not_before = float("-inf")
+
+    def turn(self, config: SupervisorConfig) -> None:
+        """Look at everybody, as the beats came."""
+        if not (config.max_memory or config.max_tasks or config.max_age) or self._clock() < self._not_before:
+            return
+        self._roll.ask(self._wishes(config))
+
+    def _wishes(self, config: SupervisorConfig) -> Iterator[Wish]:
+        places = [place for place in self._team.places if place.child is not None]
+        living = {place.child.pid for place in places if place.child}
+        self._parts = {pid: part for pid, part in self._parts.items() if pid in living}
+        for place in places:
+            child = place.child
+            if child is None or child.stage is not Stage.READY or self._roll.is_asked(place):
+                continue
+            part = self._parts.setdefault(child.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
+            why = _limits(config, part, child).exceeded_by(child)
+            if why:
+                cause = Cause(Kind.RECYCLED, f"was recycled: {why}")
+                yield Wish(place, cause, self._on_failure(place), self._on_success)
+
+    def _on_success(self) -> None:
+        self._policy = RespawnPolicy(self._jitter)
+
+    def _on_failure(self, place: Place) -> Callable[[str], None]:
+        def tell(why: str) -> None:
+            pause = self._policy.pause_after(0.0)
+            self._not_before = self._clock() + pause
+            self._tell(f"worker {place.number} is not recycled yet: the new one {why}; again in {pause:.1f} s")
+
+        return tell
+
+
+def _limits(config: SupervisorConfig, part: float, child: Child) -> Limits:
+    # An app that needs more than that from the start would be replaced again and again.
+    memory = 0 if child.ready_for < LONG_RUN else int(config.max_memory * part)
+    return Limits(memory, math.ceil(config.max_tasks * part), config.max_age * part)
+
+
+def megabytes(size: int) -> str:
+    """In MiB, as an operator reads it."""
+    return f"{size / 1024**2:.0f} MiB"

@@ -1,0 +1,100 @@
+"""``Reloading``: configuration and code are read anew while workers run, and the old ones go on if that fails.
+
+New configuration counts from the first worker on that is ready with it; until then nothing is lost by going back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from pytask_supervisor.config import SupervisorConfig, options
+from pytask_supervisor.ledger import Cause, Kind
+from pytask_supervisor.logs import counted
+from pytask_supervisor.preloading import Preloading
+from pytask_supervisor.rolling import Roll, Wish
+from pytask_supervisor.spawner import Spawner
+from pytask_supervisor.team import Place, Team
+
+log = logging.getLogger("pytask.supervisor")
+
+
+class Reloading:
+    """``read`` gives the configuration as it stands now, ``on_change`` is told of one that counts from now on."""
+
+    def __init__(
+        self,
+        team: Team,
+        roll: Roll,
+        spawner: Spawner,
+        read: Callable[[], SupervisorConfig],
+        on_change: Callable[[SupervisorConfig, SupervisorConfig], None],
+        preloading: Preloading | None = None,
+    ) -> None:
+        self._team = team
+        self._roll = roll
+        self._spawner = spawner
+        self._preloading = preloading
+        self._read = read
+        self._on_change = on_change
+        #: What workers were ready with.
+        self._proven = spawner.config
+
+    def read(self) -> None:
+        """Have new workers started with the configuration as it stands now; raises ``ConfigError``."""
+        fresh, kept = _without_fixed(self._proven, self._read())
+        for flag in kept:
+            log.warning("%s has changed, and stays as it was until the supervisor is started anew", flag)
+        self._spawner.config = fresh
+
+    def begin(self, by: str) -> str:
+        """Have all places filled anew, once the app is loaded anew where it is loaded ahead."""
+        told: list[str] = []
+
+        def go_on() -> None:
+            told.append(self.replace(self._team.places, by))
+            if len(told) > 1:
+                log.info("%s: the app is loaded; %s", by, told[-1])
+
+        def give_up(why: str) -> None:
+            self._spawner.config = self._proven
+            log.error("%s is given up: %s; the workers go on with the app that they have", by, why)
+
+        if self._preloading is None:
+            go_on()
+        elif not self._preloading.load(go_on, give_up):
+            told.append("the app is loaded anew, in another process than the workers come from; they follow once it is")
+        return told[0]
+
+    def replace(self, places: list[Place], by: str) -> str:
+        """Have these places filled anew, one after another; ``by`` is the name of what is done."""
+        cause = Cause(Kind.RELOADED, f"was replaced ({by})")
+        tried = self._spawner.config
+        self._roll.ask(Wish(place, cause, self._on_failure(place, by), lambda: self._prove(tried)) for place in places)
+        return f"{counted(len(places), 'worker')} to be replaced, one after another"
+
+    def _prove(self, tried: SupervisorConfig) -> None:
+        if self._proven is not tried:
+            before, self._proven = self._proven, tried
+            self._on_change(before, tried)
+
+    def _on_failure(self, place: Place, by: str) -> Callable[[str], None]:
+        def give_up(why: str) -> None:
+            left = sum(self._roll.is_asked(other) for other in self._team.places)
+            self._roll.drop(lambda wish: wish.cause.kind is Kind.RELOADED)
+            self._spawner.config = self._proven
+            text = "%s is given up: the new worker %s %s; the old one goes on%s"
+            log.error(text, by, place.number, why, f", and so do {left} more" if left else "")
+
+        return give_up
+
+
+def _without_fixed(old: SupervisorConfig, fresh: SupervisorConfig) -> tuple[SupervisorConfig, list[str]]:
+    """``fresh``, with what cannot change while we run as it was; and the flags for which that matters."""
+    fixed = {option.name for option in options() if option.is_fixed}
+    if old.is_embedded or fresh.is_embedded:
+        fixed.add("redis")  # Whether there is a server of our own, and where, is settled at the start.
+    kept = [one for one in options() if one.name in fixed and getattr(old, one.name) != getattr(fresh, one.name)]
+    values = {option.name: getattr(old, option.name) for option in kept}
+    return (replace(fresh, **values) if fresh != old else old), [option.flag for option in kept]

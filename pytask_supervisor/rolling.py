@@ -1,0 +1,107 @@
+"""``Roll``: replaces workers one place at a time, each only after its successor is ready.
+
+There is never a worker less at work than before, and one process more at most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.ledger import Cause
+from pytask_supervisor.shortage import explain_shortage
+from pytask_supervisor.team import Place, Team
+
+log = logging.getLogger("pytask.supervisor")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A place is to be filled anew, for that reason; ``on_failure`` is told why it could not be."""
+
+    place: Place
+    cause: Cause
+    on_failure: Callable[[str], None]
+    on_success: Callable[[], None] = lambda: None
+
+
+class Roll:
+    """Ask for it with ``ask``, and give it its ``turn`` whenever something has happened."""
+
+    def __init__(self, team: Team) -> None:
+        self._team = team
+        #: By number, in the order in which they come; the first may be under way.
+        self._wishes: dict[int, Wish] = {}
+        self._current: Wish | None = None
+        self._successor: Child | None = None
+        #: The current wish is fulfilled, but for the predecessor's leaving.
+        self._is_replaced = False
+
+    def __bool__(self) -> bool:
+        return bool(self._wishes) or self._current is not None
+
+    def ask(self, wishes: Iterable[Wish]) -> None:
+        """Replace these. A place that has its turn already has another one: its successor may be outdated."""
+        for wish in wishes:
+            self._wishes[wish.place.number] = wish
+
+    def is_asked(self, place: Place) -> bool:
+        """Whether the place is to be filled anew, or is being."""
+        is_current = self._current is not None and self._current.place is place
+        return is_current or place.number in self._wishes
+
+    def drop(self, is_dropped: Callable[[Wish], bool] = lambda _wish: True) -> None:
+        """Forget what has not begun."""
+        self._wishes = {number: wish for number, wish in self._wishes.items() if not is_dropped(wish)}
+
+    def turn(self) -> None:
+        """Go on as far as can be."""
+        while self._advance():
+            pass
+
+    def failed(self, child: Child, why: str) -> bool:
+        """A child has died; whether it was a successor of ours, whose predecessor goes on."""
+        wish = self._current
+        if wish is None or child is not self._successor or self._is_replaced:
+            return False
+        self._current = None
+        wish.on_failure(why)
+        return wish.place.successor is child
+
+    def _advance(self) -> bool:
+        wish, successor = self._current, self._successor
+        if wish is None or successor is None:
+            return self._begin()
+        place = wish.place
+        if place.is_retired:
+            self._current = None
+            return True
+        if not self._is_replaced and successor.stage is Stage.READY:
+            self._is_replaced = True
+            log.info("worker %s is pid %s from now on", place.number, successor.pid)
+            if place.successor is successor:  # Else its predecessor has died, and it took the place at once.
+                self._team.promote(place, wish.cause)
+            wish.on_success()
+            return True
+        if self._is_replaced and not place.leaving:
+            self._current = None
+            return True
+        return False
+
+    def _begin(self) -> bool:
+        if not self._wishes:
+            return False
+        wish = self._wishes.pop(next(iter(self._wishes)))
+        # An empty place is filled with what is wished for in any case.
+        if wish.place.is_retired or wish.place.child is None:
+            return True
+        try:
+            self._successor = self._team.start_successor(wish.place)
+        except OSError as error:
+            wish.on_failure(f"could not be started: {explain_shortage(error)}")
+            return True
+        log.info("worker %s is about to be replaced by pid %s", wish.place.number, self._successor.pid)
+        self._current, self._is_replaced = wish, False
+        return True

@@ -1,0 +1,116 @@
+"""``Watchdog``: which children give no sign of life, and what is to be done about it.
+
+A child has two voices: its loop, and a native thread beside it, which tells how long the loop has been
+silent. A blocked loop is named by that thread, and told here when it is too much; a child of which both
+are silent was stopped, or native code in it keeps the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.ledger import Cause, Kind
+
+log = logging.getLogger("pytask.supervisor")
+
+#: Seconds without a sign of either voice after which we say so. Below three, a busy machine is taken for a fault.
+SILENT_AFTER = 4.0
+#: Seconds between asking a silent child for its stack and killing it.
+LAST_LOOK = 0.5
+#: A child that loads its app is given so many times the timeout: importing is slow, and rarely hangs.
+LOADING = 10
+#: Seconds beyond the timeout after which a blocked loop is judged here, if the thread does not tell.
+MARGIN = 3.0
+#: Seconds between two turns of ours beyond which we were away ourselves, and nobody else is to blame.
+AWAY = 3.0
+
+
+class Watchdog:
+    """``state_of`` tells the kernel's letter for what a process does, such as ``T`` for stopped."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        state_of: Callable[[int], str] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._state_of = state_of or _state_of
+        self._turned_at: float | None = None
+        self._named: set[int] = set()
+        self._asked: dict[int, float] = {}
+
+    def turn(self, children: Iterable[Child], timeout: float) -> None:
+        """Look at everybody, all they have said being heard; ``timeout`` 0 kills nobody."""
+        now, before = self._clock(), self._turned_at
+        children = [child for child in children if child.stage is not Stage.KILLED]
+        # Where there is nobody to watch, there is nothing to wake for.
+        self._turned_at = now if children else None
+        pids = {child.pid for child in children}
+        self._named &= pids
+        self._asked = {pid: at for pid, at in self._asked.items() if pid in pids}
+        if before is not None and now - before > AWAY:
+            log.info("the supervisor itself did not run for %.0f s; no worker is blamed for that time", now - before)
+            for child in children:
+                child.excuse()
+            return
+        for child in children:
+            self._judge(child, timeout)
+
+    def _judge(self, child: Child, timeout: float) -> None:
+        if child.silence < SILENT_AFTER:
+            if child.pid in self._named:
+                self._named.discard(child.pid)
+                log.info("%s gives signs of life again", child)
+            self._asked.pop(child.pid, None)
+        else:
+            self._name(child, timeout)
+        if not timeout:
+            return
+        if child.hung is not None:
+            self._kill(child, child.hung)
+        elif child.silence >= timeout:
+            self._kill_silent(child)
+        elif child.loop_silence >= timeout + MARGIN:
+            self._kill(child, "its loop was blocked, and nobody knows by what")
+        elif child.worker_id is None and child.uptime >= LOADING * timeout:
+            self._kill(child, f"it was loading the app for {child.uptime:.0f} s")
+
+    def _name(self, child: Child, timeout: float) -> None:
+        if child.pid in self._named:
+            return
+        self._named.add(child.pid)
+        then = f"it is killed after {timeout:g} s" if timeout else "nothing is done, since --hang-timeout is 0"
+        log.warning("%s has given no sign of life for %.0f s: %s; %s", child, child.silence, self._why(child), then)
+
+    def _kill_silent(self, child: Child) -> None:
+        why = self._why(child)
+        if self._state_of(child.pid) != "T":
+            # Its thread cannot speak, but its signal handler can: it writes the stack where it stands.
+            if child.pid not in self._asked:
+                self._asked[child.pid] = self._clock()
+                child.ask_for_stack()
+            if self._clock() < self._asked[child.pid] + LAST_LOOK:
+                return
+        self._kill(child, why)
+
+    def _kill(self, child: Child, why: str) -> None:
+        log.warning("%s hangs and is killed: %s", child, why)
+        child.kill(Cause(Kind.HANG, f"hung and was killed: {why}"))
+
+    def _why(self, child: Child) -> str:
+        if self._state_of(child.pid) == "T":
+            return "it is stopped (SIGSTOP, or a debugger)"
+        return "it runs, but native code keeps the interpreter's lock"
+
+
+def _state_of(pid: int) -> str:
+    """From ``/proc``; empty where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]

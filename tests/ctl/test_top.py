@@ -1,0 +1,154 @@
+"""``pytaskctl top``: what it shows, and that the terminal is as before, however it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytask_core import PyTaskHelpers
+from tests.ctl.conftest import run_ctl
+from tests.support.control import NAME, Control
+from tests.support.pty_process import PtyProcess
+from tests.support.redis_server import RedisServer
+from tests.support.supervisor_process import SupervisorProcess
+from tests.support.waiting import wait_until
+
+PROGRAM = "from pytask_supervisor.ctl import run; run()"
+
+JOBS = """
+import gevent
+from pytask_core import PyTask, Task
+
+class Nap(Task):
+    NAME = "nap"
+
+    def start(self):
+        gevent.sleep(0.01)
+
+class Forever(Task):
+    NAME = "forever"
+
+    def start(self):
+        gevent.sleep(1000)
+
+app = PyTask(concurrency=5)
+app.add_tasks(Nap, Forever)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def supervisor(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[SupervisorProcess]:
+    """One for all: nobody here changes it."""
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "jobs.py").write_text(JOBS)
+    words = ["--app", "jobs:app", "--workers", "2", "--redis", server.url, *Control(folder / NAME).words]
+    with SupervisorProcess(folder, *words) as made:
+        made.wait_ready(2)
+        helpers = PyTaskHelpers(server.url)
+        helpers.start_tasks([("nap", {})] * 20)
+        helpers.start_tasks([("forever", {})] * 13)
+        control = Control(folder / NAME)
+        wait_until(lambda: control.ask(do="show")["ended"]["SUCCESS"] == 20, 15)
+        wait_until(lambda: sum(worker["running"] for worker in control.workers()) == 10, 15)
+        helpers.close()
+        yield made
+        assert made.stop() == 0
+
+
+@pytest.fixture
+def environ(supervisor: SupervisorProcess, server: RedisServer) -> dict[str, str]:
+    """Where ``top`` finds both."""
+    return {"PYTASK_CONTROL_SOCKET": str(supervisor.folder / NAME), "PYTASK_REDIS_URL": server.url}
+
+
+def test_one_frame_shows_queues_workers_and_what_was_done(
+    environ: dict[str, str], supervisor: SupervisorProcess
+) -> None:
+    done = run_ctl("top", "--once", environ=environ)
+    assert (done.code, done.err) == (0, "")
+    assert f"(pid {supervisor.pid}) jobs:app, up " in done.out
+    assert "2 of 2 workers ready" in done.out
+    assert "queues: 3 wait, 10 active, 20 ended" in done.out
+    assert "since the start: 20 SUCCESS" in done.out
+    for pid in supervisor.workers().values():
+        assert re.search(rf"^\d +{pid} +ready +", done.out, re.MULTILINE)
+    told = run_ctl("top", "--json", environ=environ).json
+    assert told["queues"] == {"new": 3, "active": 10, "end": 20}
+    assert [worker["running"] for worker in told["workers"]] == [5, 5]
+    assert told["ended"]["SUCCESS"] == 20
+
+
+def test_without_redis_it_shows_the_workers_all_the_same(environ: dict[str, str]) -> None:
+    done = run_ctl("top", environ={**environ, "PYTASK_REDIS_URL": "redis://:secret@127.0.0.1:1"})
+    assert done.code == 0
+    assert "queues: cannot use Redis at redis://" in done.out
+    assert "secret" not in done.out
+    assert "2 of 2 workers ready" in done.out
+
+
+def test_without_a_supervisor_it_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    done = run_ctl("top", "--control-socket", str(tmp_path / "none.sock"))
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"pytaskctl: no supervisor answers at {tmp_path}/none.sock\n"
+
+
+@pytest.mark.parametrize("end", ["q", "\x03", "SIGTERM"])
+def test_it_lives_until_it_is_ended_and_leaves_the_terminal_as_it_was(environ: dict[str, str], end: str) -> None:
+    with PtyProcess(PROGRAM, "top", "--interval", "0.1", environ=environ) as top:
+        # It draws again and again, and keys are its own.
+        wait_until(lambda: top.text.count("2 of 2 workers ready") >= 3, 20)
+        assert top.modes_now != top.modes
+        assert "\x1b[?1049h" in top.screen
+        assert "\x1b[?25l" in top.screen
+        top.press("x")
+        if end == "SIGTERM":
+            top.process.send_signal(signal.SIGTERM)
+        else:
+            top.press(end)
+        assert top.wait() == 0
+        assert top.modes_now == top.modes
+        wait_until(lambda: "\x1b[?1049l" in top.screen and "\x1b[?25h" in top.screen)
+        assert "Traceback" not in top.text
+
+
+def test_it_obeys_at_once_though_the_supervisor_does_not_answer(
+    environ: dict[str, str], supervisor: SupervisorProcess
+) -> None:
+    with PtyProcess(PROGRAM, "top", "--interval", "0.1", environ=environ) as top:
+        wait_until(lambda: "2 of 2 workers ready" in top.text, 20)
+        supervisor.send(signal.SIGSTOP)
+        try:
+            top.press("q")
+            assert top.wait() == 0
+            assert top.modes_now == top.modes
+        finally:
+            supervisor.send(signal.SIGCONT)
+
+
+def test_a_supervisor_that_goes_away_is_told_and_waited_for(tmp_path: Path, server: RedisServer) -> None:
+    (tmp_path / "jobs.py").write_text(JOBS)
+    control = Control(tmp_path / NAME)
+    words = ["--app", "jobs:app", "--workers", "1", "--redis", server.url, *control.words]
+    environ = {"PYTASK_CONTROL_SOCKET": str(control.path), "PYTASK_REDIS_URL": server.url}
+    with SupervisorProcess(tmp_path, *words) as first:
+        first.wait_ready(1)
+        with PtyProcess(PROGRAM, "top", "--interval", "0.1", environ=environ) as top:
+            wait_until(lambda: "1 of 1 workers ready" in top.text, 20)
+            assert first.stop() == 0
+            wait_until(lambda: "no supervisor answers at" in top.text, 20)
+            with SupervisorProcess(tmp_path, *words) as second:
+                wait_until(lambda: f"(pid {second.pid})" in top.text, 20)
+                top.press("q")
+                assert top.wait() == 0
+                second.wait_ready(1, times=2)
+                assert second.stop() == 0

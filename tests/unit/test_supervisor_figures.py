@@ -1,0 +1,167 @@
+"""What the master makes of the workers' figures: sums, health, and the page that Prometheus reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pytask_core.figures import BOUNDS, Figures
+from pytask_supervisor.health import FRESH, health
+from pytask_supervisor.helm import Slot
+from pytask_supervisor.metrics import Exposition
+from pytask_supervisor.tally import MOST_NAMES, OTHER, Tally
+
+
+def told(figures: Figures) -> dict[str, Any]:
+    """A worker's message."""
+    return {"cpu": 0.5, **figures.take()}
+
+
+def slot(number: int = 1, stage: str = "ready", restarts: int = 0, **figures: Any) -> Slot:
+    return Slot(number, 100 + number, stage, 5.0, restarts, figures.get("running", 0), 0, figures)
+
+
+class Helm:
+    """The figures that a helm shows, as given."""
+
+    def __init__(self, *slots: Slot, **deaths: int) -> None:
+        self.slots = list(slots)
+        self.death_counts = deaths
+        self.is_quiet = False
+
+
+def page(helm: Helm, tally: Tally) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Each sample by its name and the values of its labels, as Prometheus reads them."""
+    body, content_type = Exposition(helm, tally).render("")  # type: ignore[arg-type]
+    assert content_type.startswith("text/plain; version=0.0.4")
+    found = {}
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            key = (sample.name, tuple(value for _, value in sorted(sample.labels.items())))
+            assert key not in found, f"{key} is there twice"
+            found[key] = sample.value
+    return found
+
+
+def test_the_sums_are_those_of_all_workers_living_or_dead() -> None:
+    tally = Tally()
+    for seconds in (0.02, 2.0):
+        worker = Figures({"job"})
+        worker.claimed("job", 0.5)
+        worker.ended("job", "SUCCESS", seconds)
+        tally.add(told(worker))
+        worker.ended("job", "ERROR", seconds)
+        tally.add(told(worker))
+
+    assert tally.ended() == {"SUCCESS": 2, "ERROR": 2, "EXCEPTION": 0, "STOPPED": 0}
+    assert (tally.claimed, tally.cpu) == (2, 2.0)
+    assert tally.names["job"].run.sum == pytest.approx(4.04)
+    buckets = dict(tally.names["job"].run.buckets())
+    assert list(buckets) == [*BOUNDS, math.inf]
+    assert (buckets[0.01], buckets[0.025], buckets[1.0], buckets[2.5], buckets[math.inf]) == (0, 2, 2, 4, 4)
+
+
+def test_workers_of_two_versions_with_other_bounds_add_up() -> None:
+    tally = Tally()
+    for bound in ("1.0", "2.0"):
+        times = {"sum": 0.5, "counts": {bound: 1}}
+        tally.add({"cpu": 0, "claimed": 0, "tasks": {"job": {"ended": {}, "run": times, "queue": times}}})
+    assert tally.names["job"].run.buckets() == [(1.0, 1), (2.0, 2), (math.inf, 2)]
+
+
+def test_names_have_a_bound_whatever_workers_say() -> None:
+    tally = Tally()
+    empty = {"sum": 0.0, "counts": {}}
+    tasks = {f"job-{n}": {"ended": {"SUCCESS": 1}, "run": empty, "queue": empty} for n in range(MOST_NAMES + 10)}
+    for _ in range(2):
+        tally.add({"cpu": 0, "claimed": 0, "tasks": tasks})
+    assert len(tally.names) == MOST_NAMES + 1
+    assert tally.names[OTHER].ended["SUCCESS"] == 20
+    assert tally.ended()["SUCCESS"] == 2 * (MOST_NAMES + 10)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{}, {"claimed": 1}, {"cpu": "x", "claimed": 1, "tasks": {}}, {"cpu": 0, "claimed": 0, "tasks": {"a": 1}}],
+)
+def test_a_message_that_makes_no_sense_raises_what_the_master_expects(message: dict[str, Any]) -> None:
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        Tally().add(message)
+
+
+def test_one_able_worker_is_health_enough_and_the_others_are_named() -> None:
+    now = 1000.0
+    slots = [
+        slot(1, at=now - 1, up=True),
+        slot(2, at=now - 1, up=False),
+        slot(3, at=now - FRESH - 1, up=True),
+        slot(4, "started", at=now, up=True),
+        slot(5),
+        Slot(6, None, "empty", 0.0, 0, 0, 0),
+    ]
+    is_well, words = health(slots, now, is_quiet=False)
+    assert is_well
+    assert words.split("\n") == [
+        "1 of 6 workers can take tasks",
+        "worker 2 does not reach Redis",
+        "worker 3 has not beaten for 6 s",
+        "worker 4 is started",
+        "worker 5 has not beaten yet",
+        "worker 6 is empty",
+    ]
+    assert health(slots[1:], now, is_quiet=False)[0] is False
+    assert health([], now, is_quiet=False) == (False, "0 of 0 workers can take tasks")
+    assert health(slots[:1], now, is_quiet=True) == (True, "1 of 1 workers can take tasks, and were told to be quiet")
+
+
+def test_the_page_shows_what_there_is() -> None:
+    tally = Tally()
+    worker = Figures({"job"})
+    worker.claimed("job", 3.0)
+    worker.ended("job", "SUCCESS", 0.3)
+    tally.add({**told(worker), "dropped": 3})
+    tally.queues = {"new": 7, "active": 1, "end": 0}
+    helm = Helm(
+        slot(1, names={"job": 2}, lag=0.25, memory=1000, rss=2000, up=True),
+        slot(2, "stopping", restarts=3, names={"job": 1, "rest": 1}, lag=0.5, memory=10, rss=20, up=False),
+        signal=1,
+        oom=0,
+    )
+    samples = page(helm, tally)
+
+    expected = {
+        ("pytask_tasks_ended_total", ("job", "SUCCESS")): 1,
+        ("pytask_tasks_ended_total", ("job", "EXCEPTION")): 0,
+        ("pytask_tasks_claimed_total", ()): 1,
+        ("pytask_tasks_running", ("job",)): 3,
+        ("pytask_tasks_running", ("rest",)): 1,
+        ("pytask_task_run_seconds_bucket", ("0.25", "job")): 0,
+        ("pytask_task_run_seconds_bucket", ("0.5", "job")): 1,
+        ("pytask_task_run_seconds_bucket", ("+Inf", "job")): 1,
+        ("pytask_task_run_seconds_count", ("job",)): 1,
+        ("pytask_task_run_seconds_sum", ("job",)): 0.3,
+        ("pytask_task_queue_seconds_bucket", ("2.5", "job")): 0,
+        ("pytask_task_queue_seconds_bucket", ("5.0", "job")): 1,
+        ("pytask_queue_length", ("new",)): 7,
+        ("pytask_workers", ("ready",)): 1,
+        ("pytask_workers", ("stopping",)): 1,
+        ("pytask_workers", ("empty",)): 0,
+        ("pytask_worker_hub_lag_seconds", ("2",)): 0.5,
+        ("pytask_worker_memory_bytes", ("1",)): 1000,
+        ("pytask_worker_resident_bytes", ("1",)): 2000,
+        ("pytask_worker_redis_up", ("1",)): 1,
+        ("pytask_worker_redis_up", ("2",)): 0,
+        ("pytask_worker_restarts_total", ("2",)): 3,
+        ("pytask_worker_deaths_total", ("signal",)): 1,
+        ("pytask_workers_cpu_seconds_total", ()): 0.5,
+        ("pytask_quiet", ()): 0,
+        ("pytask_log_lines_dropped_total", ()): 3,
+    }
+    assert {key: samples.get(key) for key in expected} == expected
+
+
+def test_a_place_that_changes_hands_is_shown_once() -> None:
+    page(Helm(slot(1, lag=1.0, memory=1), slot(1, "started", lag=2.0, memory=2)), Tally())

@@ -1,0 +1,289 @@
+"""What an operator can ask of a running supervisor, and the replacing of workers one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.config import SupervisorConfig
+from pytask_supervisor.helm import Helm, OrderError
+from pytask_supervisor.ledger import Death, DeathLedger, Kind
+from pytask_supervisor.reloading import Reloading
+from pytask_supervisor.settings import ConfigError
+from pytask_supervisor.signals import SignalInbox
+from pytask_supervisor.spawner import Spawner
+from tests.unit.test_supervisor_team import World
+
+
+class Bridge(World):
+    """A world with a helm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inbox = SignalInbox()
+        self.spawner = Spawner(SupervisorConfig(workers=1), lambda _job: 0, self.inbox)
+        self.file: SupervisorConfig | ConfigError = self.spawner.config
+        self.changes: list[SupervisorConfig] = []
+        reloading = Reloading(
+            self.team, self.roll, self.spawner, self.read, lambda _before, config: self.changes.append(config)
+        )
+        self.helm = Helm(self.team, self.ledger, self.spawner, reloading)
+
+    def read(self) -> SupervisorConfig:
+        if isinstance(self.file, ConfigError):
+            raise self.file
+        return self.file
+
+    def numbers(self) -> list[int]:
+        return [slot.slot for slot in self.helm.slots]
+
+    def get_ready(self) -> None:
+        """All that were forked get ready."""
+        for child in self.team.children:
+            if child.stage is Stage.STARTED:
+                child.hear({"ready": True})
+
+    def leave(self, child: Child) -> None:
+        """It does what it was asked for."""
+        child.hear({"left": True})
+        self.die(child, status=0)
+
+    def turn(self) -> None:
+        self.roll.turn()
+        self.team.fill_due()
+
+
+@pytest.fixture
+def bridge() -> Iterator[Bridge]:
+    made = Bridge()
+    yield made
+    made.close()
+    made.inbox.close()
+
+
+def test_scaling_fills_or_empties_the_highest_numbers(bridge: Bridge) -> None:
+    bridge.staff(2)
+    assert bridge.helm.scale(4) == "4 workers now, 2 before"
+    bridge.turn()
+    bridge.get_ready()
+    assert bridge.numbers() == [1, 2, 3, 4]
+    bridge.helm.scale(1)
+    assert [slot.stage for slot in bridge.helm.slots] == ["ready", "stopping", "stopping", "stopping"]
+    assert bridge.team.size == 1
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_a_senseless_number_of_workers_is_refused(bridge: Bridge, count: int) -> None:
+    bridge.staff(1)
+    with pytest.raises(OrderError, match="there can be 1 to 1000 workers"):
+        bridge.helm.scale(count)
+
+
+def test_a_slot_is_stopped_for_good_but_never_the_last(bridge: Bridge) -> None:
+    first, _ = bridge.staff(2)
+    assert bridge.helm.stop_slot(1) == "worker 1 stops; 1 worker now"
+    bridge.leave(first)
+    bridge.turn()
+    assert bridge.numbers() == [2]
+    assert bridge.helm.deaths[-1].cause == "was asked to stop (stop)"
+    with pytest.raises(OrderError, match="worker 2 is the last one"):
+        bridge.helm.stop_slot(2)
+    with pytest.raises(OrderError, match="there is no worker 1; there are: 2"):
+        bridge.helm.stop_slot(1)
+
+
+def test_quiet_is_told_to_all_and_to_those_to_come(bridge: Bridge) -> None:
+    first, second = bridge.staff(2)
+    bridge.helm.quiet(True)
+    told = [bridge.far_ends[child.pid].receive() for child in (first, second)]
+    assert told == [[{"quiet": True}]] * 2
+    assert bridge.spawner.is_quiet
+    bridge.helm.quiet(False)
+    assert bridge.far_ends[first.pid].receive() == [{"quiet": False}]
+    assert not bridge.helm.is_quiet
+
+
+def test_nothing_is_steered_while_stopping(bridge: Bridge) -> None:
+    bridge.staff(1)
+    bridge.helm.is_stopping = True
+    for order in (bridge.helm.restart, lambda: bridge.helm.scale(2), lambda: bridge.helm.quiet(True)):
+        with pytest.raises(OrderError, match="not now"):
+            order()
+
+
+def test_a_restart_replaces_one_worker_after_another_each_by_one_that_is_ready(bridge: Bridge) -> None:
+    old = bridge.staff(3)
+    bridge.helm.restart()
+    for number, child in enumerate(old, start=1):
+        bridge.turn()
+        # One more at most, and all of the old ones at work until the new one is.
+        assert len(bridge.team.children) == 4
+        assert len(bridge.team.ready) == 3
+        bridge.get_ready()
+        bridge.turn()
+        assert child.stage is Stage.STOPPING
+        assert len(bridge.team.ready) == 3
+        assert len(bridge.team.children) == 4
+        bridge.leave(child)
+        assert [death.slot for death in bridge.helm.deaths] == list(range(1, number + 1))
+    bridge.turn()
+    assert not bridge.roll
+    assert not set(old) & set(bridge.team.children)
+    assert {death.kind for death in bridge.helm.deaths} == {Kind.RELOADED}
+    assert [slot.restarts for slot in bridge.helm.slots] == [1, 1, 1]
+
+
+def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    old = bridge.staff(2)
+    bridge.helm.restart()
+    bridge.turn()
+    (successor,) = set(bridge.team.children) - set(old)
+    successor.hear({"failed": "there is no module x"})
+    assert bridge.die(successor, 3 << 8) is None
+    bridge.turn()
+    assert bridge.team.children == old
+    assert not bridge.roll
+    expected = "restart is given up: the new worker 1 could not load the app (exit code 3): there is no module x"
+    assert expected in caplog.text
+
+
+def test_a_worker_that_dies_while_its_successor_starts_is_followed_by_that(bridge: Bridge) -> None:
+    (old,) = bridge.staff(1)
+    bridge.helm.restart()
+    bridge.turn()
+    bridge.die(old)
+    bridge.turn()
+    (new,) = bridge.team.children
+    assert new.pid != old.pid
+    bridge.get_ready()
+    bridge.turn()
+    assert not bridge.roll
+    assert bridge.team.children == [new]
+
+
+def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(bridge: Bridge) -> None:
+    old = bridge.staff(2)
+    bridge.helm.restart()
+    for _ in range(12):
+        bridge.turn()
+        bridge.get_ready()
+        bridge.turn()
+        if len(bridge.helm.deaths) == 1 and bridge.roll:
+            bridge.helm.restart()
+        for child in bridge.team.children:
+            if child.stage is Stage.STOPPING:
+                bridge.leave(child)
+    assert not bridge.roll
+    assert len(bridge.helm.deaths) >= 4
+    assert not set(old) & set(bridge.team.children)
+
+
+def test_whoever_retires_during_a_restart_is_not_followed(bridge: Bridge) -> None:
+    bridge.staff(2)
+    bridge.helm.restart()
+    bridge.turn()
+    bridge.helm.stop_slot(1)
+    bridge.turn()
+    assert all(child.stage is Stage.STOPPING for child in bridge.team.children if child.slot == 1)
+
+
+def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = bridge.staff(2)
+    bridge.fork_fails = True
+    bridge.helm.restart()
+    bridge.turn()
+    assert bridge.team.children == old
+    assert not bridge.roll
+    assert "the new worker 1 could not be started" in caplog.text
+
+
+def test_new_configuration_counts_once_a_worker_is_ready_with_it(bridge: Bridge) -> None:
+    bridge.staff(2)
+    bridge.file = SupervisorConfig(workers=1, app="new:app")
+    bridge.helm.reload()
+    bridge.turn()
+    assert bridge.spawner.config.app == "new:app"
+    assert bridge.changes == []
+    bridge.get_ready()
+    bridge.turn()
+    assert bridge.changes == [bridge.file]
+
+
+def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = bridge.staff(3)
+    before = bridge.spawner.config
+    bridge.file = SupervisorConfig(workers=1, app="new:app")
+    bridge.helm.reload()
+    bridge.turn()
+    (successor,) = set(bridge.team.children) - set(old)
+    bridge.die(successor, 3 << 8)
+    bridge.turn()
+    assert bridge.team.children == old
+    assert bridge.spawner.config is before
+    assert "reload is given up: the new worker 1 could not load the app" in caplog.text
+    assert "; the old one goes on, and so do 2 more" in caplog.text
+
+
+def test_a_configuration_that_is_wrong_changes_nothing(bridge: Bridge) -> None:
+    old = bridge.staff(2)
+    bridge.file = ConfigError("--workers must be a number")
+    with pytest.raises(OrderError, match="cannot be used, so nothing changes: --workers must be a number"):
+        bridge.helm.reload()
+    bridge.turn()
+    assert bridge.team.children == old
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "flag"),
+    [
+        ({"redis": "embedded:/a"}, {"redis": "embedded:/b"}, "--redis"),
+        ({"redis": "embedded"}, {"redis": "redis://h"}, "--redis"),
+        ({"redis": "redis://g"}, {"redis": "embedded"}, "--redis"),
+        ({}, {"chdir": "/b"}, "--chdir"),
+        ({"redis": "redis://g"}, {"redis": "redis://h"}, None),
+        ({"graceful_timeout": 1.0}, {"graceful_timeout": 2.0}, None),
+    ],
+)
+def test_what_cannot_change_is_said_and_stays(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture, before: dict[str, Any], after: dict[str, Any], flag: str | None
+) -> None:
+    bridge.spawner.config = SupervisorConfig(workers=1, **before)
+    roll = bridge.roll
+    reloading = Reloading(bridge.team, roll, bridge.spawner, bridge.read, lambda _before, _config: None)
+    bridge.file = SupervisorConfig(workers=5, **after)
+    reloading.read()
+    (name,) = after
+    stays = before.get(name) if flag else after[name]
+    assert bridge.spawner.config == replace(bridge.file, **{name: stays})
+    assert caplog.text.count("stays as it was") == bool(flag)
+    assert flag is None or flag in caplog.text
+
+
+def test_a_successor_that_had_to_take_over_early_and_dies_is_replaced_as_any_other(bridge: Bridge) -> None:
+    (old,) = bridge.staff(1)
+    bridge.helm.restart()
+    bridge.turn()
+    bridge.die(old)
+    (new,) = bridge.team.children
+    bridge.die(new)
+    bridge.now += 1
+    bridge.turn()
+    (third,) = bridge.team.children
+    assert third.pid not in (old.pid, new.pid)
+    assert not bridge.roll
+
+
+def test_the_ledger_keeps_the_last_deaths_and_counts_all() -> None:
+    ledger = DeathLedger(most=2)
+    for pid in range(3):
+        ledger.add(Death(1, pid, 0.0, 1.0, Kind.SIGNAL, "was killed", 0))
+    assert [death.pid for death in ledger.deaths] == [1, 2]
+    assert ledger.counts[Kind.SIGNAL] == 3

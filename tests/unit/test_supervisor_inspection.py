@@ -1,0 +1,62 @@
+"""``--check-config`` and ``--print-config``: what holds, where it is from, and everything that is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pytask_supervisor.config import options
+from pytask_supervisor.exits import Exit
+from pytask_supervisor.inspection import answer, as_toml
+from pytask_supervisor.settings import TABLE, Settings, load_settings
+
+
+def settings(folder: Path, *argv: str, toml: str = "", **environ: str) -> Settings:
+    (folder / "pyproject.toml").write_text(f"[tool.{TABLE}]\n{toml}\n")
+    return load_settings(argv, environ, folder)
+
+
+def test_each_value_is_shown_with_where_it_is_from(tmp_path: Path) -> None:
+    text = as_toml(
+        settings(tmp_path, "--workers", "3", toml="app = 'a:b'", PYTASK_UMASK="027", PYTASK_CHDIR=str(tmp_path))
+    )
+    assert "workers = 3  # --workers\n" in text
+    assert 'umask = "027"  # PYTASK_UMASK\n' in text
+    assert f'app = "a:b"  # app in {tmp_path}/pyproject.toml\n' in text
+    assert "graceful-timeout = 30.0  # default\n" in text
+    assert "# pidfile is not set\n" in text
+    assert f'# chdir = "{tmp_path}"  # PYTASK_CHDIR; not for a file\n' in text
+    for option in options():
+        assert option.key in text
+
+
+def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+    first = settings(
+        tmp_path, "--workers", "auto", "--tasks", "a", "b", "--task-set", 'odd " \\ ✓ \x7f', "--graceful-timeout", "0.5"
+    )
+    (tmp_path / "pyproject.toml").write_text(as_toml(first))
+    second = load_settings([], {}, tmp_path)
+    assert second.mistakes == ()
+    assert second.values == first.values
+    assert 'workers = "auto"' in as_toml(second)
+
+
+def test_passwords_are_left_out_and_the_rest_is_still_toml(tmp_path: Path) -> None:
+    text = as_toml(settings(tmp_path, "--app", "a:b", PYTASK_REDIS_URL="redis://me:hunter2@db:1/0?password=hunter2"))
+    assert "hunter2" not in text
+    shown = tomllib.loads(text)["tool"][TABLE]["redis"]
+    assert shown == "redis://me:***@db:1/0?password=***"
+    assert "# PYTASK_REDIS_URL; the password is left out" in text
+
+
+def test_every_mistake_is_told_and_nothing_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = settings(tmp_path, "--workers", "x", toml="colour = 'red'\numask = 27", PYTASK_RETENTION="-1")
+    found = load_settings(["--check-config", "--workers", "x"], {"PYTASK_RETENTION": "-1"}, tmp_path)
+    assert answer(found, lambda _config: pytest.fail("it was loaded")) is Exit.USAGE
+    told = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("pytask-supervisor: ") for line in told)
+    for words in ("--workers must be", "PYTASK_RETENTION must be", "colour in", "umask in", "no app named"):
+        assert sum(words in line for line in told) == 1, words
+    assert len(told) == 5

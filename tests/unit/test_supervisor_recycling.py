@@ -1,0 +1,117 @@
+"""Who is recycled, why, and that it is one at a time, with figures and a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.config import SupervisorConfig
+from pytask_supervisor.ledger import Kind
+from pytask_supervisor.recycling import Recycling
+from pytask_supervisor.respawn import LONG_RUN
+from tests.unit.test_supervisor_team import World
+
+MIB = 1024**2
+
+
+class Yard(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.part = 1.0
+        self.recycling = Recycling(self.team, self.roll, self.said.append, self.clock, lambda: self.part)
+
+    def turn(self, **limits: float) -> None:
+        self.recycling.turn(SupervisorConfig(workers=1, **limits))  # type: ignore[arg-type]
+        self.roll.turn()
+
+    def beat(self, child: Child, memory: int = 0, done: int = 0) -> None:
+        child.hear({"beat": {"running": 0, "done": done, "memory": memory, "lag": 0.0}})
+
+    def successors(self) -> list[int]:
+        return [child.slot for child in self.team.children if child.stage is Stage.STARTED]
+
+
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    made = Yard()
+    yield made
+    made.close()
+
+
+def test_without_limits_nobody_is_replaced(yard: Yard) -> None:
+    (child,) = yard.staff(1)
+    yard.beat(child, memory=10**12, done=10**9)
+    yard.now += 10**9
+    yard.turn()
+    assert yard.successors() == []
+
+
+def test_who_is_over_a_limit_is_replaced_one_at_a_time_with_the_reason_in_words(yard: Yard) -> None:
+    children = yard.staff(3)
+    yard.now += LONG_RUN
+    for child in (children[0], children[2]):
+        yard.beat(child, memory=600 * MIB)
+    yard.beat(children[1], memory=500 * MIB)
+    for _ in range(3):
+        yard.turn(max_memory=512 * MIB)
+    assert yard.successors() == [1]
+    for expected in (1, 3):
+        (new,) = (child for child in yard.team.children if child.stage is Stage.STARTED)
+        assert new.slot == expected
+        new.hear({"ready": True})
+        yard.turn(max_memory=512 * MIB)
+        (old,) = (child for child in yard.team.children if child.stage is Stage.STOPPING)
+        assert len(yard.team.ready) == 3
+        old.hear({"left": True})
+        yard.die(old, 0)
+        yard.turn(max_memory=512 * MIB)
+    assert not yard.roll
+    assert yard.ledger.counts[Kind.RECYCLED] == 2
+    assert yard.ledger.deaths[-1].cause == "was recycled: its memory is 600 MiB, and 512 MiB its limit"
+
+
+def test_tasks_and_age_count_too_each_with_a_part_of_its_own(yard: Yard) -> None:
+    (child,) = yard.staff(1)
+    yard.part = 0.0
+    yard.beat(child, done=89)
+    yard.turn(max_tasks=100, max_age=1000)
+    assert yard.successors() == []
+    yard.beat(child, done=90)
+    yard.turn(max_tasks=100, max_age=1000)
+    assert yard.successors() == [1]
+
+
+def test_an_old_worker_is_replaced(yard: Yard) -> None:
+    (child,) = yard.staff(1)
+    yard.now += 999
+    yard.turn(max_age=1000)
+    assert yard.successors() == []
+    yard.now += 1
+    yard.turn(max_age=1000)
+    assert yard.successors() == [child.slot]
+
+
+def test_a_worker_that_needs_more_from_the_start_is_not_replaced_at_once(yard: Yard) -> None:
+    (child,) = yard.staff(1)
+    yard.beat(child, memory=600 * MIB)
+    yard.turn(max_memory=512 * MIB)
+    assert yard.successors() == []
+
+
+def test_after_a_successor_that_failed_the_next_try_waits(yard: Yard) -> None:
+    (child,) = yard.staff(1)
+    yard.now += 2000
+    yard.turn(max_age=1000)
+    (new,) = set(yard.team.children) - {child}
+    yard.die(new, 3 << 8)
+    yard.turn(max_age=1000)
+    assert yard.team.children == [child]
+    assert yard.said == [
+        "worker 1 is not recycled yet: the new one could not load the app (exit code 3); again in 0.1 s"
+    ]
+    yard.now += 0.2
+    yard.turn(max_age=1000)
+    assert yard.successors() == [1]

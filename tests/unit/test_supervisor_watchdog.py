@@ -1,0 +1,120 @@
+"""Whom the watchdog blames, and whom not, with a clock and processes of the test's own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.ledger import Kind
+from pytask_supervisor.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
+from tests.unit.test_supervisor_team import World
+
+TIMEOUT = 30.0
+
+
+class Kennel(World):
+    """A world with a watchdog that looks once a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = "T"
+        self.watchdog = Watchdog(self.clock, lambda _pid: self.state)
+
+    def look(self, seconds: float, *alive: Child, timeout: float = TIMEOUT) -> None:
+        """Let time pass, in which only these give signs of life."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 1)
+            for child in alive:
+                child.hear({"pulse": 0.0})
+            self.watchdog.turn(self.team.children, timeout)
+
+
+@pytest.fixture
+def kennel() -> Iterator[Kennel]:
+    made = Kennel()
+    yield made
+    made.close()
+
+
+def test_a_stopped_child_is_named_once_and_killed_after_the_timeout(
+    kennel: Kennel, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped, alive = kennel.staff(2)
+    kennel.look(SILENT_AFTER - 1, alive)
+    assert caplog.text == ""
+    kennel.look(TIMEOUT - SILENT_AFTER, alive)
+    assert caplog.text.count("has given no sign of life for 4 s: it is stopped") == 1
+    assert stopped.stage is Stage.READY
+    kennel.look(1, alive)
+    assert kennel.kills == [(stopped.pid, signal.SIGKILL), (-stopped.pid, signal.SIGKILL)]
+    kennel.die(stopped)
+    assert kennel.ledger.deaths[-1].kind is Kind.HANG
+    assert alive.stage is Stage.READY
+
+
+def test_a_silent_child_that_runs_is_asked_for_its_stack_before_it_is_killed(kennel: Kennel) -> None:
+    kennel.state = "R"
+    (child,) = kennel.staff(1)
+    kennel.look(TIMEOUT)
+    assert kennel.kills == [(child.pid, signal.SIGUSR1)]
+    kennel.look(LAST_LOOK)
+    assert kennel.kills[1:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
+
+
+def test_nobody_is_blamed_for_the_time_in_which_the_master_was_away(kennel: Kennel) -> None:
+    children = kennel.staff(2)
+    kennel.look(2, *children)
+    kennel.now += 1000
+    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    kennel.look(60, *children)
+    assert kennel.kills == []
+    assert all(child.stage is Stage.READY for child in children)
+
+
+def test_a_loop_that_its_thread_calls_hung_is_killed_with_its_words(kennel: Kennel) -> None:
+    (child,) = kennel.staff(1)
+    child.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
+    kennel.look(1, timeout=0)
+    assert kennel.kills == []
+    kennel.look(1)
+    kennel.die(child)
+    assert kennel.ledger.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3, for 30.2 s"
+
+
+def test_a_loop_that_was_hung_and_runs_again_when_we_hear_of_it_is_left_alone(kennel: Kennel) -> None:
+    (child,) = kennel.staff(1)
+    child.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
+    child.hear({"pulse": 0.1})
+    kennel.look(2, child)
+    assert kennel.kills == []
+
+
+def test_a_blocked_loop_of_which_the_thread_tells_nothing_more_is_killed_a_little_later(kennel: Kennel) -> None:
+    (child,) = kennel.staff(1)
+    child.hear({"pulse": TIMEOUT + MARGIN - 0.1})
+    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    assert kennel.kills == []
+    child.hear({"pulse": TIMEOUT + MARGIN})
+    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    assert child.stage is Stage.KILLED
+
+
+def test_a_timeout_of_0_names_and_kills_nobody(kennel: Kennel, caplog: pytest.LogCaptureFixture) -> None:
+    kennel.staff(1)
+    kennel.look(500, timeout=0)
+    assert kennel.kills == []
+    assert "nothing is done, since --hang-timeout is 0" in caplog.text
+
+
+def test_loading_may_take_ten_times_as_long(kennel: Kennel) -> None:
+    kennel.team.grow()
+    kennel.team.fill_due()
+    (child,) = kennel.team.children
+    kennel.look(LOADING * TIMEOUT - 1, child)
+    assert kennel.kills == []
+    kennel.look(1, child)
+    assert child.stage is Stage.KILLED
