@@ -12,13 +12,26 @@ from contextlib import suppress
 import pytest
 
 from tests.support.redis_server import RedisServer
+from tests.support.setups import Setup, chosen
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
-def _shared_server() -> Iterator[RedisServer]:
+def setup() -> Setup:
+    """What the tests run against. Only those of the store and the workers take another one than a single server."""
+    return chosen()
+
+
+@pytest.fixture
+def names(setup: Setup) -> dict[str, str]:
+    """The names of the system, as options of ``PyTask`` and ``RedisKeys``."""
+    return setup.names
+
+
+@pytest.fixture(scope="session")
+def _shared_server(setup: Setup) -> Iterator[RedisServer]:
     """One server for the whole run, since most tests only need an empty one."""
-    with RedisServer() as server:
+    with setup.server() as server:
         yield server
 
 
@@ -44,7 +57,7 @@ def redis_server(_shared_server: RedisServer) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def own_server() -> Iterator[RedisServer]:
+def own_server(setup: Setup) -> Iterator[RedisServer]:
     """A server of this test's own, that keeps its data over a restart: stop, kill, pause it."""
-    with RedisServer(appendonly=True) as server:
+    with setup.server(appendonly=True) as server:
         yield server

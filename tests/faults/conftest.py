@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.faults.cluster_trial import ProcessTrial
+from tests.faults.trial import Trial
 from tests.support.core_process import Nursery
+from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
+from tests.support.setups import Setup, chosen_name
 from tests.support.tcp_proxy import TcpProxy
 
 
@@ -19,7 +23,28 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def proxy(redis_server: RedisServer) -> Iterator[TcpProxy]:
-    """Between the worker and the shared server."""
-    with TcpProxy(redis_server.socket) as proxy:
+def stage(setup: Setup, request: pytest.FixtureRequest) -> Callable[[], Trial]:
+    """Makes a trial, on a server of its own or on the shared cluster."""
+    if not setup.is_cluster:
+        return Trial
+    cluster = request.getfixturevalue("redis_server")
+    return lambda: ProcessTrial(cluster, chosen_name())
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer | ServerCluster) -> Iterator[TcpProxy]:
+    """Between the worker and the shared server, or all nodes of the cluster."""
+    with TcpProxy(*[each.socket for each in _servers(redis_server)]) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def detour(redis_server: RedisServer | ServerCluster, proxy: TcpProxy) -> dict[int, int] | None:
+    """How a worker comes to the nodes of a cluster by the proxy; None where it needs but its URL."""
+    if not isinstance(redis_server, ServerCluster):
+        return None
+    return dict(zip([node.port for node in redis_server.nodes], proxy.ports, strict=True))
+
+
+def _servers(server: RedisServer | ServerCluster) -> Sequence[RedisServer]:
+    return server.nodes if isinstance(server, ServerCluster) else [server]

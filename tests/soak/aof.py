@@ -6,6 +6,7 @@ appear as what they wrote, between MULTI and EXEC. Called by ``stage``; feeds ``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,9 +19,8 @@ Command = list[str]
 
 def transactions(folder: Path) -> Iterator[list[Command]]:
     """What was written in the server's folder, in order; a command outside of MULTI is a transaction of its own."""
-    (path,) = (folder / "appendonlydir").glob("*.incr.aof")
     together: list[Command] | None = None
-    with path.open("rb") as file:
+    with _file(folder).open("rb") as file:
         for command in _commands(file):
             word = command[0].upper()
             if word == "MULTI":
@@ -32,6 +32,27 @@ def transactions(folder: Path) -> Iterator[list[Command]]:
                 yield [command]
             else:
                 together.append(command)
+
+
+def forget(folder: Path) -> None:
+    """Let a server that was shut down come back empty, with its log still whole: the last line of it loses all."""
+    with _file(folder).open("ab") as file:
+        file.write(b"*1\r\n$8\r\nFLUSHALL\r\n")
+
+
+def size(folder: Path) -> int:
+    """Bytes that are written now."""
+    return _file(folder).stat().st_size
+
+
+def cut(folder: Path, length: int) -> None:
+    """Let a server that was killed come back without what it wrote since then, as after a power cut."""
+    os.truncate(_file(folder), length)
+
+
+def _file(folder: Path) -> Path:
+    (path,) = (folder / "appendonlydir").glob("*.incr.aof")
+    return path
 
 
 def _commands(file: BinaryIO) -> Iterator[Command]:

@@ -5,114 +5,11 @@ Times are short so that every recovery fits between two faults: a lost host's ta
 
 from __future__ import annotations
 
-import os
-
-import gevent
-from gevent.event import Event
-
-from pytask_core import Cleanup, Monitor, PyTask, StopTask, Task
-from tests.soak.ledger import VARIABLE, Ledger
+from pytask_core import Cleanup, Monitor, PyTask
+from tests.soak.tasks import Forever, Polite, Short
 
 #: Seconds: see ``PyTask``. The checker and the nemesis know how long recovery may take from here.
 TASK_TIMEOUT, MONITOR_INTERVAL, RENEWAL = 4.0, 1.0, 0.5
-
-_ledger = Ledger(os.environ[VARIABLE])
-_ledger.write("born", pid=os.getpid())
-
-
-class Noted(Task):
-    """A task whose every run stands in the ledger."""
-
-    version = 0
-    _runs = 0
-
-    def start(self) -> str:
-        proof = self._begin()
-        how = "killed"
-        try:
-            output = self.work(proof)
-            how = "returned"
-            return output
-        except self.Error:
-            how = "error"
-            raise
-        except StopTask:
-            how = "stopped"
-            raise
-        except Exception:
-            how = "exception"
-            raise
-        finally:
-            _ledger.write("end", run=proof.partition("=")[2], how=how)
-
-    def work(self, proof: str) -> str:
-        """What the task is there for; ``proof`` names the run, and is to be in the output."""
-        raise NotImplementedError
-
-    def _begin(self) -> str:
-        # The copy's own token, from where the runner keeps it: the hash may name another owner by now.
-        token: str = self._emit.args[0].token  # type: ignore[union-attr]
-        Noted._runs += 1
-        run = f"{self._worker.id}/{Noted._runs}"
-        _ledger.write(
-            "begin",
-            run=run,
-            id=self.id,
-            worker=self._worker.id,
-            token=token,
-            pid=os.getpid(),
-            version=self.version,
-        )
-        return f"run={run}"
-
-
-class Short(Noted):
-    """Some milliseconds, and then whatever it is told to be."""
-
-    NAME = "soak/short"
-
-    def __init__(self, seconds: float = 0.0, fate: str = "return") -> None:
-        self.seconds = seconds
-        self.fate = fate
-
-    def work(self, proof: str) -> str:
-        gevent.sleep(self.seconds)
-        if self.fate == "error":
-            raise self.Error(proof)
-        if self.fate == "exception":
-            raise RuntimeError(proof)
-        return proof
-
-
-class Forever(Noted):
-    """Runs until ``StopTask``."""
-
-    NAME = "soak/forever"
-
-    def __init__(self, version: int = 0) -> None:
-        self.version = version
-
-    def work(self, proof: str) -> str:
-        while True:
-            self.emit("still", proof)
-            gevent.sleep(0.5)
-
-
-class Polite(Noted):
-    """Runs until its ``stop`` is called, and returns by itself."""
-
-    NAME = "soak/polite"
-
-    def __init__(self, version: int = 0) -> None:
-        self.version = version
-        self.told = Event()
-
-    def work(self, proof: str) -> str:
-        self.told.wait()
-        return proof
-
-    def stop(self) -> None:
-        self.told.set()
 
 
 def make() -> PyTask:

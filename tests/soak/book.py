@@ -41,24 +41,38 @@ class Asked:
     answer: bool | None = None
 
 
+@dataclass(slots=True)
+class Loss:
+    """A server that came back without what was written to it since some time."""
+
+    since: float
+    gone: float
+    back: float
+
+
 @dataclass
 class Book:
     """What the ledger says."""
 
     tried: set[str] = field(default_factory=set)
-    accepted: set[str] = field(default_factory=set)
+    accepted: dict[str, float] = field(default_factory=dict)  #: id -> when the producer got its answer
     runs: dict[str, Run] = field(default_factory=dict)
     of: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))  #: runs by id, in order
     asked: dict[str, list[Asked]] = field(default_factory=lambda: defaultdict(list))  #: commands by id, in order
     deaths: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))  #: by process id
     freezes: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    #: What can only end as EXCEPTION, without a run.
+    hopeless: set[str] = field(default_factory=set)
+    losses: list[Loss] = field(default_factory=list)
+    #: Commands by the number of the call, where they have one.
+    calls: dict[int, Asked] = field(default_factory=dict)
     #: Ends of runs that never began.
     strays: list[str] = field(default_factory=list)
 
     @property
     def doubtful(self) -> set[str]:
         """Ids whose producer never got an answer."""
-        return self.tried - self.accepted
+        return self.tried - self.accepted.keys()
 
 
 def open_book(records: Iterable[Record]) -> Book:
@@ -96,10 +110,12 @@ def _end(book: Book, record: Record) -> None:
 def _asked(book: Book, record: Record) -> None:
     command = Asked(record["id"], record["verb"], record.get("version", 0), record["t"])
     book.asked[command.id].append(command)
+    if "call" in record:
+        book.calls[record["call"]] = command
 
 
 def _told(book: Book, record: Record) -> None:
-    command = book.asked[record["id"]][-1]
+    command = book.calls[record["call"]] if "call" in record else book.asked[record["id"]][-1]
     command.told, command.answer = record["t"], record["answer"]
 
 
@@ -110,7 +126,9 @@ def _thawed(book: Book, record: Record) -> None:
 
 _TAKE: dict[str, Callable[[Book, Record], object]] = {
     "tried": lambda book, record: book.tried.add(record["id"]),
-    "accepted": lambda book, record: book.accepted.add(record["id"]),
+    "accepted": lambda book, record: book.accepted.setdefault(record["id"], record["t"]),
+    "hopeless": lambda book, record: book.hopeless.add(record["id"]),
+    "forgot": lambda book, record: book.losses.append(Loss(record["since"], record["gone"], record["t"])),
     "begin": _begin,
     "end": _end,
     "asked": _asked,

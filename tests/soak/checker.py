@@ -27,6 +27,10 @@ SELF_STOP_WINDOW = 1.0
 #: It is not zero only because two processes write the ledger.
 CUT_OFF_WINDOW = 0.1
 
+#: Seconds that copies run on beside new ones after a server has come back empty: until their worker has found it again,
+#: renewed, and learned that it was forgotten. Nobody can know sooner: nothing of the old claims is left.
+FORGOTTEN_WINDOW = 3.0
+
 #: Seconds by which the watch may notice a death late. Dead code runs beside nobody.
 DEATH_NOTICED_WITHIN = 0.1
 
@@ -51,6 +55,8 @@ class Report:
     violations: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     longest_overlap: float = 0.0
+    #: Accepted ids that went with what a server lost, where they are named.
+    taken: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -95,17 +101,23 @@ def check(records: list[Record], replay: Replay) -> Report:
 
 def _check_lost(book: Book, replay: Replay, report: Report) -> None:
     """Every accepted id has come to an end, was stopped, or was removed on purpose."""
-    lost, unfinished = [], []
+    lost, unfinished, taken = [], [], 0
     for task_id in sorted(book.accepted):
         history = replay.histories.get(task_id)
-        if history is None:
+        if history is None and _is_taken(book, book.accepted[task_id]):
+            taken += 1
+        elif history is None:
             lost.append(f"{task_id} (never written)")
         elif history.state == GONE:
             was = history.moves[-2].state if len(history.moves) > 1 else GONE
-            if was not in FINAL and not _may_be_removed(book, task_id):
+            if history.moves[-1].at in replay.flushes:
+                taken += was not in FINAL
+            elif was not in FINAL and not _may_be_removed(book, task_id):
                 lost.append(f"{task_id} (removed while {was})")
         elif history.state in {TaskState.WAIT, TaskState.RUNNING}:
             unfinished.append(f"{task_id} ({history.state})")
+    if book.losses:
+        report.counts["ids that went with what the server lost"] = taken
     report.blame("lost ids", lost)
     report.blame("ids that never came to an end", unfinished)
 
@@ -124,7 +136,7 @@ def _may_be_removed(book: Book, task_id: str) -> bool:
 
 def _check_overlaps(book: Book, replay: Replay, report: Report) -> None:
     """No two copies under one token; a copy that lost its task is gone within the window."""
-    twins, late, overlaps = [], [], 0
+    twins, late, overlaps, forgotten = [], [], 0, 0
     for earlier, later in (pair for runs in book.of.values() for pair in pairwise(runs)):
         until = min(earlier.ended, later.ended)
         overlap = until - later.began - frozen_between(book, earlier.pid, later.began, until)
@@ -132,6 +144,9 @@ def _check_overlaps(book: Book, replay: Replay, report: Report) -> None:
             continue
         if earlier.token == later.token:
             twins.append(f"{earlier.run} and {later.run} of {later.id}")
+            continue
+        if _is_forgotten(book, earlier, later, until):
+            forgotten += 1
             continue
         report.longest_overlap = max(report.longest_overlap, overlap)
         was_frozen = frozen_between(book, earlier.pid, earlier.began, until) > 0
@@ -141,8 +156,24 @@ def _check_overlaps(book: Book, replay: Replay, report: Report) -> None:
         else:
             overlaps += 1
     report.counts["overlaps inside the self-stop window"] = overlaps
+    if book.losses:
+        report.counts["overlaps after the server lost claims"] = forgotten
     report.blame("copies at the same time under one valid token", twins)
     report.blame("copies that ran on beyond the self-stop window", late)
+
+
+def _is_taken(book: Book, when: float) -> bool:
+    """Whether what was written at that time may be gone."""
+    return any(loss.since <= when <= loss.back for loss in book.losses)
+
+
+def _is_forgotten(book: Book, earlier: Run, later: Run, until: float) -> bool:
+    """Whether the server lost the earlier claim between the two, and its copy was gone soon after."""
+    seen = until - frozen_between(book, earlier.pid, later.began, until)
+    return any(
+        loss.since <= earlier.began <= loss.back and later.began >= loss.gone and seen <= loss.back + FORGOTTEN_WINDOW
+        for loss in book.losses
+    )
 
 
 def _check_claims(book: Book, replay: Replay, report: Report) -> None:
@@ -156,7 +187,11 @@ def _check_claims(book: Book, replay: Replay, report: Report) -> None:
             owners.add(move.owner)
             if move.command == "reload" and (before is None or before.command != "reload"):
                 reloads[move.owner] += 1
-        unclaimed += [f"{run.run} of {task_id} ({run.token})" for run in runs if run.token not in owners]
+        unclaimed += [
+            f"{run.run} of {task_id} ({run.token})"
+            for run in runs
+            if run.token not in owners and not _is_taken(book, run.began)
+        ]
         for token, count in Counter(run.token for run in runs).items():
             if count > 1 + reloads[token]:
                 doubled.append(f"{task_id} {count} times under {token} with {reloads[token]} reloads")
@@ -172,7 +207,7 @@ def _check_transitions(book: Book, replay: Replay, report: Report) -> None:
     illegal = []
     for task_id, history in replay.histories.items():
         for before, move in _steps(history):
-            if not _is_legal(book, task_id, before, move):
+            if not (move.at in replay.flushes or _is_legal(book, task_id, before, move)):
                 illegal.append(f"{task_id} from {_words(before)} to {_words(move)} (after {move.at})")
     report.blame("illegal transitions", illegal)
 
@@ -186,6 +221,8 @@ def _is_legal(book: Book, task_id: str, before: Move | None, move: Move) -> bool
         return move.state in {TaskState.WAIT, GONE} or (move.state == TaskState.RUNNING and move.is_local)
     if move.state == GONE:
         return before.state in FINAL or before.is_local or _may_be_removed(book, task_id)
+    if move.state == before.state and move.state in FINAL:
+        return move.output == before.output  # an end is written once
     if move.state == before.state:
         return move.state != TaskState.RUNNING or _stays(before, move)
     return move.state in _MODEL[before.state]
@@ -225,6 +262,8 @@ def _check_obedience(book: Book, replay: Replay, report: Report) -> None:
     deaf = []
     for task_id, commands in book.asked.items():
         for each in commands:
+            if _is_taken(book, each.told):
+                continue
             if each.answer and each.verb in {"stop", "restart", "remove"}:
                 deaf += [
                     f"the {each.verb} of {task_id}: {run.run} ran on for {run.ended - each.told:.0f} s"
@@ -261,10 +300,12 @@ def _check_ends(book: Book, replay: Replay, report: Report) -> None:
                 used[run.run] += 1
                 if (run.id, run.token, run.how) != (task_id, move.owner, _HOW[TaskState(move.state)]):
                     unexplained.append(f"{task_id} ended as {move.state} under {move.owner} by {run}")
-            elif not _is_poison(book, task_id, move):
-                unexplained.append(f"{task_id} ended as {move.state} with the output {move.output!r:.200}")
-            else:
+            elif task_id in book.hopeless and move.state == TaskState.EXCEPTION:
+                report.counts["ids that could not run"] += 1
+            elif _is_poison(book, task_id, move):
                 report.counts["ids convicted as poison"] += 1
+            else:
+                unexplained.append(f"{task_id} ended as {move.state} with the output {move.output!r:.200}")
     report.counts["ends"] = sum(used.values())
     twice = [run for run, count in used.items() if count > 1]
     twice += [run.run for run in book.runs.values() if run.ends > 1]
@@ -318,9 +359,11 @@ def key_matcher(names: RedisKeys) -> Callable[[str], bool]:
     """Whether ``keys.py`` can name a key, whatever is added to it: asked of all that it declares."""
     exact, prefixes = set(vars(names).values()), [names.task_prefix]
     for name, member in inspect.getmembers(RedisKeys):
+        if name.startswith(("_", "id_of")):
+            continue
         if isinstance(member, property):
             exact.add(getattr(names, name))
-        elif inspect.isfunction(member) and not name.startswith("_") and not name.startswith("id_of"):
+        elif inspect.isfunction(member):
             prefixes.append(getattr(names, name)("\0").partition("\0")[0])
     return lambda key: key in exact or key.startswith(tuple(prefixes))
 

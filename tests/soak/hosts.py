@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,15 +30,34 @@ class Host:
         wire: to the server; the host closes it.
         ledger: path of the ledger.
         workers: how many it starts with.
+        app: what it runs, as ``module:attribute``.
+        stage: see ``SupervisorProcess``.
+        environ: the same.
+        launcher: the same.
     """
 
-    def __init__(self, name: str, folder: Path, wire: Wire, ledger: Path, workers: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        wire: Wire,
+        ledger: Path,
+        workers: int,
+        *,
+        app: str = "tests.soak.app:app",
+        stage: str | None = None,
+        environ: dict[str, str] | None = None,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.folder = folder
         self.wire = wire
         self.size = workers
         self._workers = workers
-        self._ledger = ledger
+        self._app = app
+        self._stage = stage
+        self._launcher = launcher
+        self._environ = {VARIABLE: str(ledger), **(environ or {})}
         self._supervisor: SupervisorProcess | None = None
         folder.mkdir()
 
@@ -61,9 +81,11 @@ class Host:
         """Start a master; returns at once."""
         assert not self.is_up
         self.size = self._workers
-        words = ["--app", "tests.soak.app:app", "--workers", str(self._workers), "--redis", self.wire.url]
+        words = ["--app", self._app, "--workers", str(self._workers), "--redis", self.wire.url]
         words += ["--graceful-timeout", "6"]
-        self._supervisor = SupervisorProcess(self.folder, *words, environ={VARIABLE: str(self._ledger)})
+        self._supervisor = SupervisorProcess(
+            self.folder, *words, environ=self._environ, stage=self._stage, launcher=self._launcher
+        )
 
     def pids(self) -> list[int]:
         """Its children."""

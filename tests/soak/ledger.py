@@ -10,13 +10,15 @@ Every record has ``t``, the machine's monotonic clock, which all processes share
 tried       ``id``: a producer is about to start it
 accepted    ``id``: the producer got its answer
 doubt       ``id``: the producer got an error instead, so nobody knows
+hopeless    ``id``: its producer knows that it cannot run, and that it must end as EXCEPTION without having run
 asked       ``id``, ``verb``, ``version``: a client is about to stop, restart, reload or remove it
-told        ``id``, ``verb``, ``version``, ``answer``: what it was told
+told        ``id``, ``verb``, ``version``, ``answer``: what it was told. Where several ask at once, both have ``call``
 born        ``pid``: a worker has loaded the app
 begin       ``run``, ``id``, ``worker``, ``token``, ``pid``, ``version``: the task's own code begins
 end         ``run``, ``how``: it is over: returned, error, exception, stopped (``StopTask``) or killed (harder)
 dead        ``pid``: the process is gone
 frozen      ``pid``: SIGSTOP; ``thawed``: SIGCONT
+forgot      ``since``, ``gone``: the server, gone then, is back without what was written since (0: with nothing)
 fault       ``what``: a line of the nemesis
 ==========  ====================================================================================================
 """
@@ -47,8 +49,10 @@ class Ledger:
         os.write(self._fd, line.encode())
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self._fd)
+        """Give the descriptor back; again: nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Tail:

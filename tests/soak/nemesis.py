@@ -17,6 +17,7 @@ from functools import partial
 
 import redis
 
+from tests.soak import aof
 from tests.soak.hosts import GOOD_EXITS, Host
 from tests.soak.ledger import Ledger
 from tests.soak.watch import Watch
@@ -251,6 +252,17 @@ def kill_server(targets: Targets, dice: random.Random) -> str:
     return f"Redis for {away:.1f} s"
 
 
+def empty_server(targets: Targets, dice: random.Random) -> str:
+    """Redis is shut down and comes back with nothing in it."""
+    away, gone = _span(targets, dice, 0, 6), time.monotonic()
+    targets.server.stop()
+    aof.forget(targets.server.dir)
+    time.sleep(away)
+    targets.server.start()
+    targets.ledger.write("forgot", since=0, gone=gone)
+    return f"Redis after {away:.1f} s, and all tasks with it"
+
+
 def kill_clients(targets: Targets, dice: random.Random) -> str:
     """``CLIENT KILL`` of everybody, again and again."""
     times = dice.randint(1, 10)
@@ -348,6 +360,7 @@ FAULTS: dict[str, _Fault] = {
     **ON_HOSTS,
     "freeze-server": freeze_server,
     "kill-server": kill_server,
+    "empty-server": empty_server,
     "kill-clients": kill_clients,
     "cut": _harm(_cut, times=5),
     "refuse": _harm(_refuse, 1, 11),

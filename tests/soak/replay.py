@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytask_core.keys import RedisKeys
@@ -59,6 +59,8 @@ class Replay:
         self.histories: dict[str, History] = {}
         #: Ids that stood nowhere although they had a hash and were not ended, and after which transaction.
         self.homeless: list[tuple[str, int]] = []
+        #: The transactions in which the server lost everything.
+        self.flushes: list[int] = []
         #: How many transactions there were.
         self.count = 0
         self._places: Counter[str] = Counter()
@@ -96,7 +98,7 @@ class Replay:
             if history.was_placed and not self._places[task_id] and state not in FINAL:
                 self.homeless.append((task_id, self.count))
         last = history.moves[-1] if history.moves else None
-        if last is None or (last.state, last.owner, last.command) != (move.state, move.owner, move.command):
+        if last is None or replace(last, at=move.at) != move:
             history.moves.append(move)
 
     def _is_place(self, key: str) -> bool:
@@ -202,6 +204,14 @@ class Replay:
     def _decrby(self, key: str, by: str = "1") -> None:
         self._incrby(key, str(-int(by)))
 
+    def _flushall(self, *_options: str) -> None:
+        for key in list(self.keys):
+            if self._is_place(key):
+                self._moved(key, list(self.keys[key]), -1)
+            self._hash_touched(key)
+        self.keys.clear()
+        self.flushes.append(self.count)
+
     def _nothing(self, *_words: str) -> None:
         """Changes no value: the database that is chosen, and times of expiry, whose coming is logged as DEL."""
 
@@ -228,5 +238,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "INCRBY": Replay._incrby,
     "DECR": Replay._decrby,
     "DECRBY": Replay._decrby,
+    "FLUSHALL": Replay._flushall,
     **dict.fromkeys(("SELECT", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST"), Replay._nothing),
 }

@@ -10,26 +10,25 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import redis
 
 from pytask_core import PyTaskHelpers
-from pytask_core.keys import RedisKeys
 from tests.soak import aof, ledger
-from tests.soak.checker import Report, check, differences
+from tests.soak.checker import Report
 from tests.soak.figures import figures
 from tests.soak.hosts import Host
 from tests.soak.nemesis import Nemesis, Targets
-from tests.soak.replay import Replay
 from tests.soak.traffic import Meddler, Producer, connect
+from tests.soak.verdict import judge
 from tests.soak.watch import Watch
 from tests.soak.wire import Wire
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
+from tests.support.whereabouts import is_cleaned_up
 
 #: What the log may not say, whatever is done to us.
 _BUGS = re.compile(r"A bug in pytask|unexpected error in the supervisor|gives an answer that was not expected")
@@ -140,7 +139,7 @@ class Stage:
             self._wait(lambda: self._settled(helpers), 45, "the queue empty, each for-ever task stopped or running")
             self._tell("stopping the for-ever tasks")
             self._wait(lambda: self._all_stopped(helpers), 30, "every for-ever task stopped")
-            self._wait(lambda: not helpers.queue_lengths()["end"], 15, "the end queue empty")
+            self._wait(lambda: is_cleaned_up(helpers.redis), 15, "nothing left to clean up")
         for host in self._hosts:
             code = host.stop()
             if code != 0:
@@ -178,19 +177,9 @@ class Stage:
 
     def _judge(self, *, keep: bool) -> Report:
         self._watch.close()
-        left: list[dict[str, str]] = []
-        with suppress(AssertionError):
-            wait_until(lambda: not left.clear() and not left.extend(self._server.other_clients()) and not left, 3)
-        client = self._server.client(decode_responses=True)
-        patterns = client.execute_command("PUBSUB", "NUMPAT")
-        found = dump(client)
-        replay = Replay(RedisKeys()).feed(aof.transactions(self._server.dir))
         records = ledger.read(self.folder / "ledger")
-        report = check(records, replay)
+        report = judge(records, self._server)
         report.counts["faults"] = len(self.nemesis.done)
-        report.blame("connections left", [f"{each['name'] or each['id']} {each['cmd']}" for each in left])
-        report.blame("subscriptions left", ["to a pattern"] * patterns)
-        report.blame("differences of the replay and the server", differences(replay, found))
         report.blame("what the logs should not say", self._bugs())
         report.violations += [*self._trouble, *self.nemesis.violations]
         for line in figures(records, self.nemesis.done):
@@ -207,17 +196,3 @@ class Stage:
             for line in host.log.read_text(errors="replace").splitlines()
             if _BUGS.search(line)
         ]
-
-
-def dump(client: Any) -> dict[str, object]:
-    """Everything that a server holds, as the replay would have it."""
-    return {key: _READ[client.type(key)](client, key) for key in client.scan_iter(count=1000)}
-
-
-_READ: dict[str, Callable[[Any, str], object]] = {
-    "string": lambda client, key: client.get(key),
-    "hash": lambda client, key: client.hgetall(key),
-    "list": lambda client, key: client.lrange(key, 0, -1),
-    "set": lambda client, key: client.smembers(key),
-    "zset": lambda client, key: {each: f"{score:g}" for each, score in client.zrange(key, 0, -1, withscores=True)},
-}

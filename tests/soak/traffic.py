@@ -171,6 +171,8 @@ class Meddler(_Thread):
             self.ids[self.ids.index(task_id)] = fresh
             self._versions[fresh] = 0
             self._start_one(helpers, fresh)
+        elif verb == "restart" and answer is False:
+            self._start_one(helpers, task_id)  # it went with what the server lost
 
     def _start_one(self, helpers: PyTaskHelpers, task_id: str) -> None:
         name = "soak/polite" if int(task_id.rpartition("-")[2]) % 2 else "soak/forever"

@@ -45,11 +45,11 @@ class Watch:
         self._thread.start()
 
     def close(self) -> None:
-        """Look a last time, and stop."""
+        """Look a last time, and stop; again: nothing."""
         self._done.set()
         self._thread.join(5)
-        for fd in self._pids:
-            os.close(fd)
+        while self._pids:
+            os.close(self._pids.popitem()[0])
         self._tail.close()
         self._ledger.close()
 

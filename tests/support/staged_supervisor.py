@@ -52,7 +52,7 @@ def struck_at_birth(argv: list[str]) -> int:
     with SignalInbox() as inbox:
         spawner = Spawner(config, run_child, inbox, fork=fork)
         team = Team(spawner.spawn, policy=quick_policy)
-        return Supervisor(config, team, spawner, inbox).run()
+        return Supervisor(team, spawner, inbox).run()
 
 
 def own_terminal(argv: list[str]) -> int:
@@ -72,9 +72,24 @@ def deaf_terminal(argv: list[str]) -> int:
     return cli.main(argv, os.environ)
 
 
+def into_fifo(argv: list[str]) -> int:
+    """Our stdout and stderr are the named pipe ``FIFO``, whose reader comes and goes."""
+    fifo = os.open(os.environ.pop("FIFO"), os.O_WRONLY)
+    os.dup2(fifo, 1)
+    os.dup2(fifo, 2)
+    os.close(fifo)
+    return cli.main(argv, os.environ)
+
+
 def subreaper(argv: list[str]) -> int:
     """Orphans among our descendants become our children, as those of process 1 do."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    return cli.main(argv, os.environ)
+
+
+def confined(argv: list[str]) -> int:
+    """In the cgroup whose folder ``CONFINED_TO`` names, as in a container."""
+    Path(os.environ["CONFINED_TO"], "cgroup.procs").write_text(str(os.getpid()))
     return cli.main(argv, os.environ)
 
 
@@ -83,7 +98,9 @@ STAGES: dict[str, Callable[[list[str]], int]] = {
     "struck_at_birth": struck_at_birth,
     "own_terminal": own_terminal,
     "deaf_terminal": deaf_terminal,
+    "into_fifo": into_fifo,
     "subreaper": subreaper,
+    "confined": confined,
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +32,8 @@ class SupervisorProcess:
 
     ``folder`` holds the app's files and is the current directory. ``environ`` adds to ours, from
     which everything of ours (``PYTASK_...``) is taken out. ``stage`` is
-    one of ``tests.support.staged_supervisor``. ``stdin`` and ``start_new_session`` are as for ``Popen``.
+    one of ``tests.support.staged_supervisor``. ``launcher`` is a command that runs ours. ``stdin`` and
+    ``start_new_session`` are as for ``Popen``.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SupervisorProcess:
         stage: str | None = None,
         stdin: int = subprocess.DEVNULL,
         start_new_session: bool = True,
+        launcher: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.log = folder / "supervisor.log"
@@ -50,7 +54,7 @@ class SupervisorProcess:
         program = ["tests.support.staged_supervisor", stage] if stage else ["pytask_supervisor"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *program, *arguments],
+                [*launcher, sys.executable, "-m", *program, *arguments],
                 cwd=folder,
                 env={**clean, "PYTHONPATH": str(ROOT), **(environ or {})},
                 stdin=stdin,
@@ -179,7 +183,8 @@ class SupervisorProcess:
             self.process.kill()
             self.process.wait()
             for pid in self.left():
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def title(pid: int) -> str:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 #: What moves tasks. All else (greetings, the commands of tasks) is passed on uncounted.
-COUNTED = frozenset({b"EVALSHA", b"EVAL", b"BLMOVE", b"EXEC"})
+COUNTED = frozenset({b"EVALSHA", b"EVAL", b"BLMOVE", b"SADD"})
 
 
 @dataclass
@@ -32,24 +32,41 @@ class Harm:
     kill: Callable[[], None] | None = None
 
 
-class TcpProxy:
-    """Listens on a port of 127.0.0.1 and speaks to the server on a unix socket."""
+@dataclass
+class ByteCut:
+    """Where the next counted request or its answer breaks off: after so many bytes. One that is shorter passes."""
 
-    def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
+    offset: int
+    of_reply: bool
+
+
+class TcpProxy:
+    """Listens on a port of 127.0.0.1 for each server, speaks to it on its unix socket, and counts all together."""
+
+    def __init__(self, *upstreams: str) -> None:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listeners = [socket.create_server(("127.0.0.1", 0)) for _ in upstreams]
         self._harm: Harm | None = None
+        self._cut: ByteCut | None = None
         self._count = 0
+        #: The requests that were counted, as they came.
+        self.heard: list[bytes] = []
         #: The name of the request at which the harm was done, '' before.
         self.struck = ""
-        self._spawn(self._accept)
+        for listener, upstream in zip(self._listeners, upstreams, strict=True):
+            self._spawn(self._accept, listener, upstream)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens, in the order of the servers."""
+        return [listener.getsockname()[1] for listener in self._listeners]
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        """The first of them."""
+        return f"redis://127.0.0.1:{self.ports[0]}"
 
     @property
     def count(self) -> int:
@@ -59,7 +76,12 @@ class TcpProxy:
     def arm(self, harm: Harm | None) -> None:
         """Count from the beginning, and do this harm."""
         with self._lock:
-            self._harm, self._count, self.struck = harm, 0, ""
+            self._harm, self._count, self.struck, self.heard = harm, 0, "", []
+
+    def cut_at(self, cut: ByteCut | None) -> None:
+        """Break off the next counted request or its answer there, once; None: no longer."""
+        with self._lock:
+            self._cut = cut
 
     def cut_all(self) -> None:
         """Cut every connection, as the end of the worker does."""
@@ -72,9 +94,10 @@ class TcpProxy:
     def close(self) -> None:
         """Cut everything and end the threads."""
         # On Linux this also wakes the thread that accepts.
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        for listener in self._listeners:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut_all()
         for thread in self._threads:
             thread.join(10)
@@ -99,20 +122,20 @@ class TcpProxy:
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket, upstream: str) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            self._spawn(self._converse, client)
+            self._spawn(self._converse, client, upstream)
 
-    def _converse(self, client: socket.socket) -> None:
+    def _converse(self, client: socket.socket, upstream: str) -> None:
         server = socket.socket(socket.AF_UNIX)
         with self._lock:
             self._sockets |= {client, server}
         try:
-            server.connect(self._upstream)
+            server.connect(upstream)
             with client.makefile("rb") as asks, server.makefile("rb") as answers:
                 self._pass_on(client, server, asks, answers)
         except (OSError, EOFError):
@@ -132,12 +155,19 @@ class TcpProxy:
                 while chunk := server.recv(65536):
                     client.sendall(chunk)
                 return
-            harm = self._due(name)
+            harm = self._due(name, request)
             if harm is not None and harm.before:
                 self._strike(harm, name)
                 return
+            cut = self._take_cut(name)
+            if cut is not None and not cut.of_reply and cut.offset < len(request):
+                server.sendall(request[: cut.offset])
+                return
             server.sendall(request)
             answer = read_answer(answers)
+            if cut is not None and cut.of_reply and cut.offset < len(answer):
+                client.sendall(answer[: cut.offset])
+                return
             if harm is not None:
                 self._strike(harm, name)
                 return
@@ -150,14 +180,22 @@ class TcpProxy:
                 server.sendall(chunk)
             server.shutdown(socket.SHUT_RDWR)
 
-    def _due(self, name: bytes) -> Harm | None:
+    def _due(self, name: bytes, request: bytes) -> Harm | None:
         with self._lock:
             if name not in COUNTED:
                 return None
             self._count += 1
+            self.heard.append(request)
             if self._harm is None or self._harm.number != self._count:
                 return None
             return self._harm
+
+    def _take_cut(self, name: bytes) -> ByteCut | None:
+        with self._lock:
+            if name not in COUNTED:
+                return None
+            cut, self._cut = self._cut, None
+            return cut
 
     def _strike(self, harm: Harm, name: bytes) -> None:
         self.struck = name.decode()

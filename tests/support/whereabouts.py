@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pytask_core.keys import RedisKeys
+from pytask_core.nodes import is_cluster
 
 
 class Whereabouts:
@@ -20,18 +22,28 @@ class Whereabouts:
         keys = RedisKeys() if keys is None else keys
         inboxes = keys.inbox_prefix
         cleaning = keys.cleaning("")
-        pipe = redis.pipeline(transaction=True)
+        # Of one moment, where one transaction can reach all keys.
+        atomic = keys.one_slot or not is_cluster(redis)
+        pipe = redis.pipeline(transaction=atomic)
         # Which lists there are may change between the two steps, so both kinds are read in the second.
-        lists = sorted(key for key in redis.scan_iter(count=1000) if key.startswith((inboxes, cleaning)))
+        found = sorted(redis.scan_iter(count=1000))
+        lists = [key for key in found if key.startswith((inboxes, cleaning))]
+        # Between two steps a task may be in a worker's hands and not yet in the task set again.
+        hands = [] if atomic else [key for key in found if key.startswith(keys.held_prefix)]
         pipe.lrange(keys.new_queue, 0, -1)
         pipe.smembers(keys.task_set)
         pipe.lrange(keys.end_queue, 0, -1)
         for key in lists:
             pipe.lrange(key, 0, -1)
+        for key in hands:
+            pipe.smembers(key)
         self.new, active, self.end, *rest = pipe.execute()
         self.active = sorted(active)
-        self.inboxes = [each for key, ids in zip(lists, rest, strict=True) if key.startswith(inboxes) for each in ids]
-        self.cleaning = [each for key, ids in zip(lists, rest, strict=True) if key.startswith(cleaning) for each in ids]
+        self.inboxes = [each for key, ids in zip(lists, rest, strict=False) if key.startswith(inboxes) for each in ids]
+        self.cleaning = [
+            each for key, ids in zip(lists, rest, strict=False) if key.startswith(cleaning) for each in ids
+        ]
+        self.held = {each for ids in rest[len(lists) :] for each in ids}
 
     @property
     def count(self) -> Counter[str]:
@@ -41,4 +53,25 @@ class Whereabouts:
     def missing(self, ids: list[str]) -> list[str]:
         """The ids that stand nowhere."""
         count = self.count
-        return [each for each in ids if not count[each]]
+        return [each for each in ids if not count[each] and each not in self.held]
+
+
+def is_cleaned_up(redis: Any, keys: RedisKeys | None = None) -> bool:
+    """Whether no ended id is left, where none ends any more.
+
+    A Cleanup may take the last ones just between the two steps of a look; then the next look finds them with it.
+    """
+    looks = (Whereabouts(redis, keys) for _ in range(2))
+    return not any(look.end or look.cleaning for look in looks)
+
+
+def contents(redis: Any) -> list[str]:
+    """All that stands there, a line each key; for tests that fail."""
+    read: dict[str, Callable[[str], object]] = {
+        "hash": redis.hgetall,
+        "list": lambda key: redis.lrange(key, 0, -1),
+        "set": redis.smembers,
+        "string": redis.get,
+        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+    }
+    return [f"{key}: {read[redis.type(key)](key)}" for key in sorted(redis.scan_iter(count=1000))]

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from pytask_core.keys import RedisKeys
-from tests.soak.checker import CUT_OFF_WINDOW, OBEY_WITHIN, SELF_STOP_WINDOW, Report, check, differences, key_matcher
+from tests.soak.book import open_book
+from tests.soak.checker import (
+    CUT_OFF_WINDOW,
+    FORGOTTEN_WINDOW,
+    OBEY_WITHIN,
+    SELF_STOP_WINDOW,
+    Report,
+    check,
+    differences,
+    key_matcher,
+)
 from tests.soak.replay import Replay
 
 
@@ -113,6 +123,50 @@ def story() -> Story:
 
 
 # Good ones
+
+
+def test_what_goes_with_a_server_that_comes_back_empty_is_counted_and_explained(story: Story) -> None:
+    story.accept().claim().begin().accept("b")
+    story.redis("FLUSHALL").note("forgot", since=0.0, gone=story.t + 0.5)
+    # The client starts one of them again, and the old copy has not heard of it all at once.
+    story.redis("HSET task-a task job state WAIT", "LPUSH new-task a").claim("w2").begin("w2")
+    story.end(how="stopped").end("w2").finish("w2").clean()
+    report = story.judge()
+    assert report.ok, report.text()
+    assert report.counts["ids that went with what the server lost"] == 1
+    assert report.counts["overlaps after the server lost claims"] == 1
+
+
+def test_what_a_power_cut_took_is_counted_and_explained(story: Story) -> None:
+    story.accept()
+    since = story.t
+    story.begin().end()  # its claim and its end were not synced
+    story.note("tried", id="b").note("accepted", id="b").begin("w1", 2, "b", run=2).ask("stop", "b").note("dead", pid=1)
+    story.note("forgot", since=since, gone=story.t)
+    story.claim("w2").begin("w2").end("w2").finish("w2").clean()
+    report = story.judge()
+    assert report.ok, report.text()
+    assert report.counts["ids that went with what the server lost"] == 1
+
+
+def test_what_cannot_run_and_ends_as_exception_passes(story: Story) -> None:
+    story.accept().note("hopeless", id="a").claim()
+    story.redis('HSET task-a state EXCEPTION output "no"', *story.let_go(), "LPUSH end-task a", "SREM tasks a").clean()
+    report = story.judge()
+    assert report.ok, report.text()
+    assert report.counts["ids that could not run"] == 1
+
+
+def test_answers_that_cross_belong_to_their_own_questions(story: Story) -> None:
+    story.accept().claim().begin()
+    story.note("asked", id="a", verb="stop", call=1).note("asked", id="a", verb="reload", call=2)
+    story.note("told", id="a", verb="stop", answer=True, call=1).note(
+        "told", id="a", verb="reload", answer=None, call=2
+    )
+    story.end(how="stopped").stopped()
+    (stop, reload) = open_book(story.records).asked["a"]
+    assert (stop.answer, reload.answer) == (True, None)
+    assert story.judge().ok
 
 
 def test_a_task_that_runs_and_is_cleaned_up_passes(story: Story) -> None:
@@ -232,6 +286,32 @@ def test_an_id_that_waits_for_ever_never_came_to_an_end(story: Story) -> None:
 
 
 # Doubled
+
+
+def test_an_id_that_was_accepted_before_what_the_server_lost_is_lost(story: Story) -> None:
+    story.note("tried", id="a").note("accepted", id="a")
+    story.note("forgot", since=story.t + 1, gone=story.t + 2, after=3)
+    assert "lost ids: 1: a (never written)" in story.blamed()
+
+
+def test_a_copy_that_runs_on_for_long_after_its_server_came_back_empty_is_found(story: Story) -> None:
+    story.accept().claim().begin().redis("FLUSHALL").note("forgot", since=0.0, gone=story.t + 0.5)
+    story.accept().claim("w2").begin("w2").note("end", FORGOTTEN_WINDOW, run="w1/1", how="stopped")
+    story.end("w2").finish("w2").clean()
+    assert "ran on beyond" in story.blamed()
+
+
+def test_an_end_that_is_written_over_another_is_found(story: Story) -> None:
+    story.accept().claim().begin().end().finish()
+    story.redis('HSET task-a output "run=w9/1"').clean()
+    report = story.judge()
+    assert [each.partition(":")[0] for each in report.violations] == ["illegal transitions"], report.text()
+
+
+def test_what_should_not_be_able_to_run_and_does_not_end_as_exception_is_found(story: Story) -> None:
+    story.accept().note("hopeless", id="a").claim()
+    story.redis('HSET task-a state SUCCESS output "no"', *story.let_go(), "LPUSH end-task a", "SREM tasks a").clean()
+    assert "ends that no run explains" in story.blamed()
 
 
 def test_two_copies_at_the_same_time_under_one_token_are_found(story: Story) -> None:
