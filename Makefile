@@ -5,15 +5,21 @@ BIN := $(VENV)/bin
 
 # The server that the tests run against: empty for the Valkey that comes with the tests, or a program on PATH.
 SERVER ?=
+# What else `make bench` is told, as in `make bench BENCH='--only noop,growth'`.
+BENCH ?=
 # What else pytest is told, as in `make test PYTEST='-k crawl'`.
 PYTEST ?=
+# Tests at once. Most wait most of the time; more than that would have to wait for a CPU, and take it for a fault.
+JOBS ?= 3
+side_by_side := -n $(JOBS) --dist worksteal
 
 in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 
 # Every development environment can run the hello example too.
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
-.PHONY: help run test test-main test-worker test-redis check bench bench-recovery soak clean
+.PHONY: help run test test-main test-worker test-redis test-setup test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster check bench bench-quick bench-recovery
+.PHONY: bench-handover soak faults clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +49,7 @@ test: ## Run all tests; SERVER=redis-server: against that one instead of Valkey.
 	@$(MAKE) --no-print-directory --keep-going test-main test-worker
 
 test-main: $(VENV)/.installed-dev
-	$(in_tests) -m pytest tests --ignore=tests/worker $(PYTEST)
+	$(in_tests) -m pytest $(side_by_side) tests --ignore=tests/worker $(PYTEST)
 
 # What runs inside a worker is tested in a process that gevent has patched.
 test-worker: $(VENV)/.installed-dev
@@ -51,8 +57,38 @@ test-worker: $(VENV)/.installed-dev
 
 # What could differ from one server to another.
 test-redis: $(VENV)/.installed-dev ## Run the tests of the store and the workers only, as for SERVER=redis-server.
-	$(in_tests) -m pytest tests/store $(PYTEST)
+	$(in_tests) -m pytest $(side_by_side) tests/store $(PYTEST)
 	$(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
+
+# The set-ups that `make test` does not take: tests/support/setups.py.
+test-setup: ## The same, and the faults, on another set-up: SETUP=cluster-tag, or cluster: the default names.
+	@$(MAKE) --no-print-directory --keep-going test-setup-store test-setup-worker test-setup-faults
+
+test-setup-store: $(VENV)/.installed-dev
+	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m pytest $(side_by_side) \
+		tests/store tests/faults/test_every_request.py --timeout 600 $(PYTEST)
+
+test-setup-worker: $(VENV)/.installed-dev
+	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
+
+# One by one: they look at how soon things happen.
+test-setup-faults: $(VENV)/.installed-dev
+	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m pytest \
+		$(addprefix tests/faults/test_,processes.py data.py users.py time.py network.py server.py) $(PYTEST)
+
+# What the client library could spoil, in an environment of its own. It warns of itself: distutils, sockets left open.
+OLD_VENV := .venv-redis-py-cluster
+old_words := -W 'ignore:distutils Version classes are deprecated' -W ignore::ResourceWarning $(PYTEST)
+# It neither shows its nodes nor waits for replicas.
+old_store := tests/store $(addprefix --ignore=tests/store/test_,cost.py durability.py nodes.py)
+old_worker := $(addprefix tests/worker/test_,commands.py keepers.py pool.py)
+
+test-redis-py-cluster: ## Run the tests of the store and the workers with redis-py-cluster, alone and on a cluster.
+	@$(MAKE) --no-print-directory VENV=$(OLD_VENV) $(OLD_VENV)/.installed-test,redis-py-cluster
+	$(OLD_VENV)/bin/python -m pytest $(old_store) $(old_words)
+	$(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/test_outage.py $(old_words)
+	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m pytest $(old_store) $(old_words)
+	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/test_cluster.py $(old_words)
 
 check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports whom.
 	$(BIN)/ruff format --check .
@@ -60,17 +96,26 @@ check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports who
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layering.py
 
-bench: $(VENV)/.installed-dev ## Measure no-op tasks beside what Redis itself allows.
-	$(in_tests) -m tests.bench.bench
+bench: $(VENV)/.installed-dev ## Measure everything, and rivals beside it; RIVALS=dramatiq,huey, or all. Writes docs/benchmarks.rst.
+	$(in_tests) -m tests.bench --write --rivals $(or $(RIVALS),installed) $(BENCH)
+
+bench-quick: $(VENV)/.installed-dev ## The headline of it in two minutes.
+	$(in_tests) -m tests.bench --quick $(BENCH)
 
 bench-recovery: $(VENV)/.installed-dev ## Kill workers, and measure when their tasks run again; KILLS=200.
 	$(in_tests) -m tests.bench.recovery --kills $(or $(KILLS),200)
 
+bench-handover: $(VENV)/.installed-dev ## Restart all workers one by one under load, again and again; RESTARTS=20.
+	$(in_tests) -m tests.bench.handover --restarts $(or $(RESTARTS),20)
+
 soak: $(VENV)/.installed-dev ## Faults at random under load, then a verdict; SEED=1 DURATION=3600 (seconds).
 	$(in_tests) -m tests.soak --seed $(or $(SEED),1) --duration $(or $(DURATION),3600)
 
+faults: $(VENV)/.installed-dev ## Run the fault tests with more of everything; SCALE=20.
+	FAULTS_SCALE=$(or $(SCALE),20) $(in_tests) -m pytest tests/faults --timeout 3600 $(PYTEST)
+
 clean: ## Remove the environment and all caches.
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp says what was installed into it, so that it is done once for each pyproject.toml.

@@ -32,7 +32,7 @@ class Rules:
     guarded_lazy: dict[str, set[str]] = field(default_factory=dict)
 
 
-CHILD_ONLY = {"loader", "liaison", "ctl"}
+CHILD_ONLY = {"loader", "loading", "preloaded", "liaison", "gauges", "ctl"}
 
 SUPERVISOR = Rules(
     rooms={
@@ -44,32 +44,71 @@ SUPERVISOR = Rules(
         "respawn": set(),
         "channel": set(),
         "signals": set(),
+        "ledger": set(),
+        "oom": set(),
+        "shortage": set(),
+        "tally": set(),
+        "server": set(),
+        "rendezvous": set(),
         "guardian": set(),
-        "logs": {"redact"},
+        "lines": set(),
+        "logs": {"lines", "redact"},
         # What we were told.
         "kinds": {"cpus", "redact"},
         "config": {"kinds"},
-        "settings": {"__init__", "config", "redact"},
+        "settings": {"__init__", "config", "exits", "redact"},
+        "inspection": {"__init__", "config", "exits", "redact", "settings"},
+        "pidfile": {"exits"},
+        "ground": {"config", "exits", "pidfile"},
         # The master.
-        "child": {"channel"},
+        "child": {"channel", "ledger"},
         "orders": {"child"},
         "spawner": {"channel", "child", "config", "exits", "logs", "redact", "signals"},
-        "team": {"child", "respawn", "spawner"},
-        "deaths": {"child", "exits", "logs", "orders", "respawn", "team"},
-        "supervisor": {"channel", "child", "config", "deaths", "exits", "guardian", "logs"}
-        | {"orders", "signals", "spawner", "team"},
-        "cli": {"__init__", "config", "exits", "guardian", "logs", "respawn", "settings", "signals"}
-        | {"spawner", "supervisor", "team", "worker"},
+        "team": {"child", "ledger", "respawn", "shortage", "spawner"},
+        "watchdog": {"child", "ledger"},
+        "rolling": {"child", "ledger", "shortage", "team"},
+        "nursery": {"channel", "config", "exits", "respawn", "signals", "spawner"},
+        "preloading": {"nursery", "spawner", "team"},
+        "notify": set(),
+        "announcer": {"logs", "notify", "team"},
+        "deaths": {"child", "exits", "ledger", "logs", "oom", "orders", "respawn", "rolling", "team"},
+        "recycling": {"child", "config", "ledger", "respawn", "rolling", "team"},
+        "reloading": {"config", "ledger", "logs", "preloading", "rolling", "spawner", "team"},
+        "helm": {"child", "kinds", "ledger", "logs", "reloading", "settings", "spawner", "team"},
+        "hearing": {"channel", "child", "deaths", "logs", "orders", "tally"},
+        "ending": {"deaths", "exits", "guardian", "helm", "ledger", "logs", "orders", "spawner", "team"},
+        "supervisor": {"config", "deaths", "ending", "exits", "guardian", "hearing", "helm", "ledger", "logs"}
+        | {"oom", "orders", "reception", "recycling", "reloading", "rolling", "signals", "spawner", "tally", "team"}
+        | {"announcer", "notify", "nursery", "preloading", "watchdog"},
+        # Those who ask it.
+        "census": {"child"},
+        "health": {"helm"},
+        "control": {"__init__", "helm", "rendezvous", "server", "tally"},
+        "web": {"health", "helm", "server"},
+        "metrics": {"helm", "logs", "tally"},
+        "reception": {"census", "child", "config", "control", "helm", "rendezvous", "server", "tally", "web"},
+        "cli": {"__init__", "config", "exits", "guardian", "logs", "reception", "respawn", "settings", "signals"}
+        | {"announcer", "ground", "inspection", "notify", "nursery", "spawner", "supervisor", "team", "worker"},
         "__main__": {"cli"},
         # The child.
-        "worker": {"exits", "logs", "signals", "spawner"},
-        "leash": {"exits", "logs"},
-        "liaison": {"channel"},
-        "loader": {"config"},
+        "worker": {"exits", "logs", "shortage", "signals", "spawner"},
+        "leash": {"channel", "exits"},
+        "liaison": {"channel", "gauges"},
+        "gauges": {"logs"},
+        "loader": {"config", "exits"},
+        "preloaded": {"channel", "exits", "leash", "logs", "nursery", "signals", "spawner", "worker"},
+        "loading": {"config", "exits", "ground", "logs", "redact"},
         # The other command.
-        "ctl": {"__init__", "ctl", "redact"},
+        "ctl": {"__init__", "ctl", "redact", "rendezvous"},
     },
-    lazy={"worker": {"leash", "liaison", "loader"}, "liaison": {"leash"}},
+    lazy={
+        "worker": {"gauges", "leash", "liaison", "loading"},
+        "liaison": {"leash"},
+        "loading": {"loader"},
+        "cli": {"loading", "preloaded"},
+        "preloaded": {"loading"},
+        "reception": {"metrics"},
+    },
     guarded={
         "pytask_core": CHILD_ONLY,
         "gevent": CHILD_ONLY,
@@ -77,47 +116,76 @@ SUPERVISOR = Rules(
         "redis": {"ctl"},
         "hiredis": set(),
         "rich": {"ctl"},
-        "psutil": set(),
+        "psutil": {"gauges"},
+        "prometheus_client": {"metrics"},
         "ctypes": set(),
     },
-    guarded_lazy={"pytask_core": {"worker"}, "gevent": {"worker"}, "ctypes": {"leash"}},
+    guarded_lazy={"pytask_core": {"worker"}, "ctypes": {"leash", "nursery"}},
 )
 
 #: All rooms of the core but those that must run without greenlets.
-GREEN = {"claimer", "control", "heartbeat", "link", "loops", "pytask", "reporter", "runner", "tasks"}
+GREEN = {
+    "claimer",
+    "control",
+    "current",
+    "draining",
+    "errands",
+    "heartbeat",
+    "link",
+    "local_tasks",
+    "loops",
+    "pressure",
+    "pytask",
+    "reporter",
+    "runner",
+    "stacks",
+    "tasks",
+}
 
 CORE = Rules(
     rooms={
         "errors": set(),
         "states": set(),
         "keys": set(),
+        "current": set(),
         "loops": set(),
+        "figures": set(),
+        "garbage": set(),
         "embedded": set(),
-        "scripts": set(),
+        "nodes": {"connection", "keys"},
+        "scripts": {"keys", "nodes"},
+        "embedded_cluster": {"embedded"},
         "payload": {"errors"},
         "poison": {"payload"},
-        "connection": {"embedded", "errors"},
-        "store": {"keys", "poison", "scripts", "store"},
+        "connection": {"connection", "embedded", "embedded_cluster", "errors"},
+        "store": {"keys", "nodes", "poison", "scripts", "store"},
         "task": {"errors"},
         "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},
         "link": {"connection", "loops"},
-        "reporter": {"link", "store"},
-        "runner": {"errors", "link", "payload", "reporter", "states", "store", "task"},
-        "claimer": {"link", "runner", "store"},
+        "reporter": {"link", "states", "store"},
+        "runner": {"current", "errors", "figures", "link", "payload", "reporter", "states", "store", "task"},
+        "stacks": {"runner"},
+        "pressure": set(),
+        "draining": set(),
+        "claimer": {"link", "pressure", "runner", "store"},
         "heartbeat": {"link", "loops", "runner", "store"},
         "control": {"keys", "link", "runner"},
-        "worker": {"claimer", "connection", "control", "errors", "heartbeat", "keys", "link", "loops"}
-        | {"payload", "poison", "reporter", "runner", "store", "task"},
+        "errands": {"connection", "keys", "link", "poison"},
+        "local_tasks": {"link", "payload", "runner", "store"},
+        "worker": {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
+        | {"garbage", "link", "local_tasks", "loops", "poison", "pressure", "reporter", "runner", "store", "task"},
         "pytask": {"connection", "errors", "helpers", "payload", "poison", "runner", "task", "worker"},
-        "tasks": {"errors", "link", "loops", "poison", "task"},
-        "__init__": {"errors", "helpers", "pytask", "states", "task", "tasks"},
+        "tasks": {"connection", "errors", "link", "loops", "poison", "task"},
+        "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
     },
     # For the type checker: a task is given its helpers, and an end is of something that runs.
-    lazy={"task": {"helpers"}, "reporter": {"runner"}, "worker": {"helpers"}},
+    lazy={"task": {"helpers"}, "reporter": {"runner"}, "worker": {"helpers"}, "draining": {"runner"}}
+    | {"errands": {"helpers", "store"}},
     guarded={
         "pytask_supervisor": set(),
         "gevent": GREEN | {"worker"},
-        "redis": {"connection", "scripts"},
+        "redis": {"connection", "nodes", "scripts"},
+        "rediscluster": {"connection"},
         "hiredis": {"connection"},
     },
 )
@@ -219,8 +287,8 @@ def test_what_the_master_loads_leads_to_no_room_of_the_child() -> None:
         ("cli.py", "from redis.asyncio import Redis", "cli must not import redis.asyncio.Redis"),
         ("team.py", "def f():\n    from pytask_core import Task", "team must not import pytask_core.Task"),
         ("worker.py", "from pytask_core import PyTask", "worker must not import pytask_core.PyTask"),
-        ("worker.py", "from pytask_supervisor import loader", "worker must not import pytask_supervisor.loader"),
-        ("worker.py", "def f():\n    from gevent import monkey", ""),
+        ("worker.py", "from pytask_supervisor import loading", "worker must not import pytask_supervisor.loading"),
+        ("worker.py", "def f():\n    from pytask_core.errors import PyTaskException", ""),
         ("worker.py", "if TYPE_CHECKING:\n    from pytask_core import PyTask", ""),
         ("exits.py", "from .team import Team", "exits must not import pytask_supervisor.team.Team"),
         ("child.py", "from . import team", "child must not import pytask_supervisor.team"),

@@ -7,17 +7,26 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import docutils.core
 import pytest
 
 import pytask_core
 from pytask_core import Cleanup, Monitor, PyTask, PyTaskHelpers, Task, TaskState
+from pytask_core.figures import BOUNDS, Figures
 from pytask_core.keys import RedisKeys
 from pytask_supervisor.config import TASKS_ONLY, options
 from pytask_supervisor.ctl.options import KEY_NAMES
 from pytask_supervisor.ctl.verbs import __file__ as verbs_file
 from pytask_supervisor.exits import Exit
+from pytask_supervisor.helm import Slot
+from pytask_supervisor.ledger import Kind
+from pytask_supervisor.metrics import STAGES, Exposition
 from pytask_supervisor.signals import HANDLED
+from pytask_supervisor.tally import STATES as TASK_STATES
+from pytask_supervisor.tally import Tally
+from tests.support.option_table import written
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")])
@@ -50,13 +59,13 @@ def all_keys() -> Iterator[str]:
     """Every key and channel that ``keys.py`` can name, as the page writes it."""
     keys = RedisKeys()
     for name, member in inspect.getmembers(RedisKeys):
-        if name.startswith(("_", "id_of_")) or name.endswith(("_prefix", "_pattern")) or name == "one_slot":
+        if name.startswith(("_", "id_of_")) or name.endswith(("_prefix", "_pattern")):
             continue
         if callable(member):
             needs = "WORKER" if "worker" in inspect.signature(member).parameters else "ID"
             yield getattr(keys, name)(needs)
-        else:
-            yield getattr(keys, name)
+        elif isinstance(value := getattr(keys, name), str):
+            yield value
 
 
 def fields() -> set[str]:
@@ -67,6 +76,15 @@ def fields() -> set[str]:
         for call in re.findall(r"(?:'(?:HSET|HDEL|HMGET|HGET|HINCRBY)'|\bfields\()([^)]*)", code):
             found |= set(re.findall(r"'([a-z_]+)'", call))
     return found - {value.lower() for value in TaskState} - {"true", "false", "stop", "restart", "reload"}
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, *ROOT.glob("deploy/*.rst"), *ROOT.glob("tests/*/*.rst")], ids=lambda path: path.name
+)
+def test_every_page_can_be_shown_as_it_is_meant(path: Path) -> None:
+    """A table of which one line is out of its columns is shown as an error, or not at all."""
+    strict = {"report_level": 2, "halt_level": 2, "syntax_highlight": "none"}
+    docutils.core.publish_doctree(path.read_text("utf-8"), source_path=str(path), settings_overrides=strict)
 
 
 def test_every_key_stands_on_its_page() -> None:
@@ -82,10 +100,10 @@ def test_every_field_of_a_hash_stands_on_its_page() -> None:
 
 
 def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
-    text = page("docs/starting_workers.rst")
+    text = page("docs/supervisor.rst")
     for option in options():
         assert f"\n``{option.flag}``, ``{option.environment}``\n" in text
-        if isinstance(option.default, int | float):
+        if isinstance(option.default, int | float) and not option.is_switch:
             description = text.partition(f"\n``{option.flag}``, ")[2].partition("\n``")[0]
             assert option.name == "workers" or f"{option.default:g}" in description, option.name
     only_with_tasks = text.partition("\nOnly with ``--tasks``")[2]
@@ -93,7 +111,11 @@ def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
         assert f"``--{name.replace('_', '-')}``" in only_with_tasks
 
 
-@pytest.mark.parametrize("name", ["README.rst", "docs/starting_workers.rst"])
+def test_the_table_of_options_is_that_of_the_declaration() -> None:
+    assert page("docs/supervisor.rst") == written(), "write it anew: python -m tests.support.option_table"
+
+
+@pytest.mark.parametrize("name", ["README.rst", "docs/supervisor.rst"])
 def test_every_exit_code_and_signal_stands_in_the_tables(name: str) -> None:
     text = page(name)
     for code in Exit:
@@ -118,6 +140,7 @@ def test_the_pages_name_every_state_and_verb() -> None:
         assert re.search(rf"\b{state}\b", page("docs/fault_tolerance.rst"))
     verbs = re.findall(r'^    "(\w+)": ', Path(verbs_file).with_name("dispatch.py").read_text(), re.MULTILINE)
     assert len(verbs) == 9
+    verbs += ["workers", "top"]
     for verb in verbs:
         assert re.search(rf"^``{verb}\b", page("docs/api.rst"), re.MULTILINE)
     assert set(KEY_NAMES) <= words(page("docs/api.rst"))
@@ -139,6 +162,19 @@ def test_code_compiles_and_links_and_commands_lead_somewhere(path: Path) -> None
         assert (ROOT / (app.replace(".", "/") + ".py")).is_file()
 
 
+def test_every_test_that_a_page_names_is_there_and_names_its_fault() -> None:
+    faults = page("tests/faults/README.rst")
+    for text in (faults, *(path.read_text("utf-8") for path in PAGES)):
+        for path, name in re.findall(r"``(tests/[\w/]+\.py)(?:::(\w+))?``", text):
+            assert (ROOT / path).is_file(), path
+            assert not name or f"\ndef {name}(" in page(path), f"{path}::{name}"
+    entries = re.findall(r"^:(F\d+): (.*?)(?=^:F|\Z)", faults, re.MULTILINE | re.DOTALL)
+    assert len(entries) > 18
+    for number, entry in entries:
+        files = re.findall(r"``(tests/[\w/]+\.py)", entry)
+        assert any(f"{number}:" in page(path) for path in files), number
+
+
 def test_the_readme_begins_with_the_two_commands() -> None:
     commands = re.findall(r"^    (\S.*)$", page("README.rst"), re.MULTILINE)
     assert [command.split("#")[0].strip() for command in commands[:2]] == ["make run", "make test"]
@@ -151,3 +187,31 @@ def test_the_words_of_make_run_are_those_of_the_hello_example() -> None:
     hello = page("docs/examples/hello.py")
     assert 'NAME = "hello"' in hello
     assert '"sample-clock"' in hello
+
+
+def test_every_metric_its_labels_and_their_values_stand_on_the_page() -> None:
+    text = page("docs/metrics.rst")
+    rows = dict(re.findall(r"^``(pytask_\w+)`` +(\w+ .*)$", text, re.MULTILINE))
+    figures = Figures({"job"})
+    figures.claimed("job", 1)
+    figures.ended("job", "SUCCESS", 1)
+    tally = Tally()
+    tally.add({"cpu": 1, **figures.take()})
+    tally.queues = {"new": 1, "active": 1, "end": 1}
+    slot = Slot(1, 1, "ready", 1, 1, 1, 1, {"names": {"job": 1}, "lag": 1, "memory": 1, "rss": 1, "up": True})
+    shown = SimpleNamespace(slots=[slot], death_counts=dict.fromkeys(map(str, Kind), 1), is_quiet=False)
+    found = set()
+    for family in Exposition(shown, tally).collect():  # type: ignore[arg-type]
+        name = family.name + "_total" * (family.type == "counter")
+        found.add(name)
+        kind, _, rest = rows[name].partition(" ")
+        assert kind == family.type
+        assert family.samples, f"{name} is never given"
+        for sample in family.samples:
+            for label in sample.labels.keys() - {"le"}:
+                assert label in rest, (name, label)
+    assert found == set(rows)
+    assert {*STAGES, *map(str, Kind), *tally.queues, *TASK_STATES} <= words(text)
+    told = re.search(r"bounds of the histograms are\s+([\d., \nand]+)\.\n", text)
+    assert told is not None
+    assert [float(bound) for bound in re.findall(r"[\d.]*\d", told[1])] == list(BOUNDS)

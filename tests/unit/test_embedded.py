@@ -51,16 +51,27 @@ def test_the_url_works_for_a_folder_with_odd_characters(folder: Path) -> None:
             assert client.ping()
 
 
-def test_a_second_guardian_finds_the_server_and_leaves_at_once(folder: Path) -> None:
+def test_a_second_guardian_finds_the_server_and_leaves_it_alone(folder: Path) -> None:
     with Guardian(folder) as first:
         started = first.report()
         with Guardian(folder) as second:
             assert second.report() == {**started, "started": False}
+            second.release()
             assert second.wait() == 0
         # The second one's end is not the server's.
         assert is_alive(started["pid"])
         with closing(first.client()) as client:
             assert client.ping()
+
+
+def test_a_second_guardian_leaves_once_the_server_is_gone(folder: Path) -> None:
+    with Guardian(folder) as first:
+        first.report()
+        with Guardian(folder) as second:
+            second.report()
+            first.release()
+            assert first.wait() == 0
+            assert second.wait() == 0
 
 
 def test_five_started_at_the_same_moment_share_one_server(folder: Path) -> None:
