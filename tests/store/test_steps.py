@@ -301,10 +301,34 @@ class Interrupted(Steps):
         return answers
 
 
-@pytest.mark.parametrize("name", ["finish", "stop", "stop what is to restart", "requeue", "let go of a local one"])
-def test_whoever_removes_a_task_that_is_just_leaving_its_worker_removes_it_whole(desk: Desk, name: str) -> None:
+def running_and_pushed_again(desk: Desk, worker: WorkerStore) -> str:
+    desk.run(desk.worker("w2"), "a")
+    desk.push("a")
+    return desk.token(worker)
+
+
+#: What a worker does as somebody removes the task, and from where.
+LEAVING: dict[str, tuple[Callable[[Desk, WorkerStore], str], Act]] = {
+    **{
+        name: ACTS[name][:2]
+        for name in (
+            "finish",
+            "stop",
+            "stop what is to restart",
+            "requeue",
+            "let go of a local one",
+            "claim",
+            "claim what was withdrawn",
+        )
+    },
+    "claim what runs elsewhere": (running_and_pushed_again, ACTS["claim"][1]),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_whoever_removes_a_task_that_a_worker_is_just_dealing_with_removes_it_whole(desk: Desk, name: str) -> None:
     """As a client does that waited for the stop: the state says so before the last step is done."""
-    origin, act, _ = ACTS[name]
+    origin, act = LEAVING[name]
     for number in itertools.count(1):
         desk.redis.flushall()
         worker: Any = desk.worker("w1")
@@ -314,9 +338,13 @@ def test_whoever_removes_a_task_that_is_just_leaving_its_worker_removes_it_whole
         act(desk, worker, token)
         if steps.count < number:
             break
+        # What it claimed all the same it learns to have lost.
+        worker.renew([("a", token)])
         words = f"{name}, removed after round trip {number} of {steps.count}"
         assert (desk.state("a"), desk.where.active) == (None, []), words
+        for each in ("w1", "w2"):
+            desk.keeper.hand_back(each, died=False)
         assert run_to_the_end(desk) == 0, words
-        desk.keeper.hand_back("w1", died=False)
+        desk.keeper.hand_back("w9", died=False)
         clean(desk)
     assert number > 2, "there was nothing between which it could come"

@@ -1,6 +1,7 @@
--- The entry of a task that was stopped while it waited is gone from the queue: the next one starts it.
--- KEYS[1] the task (HASH)  ARGV[1] the mark of that stop
+-- A claim has passed over a task. Where it was stopped while it waited, its entry is gone from the queue: the next one starts it.
+-- KEYS[1] the task (HASH)  ARGV[1] the mark of that stop, or ''
+-- Returns 1, or 0 where the task has been removed meanwhile.
 
 local h = fields(KEYS[1], 'withdrawn')
-if h and h[1] == ARGV[1] then redis.call('HDEL', KEYS[1], 'withdrawn') end
-return 1
+if h and h[1] and h[1] == ARGV[1] then redis.call('HDEL', KEYS[1], 'withdrawn') end
+return redis.call('EXISTS', KEYS[1])

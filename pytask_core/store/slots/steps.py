@@ -68,6 +68,16 @@ class Steps:
             words = [worker, *(part for each in entries for part in (each[0], each[1], int(each[2])))]
             self._look_after(self.one("let_go", names, words))
 
+    def give_up(self, worker: str, entries: Sequence[tuple[str, str, str]]) -> None:
+        """Let go of what is not the worker's, under the token of that claim alone; each has a mark, see ``passed.lua``.
+
+        Whoever removes a task leaves its id in the task set as long as a claim of it is noted, so this takes it out.
+        """
+        if entries:
+            self.let_go(worker, [(each, f"={token}", False) for each, token, _ in entries])
+            there = self.all([("passed", [self._keys.task(each)], [mark]) for each, _, mark in entries])
+            self.deactivate([each for (each, *_), is_there in zip(entries, there, strict=True) if not is_there])
+
     def deactivate(self, ids: Sequence[str]) -> int:
         """Take ids out of the task set, and those in a worker's hands once it lets go of them; return how many."""
         if not ids:

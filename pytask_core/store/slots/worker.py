@@ -168,12 +168,15 @@ class ManySlotsWorkerStore(WorkerStore):
         left, *held = self._steps.all(calls)
         if held and held[0][1]:
             self._make_known()
+        refused = [(each, *answer) for each, answer in answers.items() if answer[0]]
         # This claim alone: an earlier one may be what runs the task.
-        refused = [(each, f"={token}", not _stays_active(*answer)) for each, answer in answers.items() if answer[0]]
-        self._steps.let_go(self.worker, refused)
-        stopped = [(each, answer[1]) for each, answer in answers.items() if answer[0] == "stopped"]
-        if stopped:
-            self._steps.all([("passed", [self._keys.task(each)], [mark]) for each, mark in stopped])
+        self._steps.let_go(
+            self.worker, [(each, f"={token}", True) for each, *why in refused if not _stays_active(*why)]
+        )
+        self._steps.give_up(
+            self.worker,
+            [(each, token, why[1] if why[0] == "stopped" else "") for each, *why in refused if _stays_active(*why)],
+        )
         return int(left)
 
     # Renewing and ending
@@ -188,6 +191,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._note_again(
             [task for (task, what), there in zip(rows, noted, strict=False) if not there and what != "lost"]
         )
+        self._steps.give_up(self.worker, [(*task, "") for task, what in rows if what == "lost"])
         forgotten, self._forgotten = self._forgotten, False
         return Renewal(forgotten, [(task[0], what) for task, what in rows if what])
 
@@ -201,7 +205,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.all([self._holding(token, [each]) for each, token in tasks])
         told = list(zip(tasks, self._steps.all(self._renewing(tasks)), strict=True))
         self._steps.all([self._holding(token, [each], claimed=True) for (each, token), what in told if what != "lost"])
-        self._steps.let_go(self.worker, [(each, f"={token}", False) for (each, token), what in told if what == "lost"])
+        self._steps.give_up(self.worker, [(*task, "") for task, what in told if what == "lost"])
 
     def report(
         self,
@@ -234,7 +238,9 @@ class ManySlotsWorkerStore(WorkerStore):
                 if what != "lost"
             ],
         )
-        return [each for each, what in became if what == "lost"]
+        lost = [(each, token, "") for (each, what), token in zip(became, tokens, strict=True) if what == "lost"]
+        self._steps.give_up(self.worker, lost)
+        return [each for each, *_ in lost]
 
     def _move(self, back: Sequence[tuple[str, str]], front: Sequence[tuple[str, str]]) -> None:
         """Put ids where they belong now, before they leave where they were."""
