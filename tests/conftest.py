@@ -6,6 +6,7 @@ They work in a plain pytest and in one that gevent has patched
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -14,6 +15,12 @@ import pytest
 from tests.support.redis_server import RedisServer
 from tests.support.setups import Setup, chosen
 from tests.support.waiting import wait_until
+
+
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and programs pass that on to theirs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
