@@ -9,7 +9,8 @@ from gevent.event import Event
 
 from .link import Away, Link, Rejected
 from .pressure import Pressure
-from .runner import Running, TaskRunner
+from .runner import TaskRunner
+from .running import Running
 from .store import Claims, WorkerStore
 from .store.worker import BATCH
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import gevent
 
-if TYPE_CHECKING:
-    from .runner import Running
+from .running import Running
 
 
 def wait_for_young(tasks: Mapping[str, Running], patience: float) -> None:

@@ -14,7 +14,8 @@ import gevent
 
 from .link import Away, Link, Rejected
 from .loops import run_loop
-from .runner import Running, TaskRunner
+from .runner import TaskRunner
+from .running import Running
 from .store import WorkerStore
 from .store.worker import BATCH
 

@@ -15,7 +15,8 @@ from gevent.event import Event
 
 from .link import Away, Link, Rejected
 from .payload import encode
-from .runner import Running, TaskRunner
+from .runner import TaskRunner
+from .running import Running
 from .store import WorkerStore
 
 log = logging.getLogger("pytask.worker")

@@ -9,17 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event as Flag
 
 from .link import Away, Link, Rejected
+from .running import Running
 from .states import TaskState
 from .store import Ending, Event, WorkerStore
-
-if TYPE_CHECKING:
-    from .runner import Running
 
 log = logging.getLogger("pytask.reporter")
 

@@ -1,4 +1,4 @@
-"""``TaskRunner``: the tasks of one worker as greenlets. Starts, stops and reloads them, and decides how each ended.
+"""``TaskRunner``: the tasks of one worker as greenlets. Starts them, has them leave, and decides how each ended.
 
 The claimer hands tasks in, the control listener and the heartbeat pass commands, and ends go out through the reporter.
 """
@@ -18,19 +18,18 @@ import gevent
 from gevent.event import Event
 
 from .current import work_for
-from .errors import MissingTaskError, StopTask
+from .errors import MissingTaskError
 from .figures import Figures
+from .leaving import Leaving
 from .link import Away, Link
 from .payload import decode_data, encode
 from .reporter import Reporter
+from .running import Running
 from .states import TaskState
 from .store import WorkerStore
 from .task import Task
 
 log = logging.getLogger("pytask.runner")
-
-#: Seconds that a task has to give way after ``StopTask``, and again after the harder ``GreenletExit``.
-GIVE_WAY = 1.0
 
 #: Characters of a traceback or message that are kept: the beginning of one that is longer says nothing more. In JSON a
 #: character has twelve bytes at most, so that this many are always below ``MAX_PAYLOAD``.
@@ -42,34 +41,6 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
-
-
-@dataclass(slots=True, eq=False)
-class Running:
-    """One copy of a task in this worker's hands."""
-
-    id: str
-    token: str
-    name: str | None
-    data: str | None
-    local: bool = False
-    task: Task | None = None
-    greenlet: gevent.Greenlet | None = None
-    began: float = 0.0  #: when its greenlet first ran: seconds, monotonic; 0: not yet
-    started: bool = False  #: ``start`` has begun
-    ended: bool = False  #: ``start`` is over and the end is on its way to Redis
-    took: float | None = None  #: seconds from ``began`` to that end
-    leaving: str | None = None  #: what it is to be: stop, reload, requeue or lost
-    told: bool = False  #: its ``stop`` was called, or something was thrown into it before
-    thrown: BaseException | None = None  #: what was last thrown into it, or is about to be
-
-    @property
-    def gives_way(self) -> bool:
-        """Whether it leaves; one that ended by itself before it heard that it is to be requeued has simply ended."""
-        if self.leaving != "requeue":
-            return self.leaving is not None
-        # An exception has a traceback from the moment on in which it is raised in the task.
-        return self.told or (self.thrown is not None and self.thrown.__traceback__ is not None)
 
 
 @dataclass(frozen=True)
@@ -119,7 +90,7 @@ class TaskRunner:
         self._bindings = dict(bindings)
         self._handlers = handlers
         self._busy = 0
-        self._hurry = Event()
+        self._leaving = Leaving(store, reporter, link, options.stop_timeout, self._spawn, self._settle)
         #: Set while there is room for more.
         self.has_room = Event()
         self.has_room.set()
@@ -291,13 +262,8 @@ class TaskRunner:
             token: do so only if it is this copy.
         """
         entry = self.tasks.get(task_id)
-        if entry is None or entry.ended or (token is not None and entry.token != token):
-            return
-        if entry.leaving is None:
-            entry.leaving = what
-            gevent.spawn(self._leave, entry)
-        elif what == "lost" or entry.leaving == "reload":
-            entry.leaving = what
+        if entry is not None and not entry.ended and token in {None, entry.token}:
+            self._leaving.ask(entry, what)
 
     def ask_all(self, what: str) -> None:
         """Make all tasks leave, side by side."""
@@ -306,99 +272,4 @@ class TaskRunner:
 
     def hurry(self) -> None:
         """Wait for no ``stop`` method any longer."""
-        self._hurry.set()
-
-    def _leave(self, entry: Running) -> None:
-        gone = self._quit(entry)
-        if entry.ended:
-            return
-        what = entry.leaving
-        log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
-        if what == "lost":
-            self._settle(entry)
-        elif what == "stop":
-            self._reporter.stopped(entry)
-        elif what == "requeue" or not gone:
-            self._reporter.requeue(entry)
-        else:
-            self._reload(entry)
-
-    def _quit(self, entry: Running) -> bool:
-        """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
-        greenlet = entry.greenlet
-        assert greenlet is not None
-        if entry.started and not greenlet.ready():
-            self._call_stop(entry, greenlet)
-        for error in (StopTask, gevent.GreenletExit):
-            if greenlet.ready():
-                return True
-            entry.told = entry.told or entry.thrown is not None
-            entry.thrown = error() if entry.began else gevent.GreenletExit()
-            greenlet.kill(entry.thrown, block=False)
-            gevent.wait([greenlet], timeout=GIVE_WAY)
-        if greenlet.ready():
-            return True
-        log.error(
-            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in "
-            "the pool, and Redis takes nothing from it any more. It should let StopTask pass",
-            entry.id,
-            entry.name,
-        )
-        return False
-
-    def _call_stop(self, entry: Running, greenlet: gevent.Greenlet) -> None:
-        task = entry.task
-        if task is None or type(task).stop is Task.stop:
-            return
-        # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
-        context = greenlet.gr_context
-        stop = partial(context.copy().run, task.stop) if context is not None else task.stop
-        stopper = gevent.spawn(self._guarded, stop, entry)
-        began = time.monotonic()
-        gevent.wait([stopper, self._hurry], timeout=self._options.stop_timeout, count=1)
-        if not stopper.ready():
-            # In a hurry it is still begun, since what it ends may be no greenlet that we know, but nobody waits for it.
-            level = logging.DEBUG if self._hurry.is_set() else logging.WARNING
-            log.log(
-                level,
-                "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
-                entry.id,
-                entry.name,
-                time.monotonic() - began,
-            )
-            stopper.kill(block=False)
-
-    @staticmethod
-    def _guarded(stop: Callable[[], object], entry: Running) -> None:
-        entry.told = True
-        work_for(entry.id)
-        try:
-            stop()
-        except gevent.GreenletExit:
-            pass
-        except BaseException:
-            log.exception(
-                "The stop() of task %r (%s) failed; the task is stopped all the same",
-                entry.id,
-                entry.name,
-            )
-
-    def _reload(self, entry: Running) -> None:
-        """Run a task anew on the data that its hash has now."""
-        try:
-            with self._link.guard():
-                fresh = self._store.reload(entry.id, entry.token)
-        except Away:
-            entry.leaving = "requeue"
-            self._reporter.requeue(entry)
-            return
-        if entry.leaving != "reload":
-            self._leave(entry)
-        elif fresh is None:
-            log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)
-            self._settle(entry)
-        elif fresh.command:
-            self._reporter.stopped(entry)
-        else:
-            log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
-            self._spawn(Running(entry.id, entry.token, fresh.name, fresh.data, entry.local))
+        self._leaving.hurry()

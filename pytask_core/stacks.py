@@ -13,13 +13,18 @@ from types import FrameType
 
 import gevent
 
-from .runner import Running, TaskRunner
+from .leaving import Leaving
+from .runner import TaskRunner
+from .running import Running
 
 #: File, line, function; the innermost first.
 Stack = tuple[tuple[str, int, str], ...]
 
 #: Functions of the runner whose variable ``entry`` tells which task runs inside.
-_RUNNERS = {TaskRunner._live.__code__, TaskRunner._guarded.__code__}
+_RUNNERS = {TaskRunner._live.__code__, Leaving._guarded.__code__}
+
+#: Whose frames tell nobody anything.
+_OURS = {code.co_filename for code in _RUNNERS}
 
 #: Frames of a stack that are kept: what lies deeper says little, and endless recursion has very many.
 MOST_FRAMES = 60
@@ -61,7 +66,7 @@ def where(frame: FrameType | None, most: int = MOST_FRAMES) -> Stack:
     """A stack as names and numbers, without the runner's own frames, the innermost first."""
     found: list[tuple[str, int, str]] = []
     while frame is not None and len(found) < most and frame.f_code not in _RUNNERS:
-        if frame.f_code.co_filename != TaskRunner._live.__code__.co_filename:
+        if frame.f_code.co_filename not in _OURS:
             found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return tuple(found)

@@ -29,13 +29,15 @@ from .figures import Figures
 from .garbage import calm_collector
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
+from .leaving import GIVE_WAY
 from .link import Away, Link
 from .local_tasks import LocalTasks
 from .loops import Backoff
 from .poison import PoisonRule
 from .pressure import Pressure
 from .reporter import Reporter
-from .runner import GIVE_WAY, RunnerOptions, Running, TaskRunner
+from .runner import RunnerOptions, TaskRunner
+from .running import Running
 from .store import regime
 from .task import Task
 

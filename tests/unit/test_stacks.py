@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gevent
 
-from pytask_core.runner import Running
+from pytask_core.running import Running
 from pytask_core.stacks import stacks
 
 

@@ -7,7 +7,7 @@ import time
 import gevent
 
 from pytask_core.draining import wait_for_young
-from pytask_core.runner import Running
+from pytask_core.running import Running
 
 
 def entry(name: str, seconds: float, *, age: float = 0.0, local: bool = False) -> Running:

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 from pytask_core import StopTask, Task
-from pytask_core.runner import Running
+from pytask_core.running import Running
 from pytask_core.stacks import stacks, tell
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

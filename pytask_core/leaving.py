@@ -1,0 +1,164 @@
+"""``Leaving``: makes copies of tasks leave a worker: kindly, then harder, and reports what each is then.
+
+Called by the runner, whom the control listener, the heartbeat and a stopping worker tell which.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import gevent
+from gevent.event import Event
+
+from .current import work_for
+from .errors import StopTask
+from .link import Away, Link
+from .reporter import Reporter
+from .running import Running
+from .store import WorkerStore
+from .task import Task
+
+log = logging.getLogger("pytask.runner")
+
+#: Seconds that a task has to give way after ``StopTask``, and again after the harder ``GreenletExit``.
+GIVE_WAY = 1.0
+
+
+class Leaving:
+    """The way out of a copy that does not end by itself.
+
+    Args:
+        store: for reloads.
+        reporter: where it is told what became of them.
+        link: whether Redis can be reached.
+        stop_timeout: seconds that a task's ``stop`` may take.
+        respawn: runs a copy in the place of one that was to be reloaded.
+        settle: called with one that Redis need not be told of.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        reporter: Reporter,
+        link: Link,
+        stop_timeout: float,
+        respawn: Callable[[Running], object],
+        settle: Callable[[Running], object],
+    ) -> None:
+        self._store = store
+        self._reporter = reporter
+        self._link = link
+        self._stop_timeout = stop_timeout
+        self._respawn = respawn
+        self._settle = settle
+        self._hurry = Event()
+
+    def ask(self, entry: Running, what: str) -> None:
+        """Make a copy leave; ``what`` as of ``TaskRunner.ask``. What it was asked before may be overruled."""
+        if entry.leaving is None:
+            entry.leaving = what
+            gevent.spawn(self._leave, entry)
+        elif what == "lost" or entry.leaving == "reload":
+            entry.leaving = what
+
+    def hurry(self) -> None:
+        """Wait for no ``stop`` method any longer."""
+        self._hurry.set()
+
+    def _leave(self, entry: Running) -> None:
+        gone = self._quit(entry)
+        if entry.ended:
+            return
+        what = entry.leaving
+        log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
+        if what == "lost":
+            self._settle(entry)
+        elif what == "stop":
+            self._reporter.stopped(entry)
+        elif what == "requeue" or not gone:
+            self._reporter.requeue(entry)
+        else:
+            self._reload(entry)
+
+    def _quit(self, entry: Running) -> bool:
+        """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
+        greenlet = entry.greenlet
+        assert greenlet is not None
+        if entry.started and not greenlet.ready():
+            self._call_stop(entry, greenlet)
+        for error in (StopTask, gevent.GreenletExit):
+            if greenlet.ready():
+                return True
+            entry.told = entry.told or entry.thrown is not None
+            entry.thrown = error() if entry.began else gevent.GreenletExit()
+            greenlet.kill(entry.thrown, block=False)
+            gevent.wait([greenlet], timeout=GIVE_WAY)
+        if greenlet.ready():
+            return True
+        log.error(
+            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in "
+            "the pool, and Redis takes nothing from it any more. It should let StopTask pass",
+            entry.id,
+            entry.name,
+        )
+        return False
+
+    def _call_stop(self, entry: Running, greenlet: gevent.Greenlet) -> None:
+        task = entry.task
+        if task is None or type(task).stop is Task.stop:
+            return
+        # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
+        context = greenlet.gr_context
+        stop = partial(context.copy().run, task.stop) if context is not None else task.stop
+        stopper = gevent.spawn(self._guarded, stop, entry)
+        began = time.monotonic()
+        gevent.wait([stopper, self._hurry], timeout=self._stop_timeout, count=1)
+        if not stopper.ready():
+            # In a hurry it is still begun, since what it ends may be no greenlet that we know, but nobody waits for it.
+            level = logging.DEBUG if self._hurry.is_set() else logging.WARNING
+            log.log(
+                level,
+                "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
+                entry.id,
+                entry.name,
+                time.monotonic() - began,
+            )
+            stopper.kill(block=False)
+
+    @staticmethod
+    def _guarded(stop: Callable[[], object], entry: Running) -> None:
+        entry.told = True
+        work_for(entry.id)
+        try:
+            stop()
+        except gevent.GreenletExit:
+            pass
+        except BaseException:
+            log.exception(
+                "The stop() of task %r (%s) failed; the task is stopped all the same",
+                entry.id,
+                entry.name,
+            )
+
+    def _reload(self, entry: Running) -> None:
+        """Run a task anew on the data that its hash has now."""
+        try:
+            with self._link.guard():
+                fresh = self._store.reload(entry.id, entry.token)
+        except Away:
+            entry.leaving = "requeue"
+            self._reporter.requeue(entry)
+            return
+        if entry.leaving != "reload":
+            self._leave(entry)
+        elif fresh is None:
+            log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)
+            self._settle(entry)
+        elif fresh.command:
+            self._reporter.stopped(entry)
+        else:
+            log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
+            self._respawn(Running(entry.id, entry.token, fresh.name, fresh.data, entry.local))
