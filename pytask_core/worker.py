@@ -1,7 +1,5 @@
-"""``Worker``: one life of a worker. ``PyTask.run`` makes it; it starts the rooms in order and stops them in order.
-
-Senders stop before receivers: the claimer (no more in), the runner (every task winds up), the reporter (everything is
-sent), and only then heartbeat, control and connections.
+"""``Worker``: one life of a worker. ``PyTask.run`` makes it; it makes the rooms, starts them in order, and has
+``Shutdown`` stop them in order.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,8 +26,7 @@ from .figures import Figures
 from .garbage import calm_collector
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
-from .leaving import GIVE_WAY
-from .link import Away, Link
+from .link import Link
 from .local_tasks import LocalTasks
 from .loops import Backoff
 from .poison import PoisonRule
@@ -38,6 +34,7 @@ from .pressure import Pressure
 from .reporter import Reporter
 from .runner import RunnerOptions, TaskRunner
 from .running import Running
+from .shutdown import Shutdown
 from .store import regime
 from .task import Task
 
@@ -49,20 +46,11 @@ log = logging.getLogger("pytask.worker")
 #: Connections for claims, reports, renewals and Monitor. Each room has one exchange under way at a time.
 WORKER_CONNECTIONS = 8
 
-#: Seconds that a stop waits for the claim that is under way, so that what it brings is stopped with the others.
-LAST_CLAIM = 2.0
-
-#: Seconds that handing back the rest may take even where the graceful timeout is over.
-LAST_WORD = 0.5
-
 #: What the log says of a cluster.
 _ONE_SLOT = " (all keys in one slot, each transition one atomic script)"
 _MANY_SLOTS = (
     " (keys in many slots, transitions in steps; a shared hash tag such as {pytask}tasks would make them atomic)"
 )
-
-#: Seconds of the graceful timeout, and a third of it at most, that are kept back for sending what became of the tasks.
-SENDING = 2.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +123,6 @@ class Worker:
         self.pressure = Pressure()
         self._claimer = Claimer(self._store, self._runner, self.link, options.runner.concurrency, self.pressure)
         self._stop = Event()
-        self._hurry = Event()
         self._locals = LocalTasks(
             local_tasks,
             self._store,
@@ -158,6 +145,17 @@ class Worker:
         )
         self._control = Control(self._control_client, keys, self._runner, self.link, self._heartbeat.look)
         self._greenlets: list[gevent.Greenlet] = []
+        self._shutdown = Shutdown(
+            self.id,
+            options.graceful_timeout,
+            self._claimer,
+            self._runner,
+            self._reporter,
+            self.link,
+            self._errands,
+            self.keeper,
+            self._close_rooms,
+        )
         #: Held by a Cleanup while it deals with what it has collected: all of one worker share one list.
         self.cleaning = Semaphore()
 
@@ -217,8 +215,7 @@ class Worker:
     def stop(self, *, at_once: bool = False) -> None:
         """Ask for a graceful stop; asked again, or ``at_once``, no task's ``stop`` is waited for."""
         if self._stop.is_set() or at_once:
-            self._runner.hurry()
-            self._hurry.set()
+            self._shutdown.hurry()
         self._stop.set()
 
     def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None = None) -> None:
@@ -263,7 +260,7 @@ class Worker:
                     if on_ready is not None:
                         on_ready()
                     self._stop.wait()
-                    self._end()
+                    self._shutdown.run()
         finally:
             hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
@@ -331,63 +328,7 @@ class Worker:
         self._locals.let_go()
         self._runner.ask_all("requeue")
 
-    # End
-
-    def _end(self) -> None:
-        began, held = time.monotonic(), self.running
-        deadline = began + self.options.graceful_timeout
-        sending = min(SENDING, self.options.graceful_timeout / 3)
-        log.info("Stopping: %d tasks are stopped and requeued", held)
-        self._claimer.stop()
-        self._unblock()
-        self._runner.ask_all("requeue")
-        gevent.wait(
-            [self._runner.idle, self._hurry],
-            timeout=max(0.0, deadline - sending - time.monotonic()),
-            count=1,
-        )
-        self._runner.hurry()
-        gevent.wait([self._runner.idle], timeout=min(GIVE_WAY, sending))
-        # Those that have stopped are still here while Redis is away.
-        for entry in [each for each in self._runner.tasks.values() if each.greenlet and not each.greenlet.dead]:
-            log.warning("Task %r (%s) has not stopped in time; it is requeued anyway", entry.id, entry.name)
-        # However short the timeout, the last word is tried.
-        self._let_go(max(deadline, time.monotonic() + LAST_WORD))
-        log.info("Stopped after %.2f s", time.monotonic() - began)
-
-    def _unblock(self) -> None:
-        """Bring the claimer back from its blocking take at once instead of at its timeout."""
-        if not self.link.up:
-            return  # it waits for Redis, and claims no more when that is back
-        # Beside, since a frozen server would hold us here longer than the whole stop may take.
-        self._greenlets.append(gevent.spawn(self._cut_own_takes_short))
-        self._claimer.gone.wait(LAST_CLAIM)
-
-    def _cut_own_takes_short(self) -> None:
-        # Not killed but left to end: redis-py leaves a socket open where it is killed while it connects.
-        while not self._claimer.gone.wait(0):
-            self._errands.cut_take_short(self.id)
-            self._claimer.gone.wait(0.1)
-
-    def _let_go(self, deadline: float) -> None:
-        """Send what is left to send, and hand back whatever still counts as held."""
-        while (left := deadline - time.monotonic()) > 0:
-            if not self.link.wait(min(left, 1.0)):
-                if self._hurry.is_set():
-                    break
-                continue
-            if not self._reporter.flush(min(left, 1.0)):
-                continue
-            # Nothing may renew the lease after it is given up, or take.
-            gevent.killall(self._greenlets)
-            disconnect(self._blocking)
-            try:
-                with self.link.guard():
-                    self.keeper.hand_back(self.id, died=False)
-            except Away:
-                continue
-            return
-        log.error(
-            "Redis has not taken back %d tasks in time; a Monitor will do so when this worker is overdue",
-            self.running,
-        )
+    def _close_rooms(self) -> None:
+        """Nothing renews, takes or sends any more."""
+        gevent.killall(self._greenlets)
+        disconnect(self._blocking)

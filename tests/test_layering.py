@@ -140,6 +140,7 @@ GREEN = {
     "reporter",
     "runner",
     "running",
+    "shutdown",
     "stacks",
     "tasks",
 }
@@ -167,19 +168,8 @@ CORE = Rules(
         "running": {"task"},
         "reporter": {"link", "running", "states", "store"},
         "leaving": {"current", "errors", "link", "reporter", "running", "store", "task"},
-        "runner": {
-            "current",
-            "errors",
-            "figures",
-            "leaving",
-            "link",
-            "payload",
-            "reporter",
-            "running",
-            "states",
-            "store",
-        }
-        | {"task"},
+        "runner": {"current", "errors", "figures", "leaving", "link", "payload", "reporter", "running", "states"}
+        | {"store", "task"},
         "stacks": {"leaving", "runner", "running"},
         "pressure": set(),
         "draining": {"running"},
@@ -188,15 +178,16 @@ CORE = Rules(
         "control": {"keys", "link", "runner"},
         "errands": {"connection", "keys", "link", "poison"},
         "local_tasks": {"link", "payload", "runner", "running", "store"},
+        "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},
         "worker": {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
-        | {"garbage", "leaving", "link", "local_tasks", "loops", "poison", "pressure", "reporter", "runner", "running"}
+        | {"garbage", "link", "local_tasks", "loops", "poison", "pressure", "reporter", "runner", "running", "shutdown"}
         | {"store", "task"},
         "pytask": {"connection", "errors", "helpers", "payload", "poison", "runner", "task", "worker"},
         "tasks": {"connection", "errors", "link", "loops", "poison", "task"},
         "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
     },
     # For the type checker: a task is given its helpers.
-    lazy={"task": {"helpers"}, "worker": {"helpers"}, "errands": {"helpers", "store"}},
+    lazy={"task": {"helpers"}, "worker": {"helpers"}, "errands": {"helpers", "store"}, "shutdown": {"store"}},
     guarded={
         "pytask_supervisor": set(),
         "gevent": GREEN | {"worker"},

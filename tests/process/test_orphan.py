@@ -36,7 +36,7 @@ def test_workers_of_a_killed_master_requeue_and_leave_within_a_second(
         assert Counter(client.lrange("new-task", 0, -1)) == Counter(ids)
         assert {client.hget(f"task-{one}", "state") for one in ids} == {"WAIT"}
         # Told by kernel, leash and channel alike, each stopped once, without hurry.
-        assert supervisor.text.count("Stopping: ") == 3
+        assert supervisor.text.count("Stopping. ") == 3
 
 
 def test_the_same_command_after_a_kill_9_starts_at_once_and_runs_the_tasks_again(
@@ -106,7 +106,7 @@ def test_a_master_killed_in_the_middle_of_a_stop_leaves_nothing(
         task_id = helpers.start_task("stubborn")
         wait_until(lambda: client.llen("new-task") == 0)
         supervisor.send(signal.SIGTERM)
-        supervisor.wait_for("Stopping: ", 2)
+        supervisor.wait_for("Stopping. ", 2)
         supervisor.send(signal.SIGKILL)
         supervisor.wait()
         wait_until(lambda: not supervisor.left(), 6, "no worker left")

@@ -44,7 +44,7 @@ def test_ctrl_c_in_a_terminal_reaches_each_worker_once(
         assert os.getpgid(supervisor.pid) not in map(os.getpgid, supervisor.workers().values())
         os.write(controller, b"\x03")
         assert supervisor.wait(3) == 0
-        assert supervisor.text.count("Stopping: ") == 3
+        assert supervisor.text.count("Stopping. ") == 3
         assert supervisor.text.count("SIGINT: ") == 1
         assert redis_server.client().llen("new-task") == 30
     os.close(controller)
@@ -103,7 +103,7 @@ def test_quit_after_a_stop_hurries_it(start: Start, redis_server: RedisServer, h
         helpers.start_task("dawdler")
         wait_until(lambda: redis_server.client().llen("new-task") == 0)
         supervisor.send(signal.SIGTERM)
-        supervisor.wait_for("Stopping: ")
+        supervisor.wait_for("Stopping. ")
         assert supervisor.stop(signal.SIGQUIT, timeout=4) == 0
         assert redis_server.client().llen("new-task") == 1
 
