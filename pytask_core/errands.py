@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pytask.worker")
 
+#: Seconds between tries while Redis answers with an error.
+RETRY = 1.0
+
 
 def take_name(worker_id: str) -> str:
     """Return as what ``CLIENT LIST`` shows the connection on which a worker waits for work."""
@@ -63,6 +66,14 @@ class Errands:
                 break
             except Away:
                 continue
+            except Rejected as error:
+                log.error(
+                    "What the dead worker %s held cannot be handed back: %s. Trying again in %g s",
+                    worker_id,
+                    error,
+                    RETRY,
+                )
+                gevent.sleep(RETRY)
         log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
         tell_deaths(done.convicted, done.often)
         if on_done is not None:

@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from .current import work_for
 from .errors import StopTask
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .reporter import Reporter
 from .running import Running
 from .store import WorkerStore
@@ -148,7 +148,7 @@ class Leaving:
         try:
             with self._link.guard():
                 fresh = self._store.reload(entry.id, entry.token)
-        except Away:
+        except (Away, Rejected):
             entry.leaving = "requeue"
             self._reporter.requeue(entry)
             return

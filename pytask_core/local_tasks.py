@@ -83,6 +83,8 @@ class LocalTasks:
                 self._waiting.append(local)
                 self._retries.append(gevent.spawn_later(RETRY, self.start))
                 return
+            if self._stop.is_set():
+                return  # the worker hands back what it holds as it leaves, and this with it
             self._running[task_id] = (name, data)
             self._runner.start(Running(task_id, token, name, text, local=True))
 

@@ -21,7 +21,7 @@ from .current import work_for
 from .errors import MissingTaskError
 from .figures import Figures
 from .leaving import Leaving
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .payload import decode_data, encode
 from .reporter import Reporter
 from .running import Running
@@ -149,7 +149,7 @@ class TaskRunner:
         failure: BaseException | None = None
         try:
             state, output = TaskState.SUCCESS, self._perform(entry)
-        except Away:
+        except (Away, Rejected):
             entry.leaving = "requeue"
             self._reporter.requeue(entry)
             return

@@ -17,7 +17,7 @@ from gevent.event import Event
 from .claimer import Claimer
 from .errands import Errands
 from .leaving import GIVE_WAY
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .reporter import Reporter
 from .runner import TaskRunner
 
@@ -79,8 +79,8 @@ class Shutdown:
         self._runner.hurry()
         self._hurry.set()
 
-    def run(self) -> None:
-        """Stop and requeue all tasks, and give up the lease."""
+    def run(self) -> bool:
+        """Stop and requeue all tasks, and give up the lease; return whether Redis has taken everything back."""
         began = time.monotonic()
         deadline = began + self._timeout
         sending = min(SENDING, self._timeout / 3)
@@ -96,10 +96,11 @@ class Shutdown:
         for entry in [each for each in self._runner.tasks.values() if each.greenlet and not each.greenlet.dead]:
             log.warning("Task %r (%s) has not stopped in time; it is requeued anyway", entry.id, entry.name)
         # However short the timeout, the last word is tried.
-        self._let_go(max(deadline, time.monotonic() + LAST_WORD))
+        is_done = self._let_go(max(deadline, time.monotonic() + LAST_WORD))
         if cutting is not None:
             cutting.kill()
         log.info("Stopped after %.2f s", time.monotonic() - began)
+        return is_done
 
     @property
     def _held(self) -> int:
@@ -120,8 +121,8 @@ class Shutdown:
             self._errands.cut_take_short(self._worker_id)
             self._claimer.gone.wait(0.1)
 
-    def _let_go(self, deadline: float) -> None:
-        """Send what is left to send, and hand back whatever still counts as held."""
+    def _let_go(self, deadline: float) -> bool:
+        """Send what is left to send, and hand back whatever still counts as held; return whether that was done."""
         while (left := deadline - time.monotonic()) > 0:
             if not self._link.wait(min(left, 1.0)):
                 if self._hurry.is_set():
@@ -136,7 +137,14 @@ class Shutdown:
                     self._keeper.hand_back(self._worker_id, died=False)
             except Away:
                 continue
-            return
+            except Rejected as error:
+                log.error("Redis does not take back what this worker holds: %s. Trying again until the end", error)
+                gevent.sleep(min(LAST_WORD, left))
+                continue
+            return True
         log.error(
-            "Redis has not taken back %d tasks in time; a Monitor will do so when this worker is overdue", self._held
+            "Redis has not taken back %d tasks in time. The supervisor has a sibling do so once Redis is back; without "
+            "one a Monitor will, when this worker is overdue",
+            self._held,
         )
+        return False

@@ -145,6 +145,8 @@ class Worker:
         )
         self._control = Control(self._control_client, keys, self._runner, self.link, self._heartbeat.look)
         self._greenlets: list[gevent.Greenlet] = []
+        #: Whether nothing in Redis counts as held by this worker: before its life, and after an end in good order.
+        self.holds_nothing = True
         self._shutdown = Shutdown(
             self.id,
             options.graceful_timeout,
@@ -260,7 +262,7 @@ class Worker:
                     if on_ready is not None:
                         on_ready()
                     self._stop.wait()
-                    self._shutdown.run()
+                    self.holds_nothing = self._shutdown.run()
         finally:
             hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
@@ -298,6 +300,7 @@ class Worker:
         return False
 
     def _begin(self) -> None:
+        self.holds_nothing = False
         self.link.begin()
         self.link.on_back.append(self._locals.start)
         for room in (

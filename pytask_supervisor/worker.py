@@ -172,5 +172,6 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
         job.channel.send_last({"failed": failure}, GOODBYE)
         return Exit.BUG
     liaison.farewell()
-    job.channel.send_last({"left": True}, GOODBYE)
+    # Else a sibling is to hand back what Redis has not taken.
+    job.channel.send_last({"left": True} if worker.holds_nothing else {}, GOODBYE)
     return Exit.OK

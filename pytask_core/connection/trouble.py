@@ -15,6 +15,7 @@ from redis.exceptions import (
 )
 
 from ..errors import RedisRefused
+from .cluster import is_client as is_cluster
 
 #: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
 OLDEST_SERVER = (6, 2)
@@ -32,6 +33,7 @@ _PASSING = {
     "UNBLOCKED": "it has just become a replica, or the other way round",
     "NOAUTH": "it wants a password that we do not have",
     "WRONGPASS": "it does not take our password any more",
+    "NOREPLICAS": "too few replicas follow it (min-replicas-to-write), so it refuses writes",
     "NOPERM": "it does not permit us a command or key",
 }
 
@@ -74,7 +76,9 @@ def outage(error: BaseException) -> str | None:
 def _code(error: ResponseError, text: str) -> str:
     code = getattr(error, "status_code", None) or _PASSING_ERRORS.get(type(error).__name__) or text.partition(" ")[0]
     # In what a script or a pipeline failed of, the word does not come first.
-    found = re.search(r"\b(OOM|READONLY|MISCONF|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b", text)
+    found = re.search(
+        r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b", text
+    )
     return code if code in _PASSING else (found.group(1) if found else "")
 
 
@@ -105,13 +109,18 @@ def check_server(client: Any, where: str) -> list[str]:
         Warnings for the log, a sentence each.
 
     Raises:
-        RedisRefused: it is too old.
+        RedisRefused: it is too old, or a node of a cluster and ``client`` is not for one.
         redis.RedisError: it cannot be reached, or does not serve us.
     """
     info = client.info("server")
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         raise RedisRefused(f"{where} runs version {version}; pytask needs Redis 6.2 or later, or Valkey")
+    if "cluster" in {info.get("server_mode"), info.get("redis_mode")} and not is_cluster(client):
+        raise RedisRefused(
+            f"{where} is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes "
+            "or a cluster's client"
+        )
     try:
         policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
     except RedisError:

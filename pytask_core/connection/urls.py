@@ -80,6 +80,8 @@ def read_many(url: str) -> Place:
     service, _, database = path.strip("/").partition("/")
     if kind == "sentinel" and not service:
         raise PyTaskException(f"{scheme}://HOST:PORT,HOST:PORT/SERVICE: the name of the service is missing")
+    if kind == "cluster" and path not in {"", "/", "/0"}:
+        raise PyTaskException(f"{scheme}:// ends with the hosts: a cluster has one database")
     aside, rest_of_query = _take_aside(query) if kind == "sentinel" else ({}, query)
     place = read(
         f"{tls}://{credentials}{at}host:1/{database if kind == 'sentinel' else path.strip('/')}?{rest_of_query}"

@@ -114,6 +114,26 @@ def test_tasks_of_a_worker_that_was_killed_while_redis_was_away_come_back_with_i
         assert supervisor.stop() == 0
 
 
+def test_tasks_of_a_worker_that_had_to_leave_while_redis_was_away_come_back_with_it(
+    folder: Path, own_server: RedisServer
+) -> None:
+    """Nobody has died: it said that it could not hand back what it held."""
+    words = ["--app", "jobs:app", "--workers", "2", "--redis", own_server.url, "--graceful-timeout", "1"]
+    with SupervisorProcess(folder, *words) as supervisor:
+        supervisor.wait_ready(2)
+        occupy(own_server, supervisor, workers=2)
+        own_server.close_clients()
+        own_server.stop()
+        supervisor.expected = ["Redis has not taken back"]
+        supervisor.send(signal.SIGTTOU)
+        supervisor.wait_for("Redis has not taken back")
+        wait_until(lambda: len(supervisor.workers()) == 1)
+        own_server.start()
+        supervisor.wait_for("back in the queue: ")
+        wait_until(lambda: running(supervisor) == TASKS, 20)
+        assert supervisor.stop() == 0
+
+
 def test_a_task_that_ends_the_process_with_exit_code_0_loses_nothing(
     start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:

@@ -262,3 +262,24 @@ def test_a_name_that_is_odd_or_missing_is_an_exception(live: Live) -> None:
         live.until(task_id, "EXCEPTION")
         assert "no worker knows a task named" in live.output(task_id)
     neighbour_finishes(live)
+
+
+def test_a_worker_that_ends_while_a_string_stands_at_the_queue_says_so_and_hands_back_once_it_is_gone(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    Forever.forget()
+    live.errors_expected = True
+    worker = live.worker(Forever)
+    task_id = live.helpers.start_task("forever")
+    wait_until(lambda: Forever.running.get(task_id) == 1)
+    live.redis.set(live.keys.new_queue, "oops")
+
+    worker.stop()
+    wait_until(lambda: any("WRONGTYPE" in record.getMessage() for record in caplog.records))
+    live.redis.delete(live.keys.new_queue)
+
+    live.greenlets[worker].join(10)
+    assert live.greenlets[worker].exception is None
+    assert worker.holds_nothing
+    assert live.where.count == {task_id: 1}
+    assert live.where.new == [task_id]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import gevent
 import pytest
 
 from pytask_core import PyTask
@@ -140,3 +143,22 @@ def test_a_string_at_the_task_set_delays_a_local_task_and_ends_no_worker(live: L
     assert Forever.started == {}
     live.redis.delete(live.keys.task_set)
     assert local_id(live)
+
+
+def test_a_local_task_that_is_registered_as_its_worker_stops_holds_nobody_up(own_live: Live) -> None:
+    live = own_live
+    app = live.app(Forever)
+    worker = live.begin(app)
+    wait_until(live.takes)
+    live.server.pause()
+    app.start_local_task("forever")
+    gevent.sleep(0)  # the registration is under way
+    worker.stop()
+    gevent.spawn_later(0.2, live.server.resume)
+
+    began = time.monotonic()
+    live.greenlets[worker].join(10)
+
+    assert live.greenlets[worker].ready()
+    assert time.monotonic() - began < 4
+    assert live.where.count == {}

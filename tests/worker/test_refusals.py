@@ -43,6 +43,14 @@ def replica(server: RedisServer, admin: Any) -> Iterator[None]:
 
 
 @contextmanager
+def without_replicas(server: RedisServer, admin: Any) -> Iterator[None]:
+    """As after a failover, until the new master has a replica."""
+    admin.config_set("min-replicas-to-write", "1")
+    yield
+    admin.config_set("min-replicas-to-write", "0")
+
+
+@contextmanager
 def locked(server: RedisServer, admin: Any) -> Iterator[None]:
     """A password is set while we run, and everybody has to come in again."""
     admin.config_set("requirepass", "secret")
@@ -125,13 +133,14 @@ def requests(admin: Any) -> int:
     [
         (out_of_memory, "it has no memory left (maxmemory)"),
         (replica, "it is a replica and takes no writes"),
+        (without_replicas, "too few replicas follow it"),
         (locked, "it does not let us in"),
         (unable_to_save, "it cannot save to disk and refuses writes"),
         (busy, "it is busy with somebody's script"),
         (loading, "it is still loading its data"),
         (frozen, "Timeout"),
     ],
-    ids=["OOM", "READONLY", "NOAUTH", "MISCONF", "BUSY", "LOADING", "TimeoutError"],
+    ids=["OOM", "READONLY", "NOREPLICAS", "NOAUTH", "MISCONF", "BUSY", "LOADING", "TimeoutError"],
 )
 def test_a_server_that_refuses_is_away_in_one_sentence_and_tasks_run_on_until_it_is_back(
     own_live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, state: State, says: str
