@@ -12,8 +12,10 @@ from typing import Any
 
 import gevent
 
+from .connection import is_answer
 from .keys import RedisKeys
 from .link import Away, Link
+from .loops import Backoff
 from .runner import TaskRunner
 
 log = logging.getLogger("pytask.control")
@@ -21,8 +23,9 @@ log = logging.getLogger("pytask.control")
 #: Seconds of silence after which the connection is tried; after as many more it counts as dead, and is replaced.
 HEALTH_CHECK = 10
 
-#: Seconds until the channels are subscribed to again after that was in vain.
-AGAIN = 0.2
+
+#: Refusals in a row until the log tells of them: some two seconds.
+TRIES = 6
 
 
 class Control:
@@ -44,6 +47,9 @@ class Control:
         self._runner = runner
         self._link = link
         self._look = look
+        self._backoff = Backoff()
+        #: Times in a row that the channels could not be subscribed to.
+        self._failures = 0
 
     def run(self) -> None:
         """Listen for ever."""
@@ -55,14 +61,22 @@ class Control:
                 with self._link.guard(tell=False):
                     self._listen()
             except Away as error:
-                log.debug("The control channels cannot be read: %s", error)
-                gevent.sleep(AGAIN)
+                self._failures += 1
+                # Of an outage others tell, though perhaps a little later. A refusal of this alone would go unheard.
+                is_alone = self._link.up and error.__cause__ is not None and is_answer(error.__cause__)
+                is_news = is_alone and self._failures == TRIES
+                log.log(
+                    logging.WARNING if is_news else logging.DEBUG,
+                    "The control channels cannot be read: %s. Commands are found by the next renewal until they can",
+                    error,
+                )
+                gevent.sleep(self._backoff.pause())
             except Exception:
                 log.exception("The control channels cannot be read; trying again in a second")
                 gevent.sleep(1)
 
     def _listen(self) -> None:
-        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        pubsub = self._client.pubsub()
         try:
             pubsub.psubscribe(self._keys.control_pattern)
             silent = 0
@@ -70,7 +84,10 @@ class Control:
                 message = pubsub.get_message(timeout=1)
                 if message is not None:
                     silent = 0
-                    if message["type"] == "pmessage":
+                    if message["type"] == "psubscribe":
+                        self._failures = 0
+                        self._backoff.reset()
+                    elif message["type"] == "pmessage":
                         self.obey(message["channel"], message["data"])
                     continue
                 silent += 1

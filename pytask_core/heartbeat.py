@@ -137,6 +137,11 @@ class Heartbeat:
                 "took over while it was away. Their copies here are stopped and write nothing more; new work is taken",
                 count,
             )
+        elif forgotten:
+            log.warning(
+                "Redis had forgotten this worker: it came back empty or was flushed, or others took over while it was "
+                "away. It is known again, and takes new work"
+            )
         elif lost:
             log.warning(
                 "%d tasks are no longer this worker's: given to another, restarted or removed. Their copies here are "

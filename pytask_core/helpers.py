@@ -162,16 +162,18 @@ class PyTaskHelpers:
         """
         if self._store.ask_reload(_checked(task_id)) <= 0:
             return False
-        return wait is None or self._becomes(
-            task_id, lambda state, command: state == TaskState.RUNNING and command is None, wait
-        )
+        if wait is None:
+            return True
+        # Once it does not run any more there is nothing left to wait for.
+        self._becomes(task_id, lambda state, command: state != TaskState.RUNNING or command is None, wait)
+        return self._store.get_fields(_checked(task_id), ["state", "command"]) == [TaskState.RUNNING, None]
 
     def _becomes(self, task_id: str, true: Callable[[str | None, str | None], bool], wait: float) -> bool:
         """Look at state and command, ever less often, until ``true`` of them; return whether it came to that."""
         deadline, pause = time.monotonic() + wait, 0.005
         while not true(*self._store.get_fields(_checked(task_id), ["state", "command"])):
             left = deadline - time.monotonic()
-            if left <= 0:
+            if not left > 0:
                 return False
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.25)

@@ -175,7 +175,7 @@ CORE = Rules(
         "draining": {"running"},
         "claimer": {"link", "pressure", "runner", "running", "store"},
         "heartbeat": {"link", "loops", "runner", "running", "store"},
-        "control": {"keys", "link", "runner"},
+        "control": {"connection", "keys", "link", "loops", "runner"},
         "errands": {"connection", "keys", "link", "poison"},
         "local_tasks": {"link", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
 import pytest
 
 from pytask_core import Task
+from pytask_core.nodes import is_cluster
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
@@ -20,6 +24,18 @@ RENEWALS: dict[str, Any] = {"update_task_interval": 0.2, "task_timeout": 20}
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     Forever.forget()
+
+
+class Rude(Task):
+    """Takes its time to stop."""
+
+    NAME = "rude"
+
+    def start(self) -> None:
+        gevent.sleep(60)
+
+    def stop(self) -> None:
+        gevent.sleep(0.3)
 
 
 def forever(live: Live, **data: Any) -> str:
@@ -279,3 +295,62 @@ def test_a_stop_that_comes_late_does_not_hit_the_next_run_of_the_id(live: Live) 
     live.redis.publish(live.keys.control(first), f"reload {live.helpers.get_task(first, 'owner')}")
     assert live.helpers.stop_task(first)
     live.until(first, "STOPPED")
+
+
+@contextmanager
+def deaf(live: Live) -> Iterator[Any]:
+    """Nobody may listen to channels; gives a client that may do all."""
+    admin = live.server.client()
+    if is_cluster(admin):
+        pytest.skip("users are made on one server here")
+    admin.execute_command("ACL", "SETUSER", "default", "-psubscribe")
+    yield admin
+    admin.execute_command("ACL", "SETUSER", "default", "+psubscribe")
+
+
+def test_a_reload_that_is_waited_for_is_over_once_the_task_is(own_live: Live) -> None:
+    """Nobody hears of it, and the task ends before the next renewal."""
+    live = own_live
+    with deaf(live):
+        live.worker(Sleep)
+        task_id = live.helpers.start_task("sleep", seconds=0.5)
+        live.until(task_id, "RUNNING")
+
+        began = time.monotonic()
+        assert live.helpers.reload_task(task_id, wait=20) is False
+
+        assert time.monotonic() - began < 10
+        assert live.state(task_id) == "SUCCESS"
+
+
+@pytest.mark.parametrize("wait", [0, -1, float("nan")])
+def test_no_time_to_wait_is_no_wait(live: Live, wait: float) -> None:
+    live.worker(Rude)
+    task_id = live.helpers.start_task("rude")
+    live.until(task_id, "RUNNING")
+
+    assert live.helpers.stop_task(task_id, wait=wait) is False
+    live.until(task_id, "STOPPED")
+
+
+def test_channels_that_redis_does_not_let_us_hear_are_said_once_and_commands_come_with_renewals(
+    own_live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = own_live
+    with deaf(live) as admin:
+        live.worker(Forever, **RENEWALS)
+        task_id = forever(live)
+        before = admin.info("stats")["total_connections_received"]
+
+        wait_until(lambda: any("channels cannot be read" in each for each in warnings_of(caplog)))
+        assert live.helpers.stop_task(task_id, wait=5)
+
+        assert admin.info("stats")["total_connections_received"] - before < 15, (
+            "it does not knock in vain without a pause"
+        )
+        assert len([each for each in warnings_of(caplog) if "channels" in each]) == 1
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log warns of."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

@@ -163,6 +163,19 @@ def test_a_redis_that_comes_back_empty_is_said_and_work_goes_on(
     wait_until(lambda: any("Redis had forgotten" in each for each in lines(caplog, "pytask.heartbeat")))
 
 
+def test_a_redis_that_comes_back_empty_is_said_by_workers_that_held_nothing_too(
+    own_live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = own_live
+    live.worker(Echo, **QUICK)
+    wait_until(live.takes)
+
+    live.redis.flushall()
+
+    wait_until(lambda: any("Redis had forgotten this worker" in each for each in lines(caplog, "pytask.heartbeat")))
+    assert live.state(live.run("echo")) == "SUCCESS"
+
+
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_a_worker_is_stopped_in_time_while_redis_is_away(own_live: Live, how: str) -> None:
     live = own_live
