@@ -161,17 +161,18 @@ class Nodes:
         deadline, failed, pause = time.monotonic() + PATIENCE, False, 0.0
         while pending := [place for place, answer in enumerate(answers) if isinstance(answer, _AGAIN)]:
             told = [answers[place] for place in pending]
-            broken = [answer for answer in told if isinstance(answer, (ConnectionError, TimeoutError))]
+            broken = [place for place in pending if isinstance(answers[place], (ConnectionError, TimeoutError))]
+            gone = self._lane(commands[broken[0]][0])[0] if broken and self._is_cluster else ""
             if broken and (failed or not resend or not self._is_cluster):
                 if self._is_cluster:
-                    self._learn([], anew=True)
-                raise broken[0]
+                    self._learn([], gone)
+                raise answers[broken[0]]
             if time.monotonic() > deadline:
                 for place in pending:
                     answers[place] = TryAgainError(f"its slot was not in one place for {PATIENCE:g} s")
                 break
             failed = failed or bool(broken)
-            self._learn(told, anew=bool(broken))
+            self._learn(told, gone)
             time.sleep(pause)
             pause = PAUSE
             confirmed = self._send(commands, pending, answers, replicas) and confirmed
@@ -235,11 +236,11 @@ class Nodes:
         node = node or self._client.get_node_from_key(key.encode("utf-8", "surrogateescape"))
         return node.name, self._client.get_redis_connection(node).connection_pool
 
-    def _learn(self, answers: Sequence[Any], *, anew: bool) -> None:
-        """Take note of where slots are now."""
+    def _learn(self, answers: Sequence[Any], gone: str) -> None:
+        """Take note of where slots are now; where a node did not answer, ask the others first."""
         manager = self._client.nodes_manager
-        if anew:
-            manager.initialize()
+        if gone:
+            manager.initialize(last_failed_node_name=gone)
         for answer in answers:
             if isinstance(answer, MovedError):
                 manager.move_slot(answer)

@@ -17,8 +17,9 @@ try:
 except ImportError:  # redis-py 3 has no cluster client of its own
     from . import cluster_client_old as library
 
-#: Seconds to connect to a node. Less than for a single server, since the next node is to be asked soon.
-CONNECT_TIMEOUT = 2.0
+#: Seconds to connect to a node, and to wait for its answer. Less than for a single server: a replica takes the place of
+#: a node that has fallen silent, and is to be asked soon.
+NODE_TIMEOUT = 2.0
 
 #: Options of a user's cluster client that ours needs as well, besides those of TLS.
 _CREDENTIALS = ("username", "password", "credential_provider")
@@ -69,8 +70,8 @@ class Cluster:
             connections: how many it may open to each node.
             name: what ``CLIENT LIST`` shows them as.
         """
-        timeout = {"socket_connect_timeout": CONNECT_TIMEOUT}
-        options = own_options(self._options, self._connection_class, client_name=name, **timeout)
+        timeouts = {"socket_timeout": NODE_TIMEOUT, "socket_connect_timeout": NODE_TIMEOUT}
+        options = own_options(self._options, self._connection_class, client_name=name, **timeouts)
         quiet = {} if NO_RETRY is None else {"retry": NO_RETRY, "protocol": 2}
         return library.ClusterClient(self._known(), connections, self._connection_class, options, **quiet, **self._more)
 

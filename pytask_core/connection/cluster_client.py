@@ -6,6 +6,7 @@ listens where somebody answers.
 
 from __future__ import annotations
 
+import inspect
 import random
 import threading
 import weakref
@@ -83,11 +84,13 @@ class ClusterClient(AtFirstUse, RedisCluster):
             raise _as_others(error) from error
         manager = self.nodes_manager
         ask = manager.initialize
+        known = inspect.signature(ask).parameters
 
         def ask_all(*args: Any, **kwargs: Any) -> None:
             manager.startup_nodes = {**{node.name: node for node in self._start}, **manager.startup_nodes}
             try:
-                ask(*args, **kwargs)
+                # Older versions cannot be told which node has just failed.
+                ask(*args, **{name: value for name, value in kwargs.items() if name in known})
             except RedisClusterException as error:
                 raise _as_others(error) from error
 
