@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 from typing import Any
@@ -32,6 +34,9 @@ RETRY = 1.0
 #: Seconds that a Cleanup waits for an ended task before it looks whether it is to stop.
 WAIT_TIMEOUT = 1.0
 
+#: Seconds that any time here may last, ten years: what is longer is a mistake, and more than Redis can count.
+LONGEST = 10 * 365 * 86_400.0
+
 Handler = Callable[[str, dict[str, str]], object]
 
 
@@ -49,10 +54,16 @@ class Monitor(Task):
     NAME = "pytask/monitor"
 
     def __init__(self, loop_interval: float = 10, task_timeout: float | None = None) -> None:
-        timeout = self._worker.options.runner.task_timeout if task_timeout is None else task_timeout
+        least = self._worker.options.runner.task_timeout
+        timeout = least if task_timeout is None else task_timeout
         for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-                raise InvalidTask(f"{name} must be a number of seconds above 0, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
+                raise InvalidTask(f"{name} must be a number of seconds above 0 and at most {LONGEST:g}, not {value!r}")
+        if timeout < least:
+            raise InvalidTask(
+                f"a Monitor with task_timeout={timeout:g} would take tasks from workers that live, whose app has "
+                f"task_timeout={least:g}: leave it out, or give both the same"
+            )
         self._said = ""
         self.loop_interval = loop_interval
         self.task_timeout = timeout
@@ -126,8 +137,8 @@ class Cleanup(Task):
     Args:
         task_handler: ``module:attribute`` of ``handler(task_id, task)``, task being the hash as a dict. A Cleanup that
             is started through Redis may name only what the app lists in ``cleanup_handlers``.
-        retention: seconds for which ended tasks stay readable; 0: they are removed at once. Longer lets people look,
-            shorter spares memory.
+        retention: seconds for which ended tasks stay readable, rounded up; 0: they are removed at once. Longer lets
+            people look, shorter spares memory.
 
     Raises:
         InvalidTask: the handler is not allowed or cannot be imported.
@@ -136,9 +147,9 @@ class Cleanup(Task):
     NAME = "pytask/cleanup"
 
     def __init__(self, task_handler: str | None = None, retention: float = 0) -> None:
-        if isinstance(retention, bool) or not isinstance(retention, (int, float)) or retention < 0:
-            raise InvalidTask(f"retention must be a number of seconds, 0 or more, not {retention!r}")
-        self.retention = int(retention)
+        if isinstance(retention, bool) or not isinstance(retention, (int, float)) or not 0 <= retention <= LONGEST:
+            raise InvalidTask(f"retention must be a number of seconds, 0 to {LONGEST:g}, not {retention!r}")
+        self.retention = math.ceil(retention)
         self.task_handler: Handler | None = None
         if task_handler is not None:
             allowed = self._worker.options.cleanup_handlers
@@ -168,6 +179,12 @@ class Cleanup(Task):
                     gevent.sleep(RETRY)
         finally:
             disconnect(blocking)
+            self._put_back(worker)
+
+    def _put_back(self, worker: Any) -> None:
+        """Leave what was collected and not dealt with to other Cleanups, who would wait for this worker's end else."""
+        with worker.cleaning, suppress(Away, Rejected), worker.link.guard():
+            worker.keeper.put_back(worker.id)
 
     def _turn(self, worker: Any, blocking: Any) -> None:
         with worker.cleaning:
@@ -180,7 +197,7 @@ class Cleanup(Task):
                 cleanup_log.debug("Cleaned up %d ended tasks", count)
         if not ended:
             with worker.link.guard():
-                worker.keeper.wait_for_ended(blocking, worker.id, WAIT_TIMEOUT)
+                worker.keeper.wait_for_ended(blocking, WAIT_TIMEOUT)
 
     def _handle(self, task_id: str, task: Mapping[str, str]) -> bool:
         """Call the handler; return whether the task may be forgotten."""

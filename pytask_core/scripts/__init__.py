@@ -24,12 +24,15 @@ Call = tuple[str, list[str], list[Any]]
 #: Shared functions, put before the scripts that need them.
 _PRELUDES: dict[str, tuple[str, ...]] = {
     "claim": ("prelude", "queue", "poison"),
+    "discard": ("prelude", "queue"),
     "enqueue": ("prelude", "queue"),
     "hand_back": ("prelude", "poison"),
     "renew": ("prelude", "poison"),
     "requeue": ("prelude", "leaving"),
     "restart": ("prelude", "queue"),
+    "stop": ("prelude", "queue"),
     "stopped": ("prelude", "leaving"),
+    "slots/entries": ("prelude", "queue"),
     "slots/ghost": ("prelude", "queue"),
     "slots/push": ("prelude", "queue"),
     "slots/release": ("prelude", "poison"),

@@ -22,7 +22,12 @@ local function why_not(key, id, h, ghosts)
   if h[3] == 'RUNNING' then return 'running' end
   if h[5] == 'true' then return 'local' end
   if h[4] then
-    redis.call('HDEL', key, 'withdrawn')
+    local more = tonumber(h[4]) - 1
+    if more > 0 and h[3] == 'STOPPED' then
+      redis.call('HSET', key, 'withdrawn', more)
+    else
+      redis.call('HDEL', key, 'withdrawn')
+    end
     if h[3] == 'STOPPED' then return 'stopped' end
   end
   if not (h[1] or h[3]) and redis.call('EXISTS', key) == 0 then return 'missing' end

@@ -1,17 +1,18 @@
 -- Forget ended tasks, at once or after a while, and take them off the worker's cleaning list. What was restarted
--- meanwhile is left alone.
--- KEYS[1] cleaning (LIST)  KEYS[2] task set (SET)
--- ARGV[1] task prefix  ARGV[2] seconds for which the hash stays readable, then for each: id, '1' to keep it findable
+-- meanwhile is left alone, and what another program has queued again without saying so in the hash.
+-- KEYS[1] cleaning (LIST)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)
+-- ARGV[1] task prefix  ARGV[2] seconds for which the hash stays readable  ARGV[3] how near the queue's ends to look, then
+-- for each: id, '1' to keep it findable
 -- Returns how many are gone or will be.
 
 redis.call('SCARD', KEYS[2])
-local prefix, retention, count = ARGV[1], tonumber(ARGV[2]), 0
-for i = 3, #ARGV, 2 do
+local prefix, retention, near, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+local waits = redis.call('LLEN', KEYS[3]) > 0
+for i = 4, #ARGV, 2 do
   local id = ARGV[i]
   local key = prefix .. id
   local h = fields(key, 'state')
-  redis.call('LREM', KEYS[1], 1, id)
-  if h and final(h[1]) then
+  if h and final(h[1]) and not (waits and entries_of(KEYS[3], id, near) > 0) then
     if ARGV[i + 1] == '1' then
       redis.call('SADD', KEYS[2], id)
     elseif retention > 0 then
@@ -21,5 +22,6 @@ for i = 3, #ARGV, 2 do
       count = count + redis.call('DEL', key)
     end
   end
+  redis.call('LREM', KEYS[1], 1, id)
 end
 return count

@@ -41,7 +41,7 @@ for _, id in ipairs(redis.call('SRANDMEMBER', held, limit)) do
   if h and h[2] == 'RUNNING' and owned_by(h[1], worker) then
     local state = put_back(key, h[3], h[4])
     if state ~= 'STOPPED' then redis.call('SREM', active, id) end
-    if state == 'WAIT' and most > 0 then
+    if state == 'WAIT' and most > 0 and h[3] ~= 'restart' then
       judge(key, id, h[5])
     elseif state == 'WAIT' then
       back[#back + 1] = id

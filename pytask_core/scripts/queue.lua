@@ -8,6 +8,14 @@ local function stands_in(queue, removed, id)
     or redis.call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', 1000)
 end
 
+-- How many entries of an id stand in the queue, among the first and the last `most` there: bounded likewise.
+local function entries_of(queue, id, most)
+  local count = #redis.call('LPOS', queue, id, 'COUNT', 0, 'MAXLEN', most)
+  local rest = math.min(redis.call('LLEN', queue) - most, most)
+  if rest > 0 then count = count + #redis.call('LPOS', queue, id, 'RANK', -1, 'COUNT', 0, 'MAXLEN', rest) end
+  return count
+end
+
 -- How many ids a worker may take so that all of them come to hold about the same: none when it holds its share
 -- already, and its siblings have room. `insist`: they let it lie, so take a part of it all the same.
 local function share_of(waiting, held, running, workers, insist)

@@ -13,6 +13,10 @@ from ..nodes import Nodes
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
 
+#: How near the ends of the new queue to look for entries of a task that is stopped while it waits: there is more than
+#: one only where other programs have pushed it too. Farther finds more of them, and costs more where the queue is long.
+NEAR = 1000
+
 
 class ClientStore:
     """The client's transitions, each one script.
@@ -49,8 +53,8 @@ class ClientStore:
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
-        keys = [self._keys.task(task_id), self._keys.task_set]
-        return int(scripts.call(self._client, "stop", keys, [task_id, self._keys.control(task_id)]))
+        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
+        return int(scripts.call(self._client, "stop", keys, [task_id, self._keys.control(task_id), NEAR]))
 
     def ask_reload(self, task_id: str) -> int:
         """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""

@@ -16,6 +16,11 @@ from ..poison import PoisonRule
 BATCH = 500
 
 
+#: How near the ends of the new queue to look for an ended task that another program has just queued again, and that
+#: would lose its hash. Nearer costs less for each task that is cleaned up, farther bears a Cleanup that is behind.
+JUST_PUSHED = 100
+
+
 class HandedBack(NamedTuple):
     """What became of the tasks of a worker."""
 
@@ -110,16 +115,16 @@ class KeeperStore:
         )
         return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
 
-    def wait_for_ended(self, blocking: Any, worker: str, timeout: float) -> bool:
-        """Wait until an id stands in the end queue and move it to the worker's cleaning list.
+    def wait_for_ended(self, blocking: Any, timeout: float) -> bool:
+        """Wait until an id stands in the end queue; it stays there.
 
         Args:
             blocking: a client of the caller's own.
-            worker: whose list.
             timeout: seconds to wait at most.
         """
+        # To where it is: what moved it to a list of the worker's might do so after the worker is gone.
         moved = blocking.execute_command(
-            "BLMOVE", self._keys.end_queue, self._keys.cleaning(worker), "RIGHT", "LEFT", timeout
+            "BLMOVE", self._keys.end_queue, self._keys.end_queue, "RIGHT", "RIGHT", timeout
         )
         return moved is not None
 
@@ -134,8 +139,12 @@ class KeeperStore:
         )
         return [(flat[i], dict(zip(flat[i + 1][::2], flat[i + 1][1::2], strict=True))) for i in range(0, len(flat), 2)]
 
+    def put_back(self, worker: str) -> int:
+        """Put what stands in the worker's cleaning list back to the end queue; return how many."""
+        return int(scripts.call(self._client, "put_back", [self._keys.end_queue, self._keys.cleaning(worker)], []))
+
     def discard(self, worker: str, ids: Sequence[tuple[str, bool]], retention: int) -> int:
-        """Forget ended tasks.
+        """Forget ended tasks, but not those that wait again.
 
         Args:
             worker: whose cleaning list they stand in.
@@ -146,7 +155,7 @@ class KeeperStore:
             How many are gone or will be.
         """
         keys = self._keys
-        args: list[Any] = [keys.task_prefix, retention]
+        args: list[Any] = [keys.task_prefix, retention, JUST_PUSHED]
         for task_id, keep in ids:
             args += (task_id, int(keep))
-        return int(scripts.call(self._client, "discard", [keys.cleaning(worker), keys.task_set], args))
+        return int(scripts.call(self._client, "discard", [keys.cleaning(worker), keys.task_set, keys.new_queue], args))

@@ -209,12 +209,48 @@ def test_what_stands_in_the_end_queue_and_is_no_hash_is_collected_and_dropped(de
     assert desk.redis.exists(desk.keys.end_queue, desk.keys.cleaning("w1")) == 0
 
 
-def test_waiting_for_an_ended_task_moves_it_where_a_crash_does_not_lose_it(desk: Desk) -> None:
-    assert not desk.keeper.wait_for_ended(desk.redis, "w1", 0.01)
-    ended(desk, "a")
+def test_waiting_for_an_ended_task_moves_it_nowhere(desk: Desk) -> None:
+    """Who waited may be gone by then, and nobody would look into a list of his any more."""
+    assert not desk.keeper.wait_for_ended(desk.redis, 0.01)
+    ended(desk, "a", "b")
 
-    assert desk.keeper.wait_for_ended(desk.redis, "w1", 1)
-    assert desk.where.cleaning == ["a"]
+    assert desk.keeper.wait_for_ended(desk.redis, 1)
+    assert (desk.ended, desk.where.cleaning) == (["a", "b"], [])
+
+
+def test_what_a_cleanup_leaves_behind_stands_in_the_end_queue_again_in_order(desk: Desk) -> None:
+    ended(desk, "a", "b", "c")
+    desk.keeper.collect("w1", hashes=True)
+    desk.keeper.discard("w1", [("a", False)], 0)
+
+    assert desk.keeper.put_back("w1") == 2
+    assert (desk.ended, desk.where.cleaning) == (["b", "c"], [])
+
+
+def test_what_another_program_has_queued_again_since_it_ended_is_not_forgotten(desk: Desk) -> None:
+    """It writes neither state nor anything else that would tell."""
+    ended(desk, "a", "b")
+    desk.push("a", data='{"x": 2}')
+    collected = desk.keeper.collect("w1", hashes=False)
+
+    assert desk.keeper.discard("w1", [(each, False) for each, _ in collected], 0) == 1
+
+    worker = desk.worker("w2")
+    token, claims = desk.claim(worker, insist=True)
+    assert [(task.id, task.data) for task in claims.tasks] == [("a", '{"x": 2}')]
+    desk.end(worker, "a", token)
+    assert desk.ended == ["a"]
+
+
+def test_an_ended_task_that_is_restarted_no_longer_expires(desk: Desk) -> None:
+    ended(desk, "a", "b")
+    desk.keeper.collect("w1", hashes=False)
+    desk.keeper.discard("w1", [("a", False), ("b", False)], 100)
+
+    desk.client.restart("a")
+    desk.start("b")
+
+    assert [desk.redis.ttl(desk.keys.task(each)) for each in ("a", "b")] == [-1, -1]
 
 
 # Remove

@@ -98,6 +98,27 @@ def test_a_task_pushed_by_hand_that_is_stopped_before_it_starts_never_starts(des
     assert (claims.tasks, desk.state("a")) == ([], "STOPPED")
 
 
+@pytest.mark.parametrize("room", [1, 5], ids=["one by one", "together"])
+@pytest.mark.parametrize("ours", [True, False], ids=["started and pushed", "pushed by hand"])
+def test_a_waiting_task_that_stands_in_the_queue_more_than_once_never_starts_once_stopped(
+    desk: Desk, *, ours: bool, room: int
+) -> None:
+    if ours:
+        desk.start("a")
+    else:
+        desk.push("a")
+    desk.redis.lpush(desk.keys.new_queue, "a", "a")
+
+    assert desk.client.stop("a") == 1
+
+    worker = desk.worker()
+    for _ in range(4):
+        assert desk.claim(worker, room, insist=True)[1].tasks == []
+    assert (desk.state("a"), desk.new, desk.field("a", "withdrawn")) == ("STOPPED", [], None)
+    desk.redis.lpush(desk.keys.new_queue, "a")
+    assert [task.id for task in desk.claim(worker)[1].tasks] == ["a"], "a push after that is a restart"
+
+
 def test_stopping_what_has_ended_or_is_unknown_says_so(desk: Desk) -> None:
     worker = desk.worker()
     desk.end(worker, "a", desk.run(worker, "a"))

@@ -189,3 +189,20 @@ def test_without_a_limit_nothing_is_charged(farm: Farm) -> None:
     for number in range(5):
         assert farm.claim(f"w{number}") == ["bad"]
         assert farm.die(f"w{number}") == []
+
+
+def test_a_restart_clears_what_counted_against_a_task_also_while_it_runs(farm: Farm) -> None:
+    """Also where its worker dies before it has heard of the restart, for the third time."""
+    farm.start("a", "b")
+    for worker in ("w1", "w2"):
+        assert len(farm.claim(worker)) >= 1
+        farm.claim(worker)
+        farm.die(worker)
+    [task_id] = farm.claim("w3")
+    assert farm.client.get(task_id)["charges"] == "2"
+
+    farm.client.restart(task_id)
+
+    assert farm.die("w3") == []
+    assert farm.client.get(task_id)["state"] == "WAIT"
+    assert "charges" not in farm.client.get(task_id)

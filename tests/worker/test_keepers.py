@@ -10,6 +10,7 @@ import gevent
 import pytest
 
 from pytask_core import Cleanup, Monitor, PyTask
+from pytask_core.errors import InvalidTask
 from tests.support.core_apps import Echo, Forever
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
@@ -124,7 +125,7 @@ def test_a_monitor_finds_what_nobody_renews_and_drops_what_has_no_hash(live: Liv
 
 def test_a_monitor_started_through_redis_stops_when_it_is_told(live: Live) -> None:
     live.worker(Monitor)
-    task_id = live.helpers.start_task("pytask/monitor", loop_interval=0.1, task_timeout=5)
+    task_id = live.helpers.start_task("pytask/monitor", loop_interval=0.1, task_timeout=60)
     wait_until(lambda: live.redis.hget(live.keys.monitor, "round"))
 
     assert live.helpers.stop_task(task_id, wait=5)
@@ -138,6 +139,14 @@ def test_a_monitor_with_options_that_make_no_sense_says_so(live: Live, data: dic
 
     assert live.state(task_id) == "EXCEPTION"
     assert next(iter(data)) in live.output(task_id)
+
+
+def test_a_monitor_that_would_take_tasks_from_workers_that_live_is_refused_in_a_sentence(live: Live) -> None:
+    live.worker(Monitor, task_timeout=30)
+    task_id = live.run("pytask/monitor", task_timeout=29)
+
+    assert live.state(task_id) == "EXCEPTION"
+    assert "whose app has task_timeout=30" in live.output(task_id)
 
 
 def test_a_monitor_outlives_a_string_at_the_task_set(live: Live) -> None:
@@ -286,3 +295,37 @@ def test_retention_keeps_the_result_for_a_while(live: Live) -> None:
 
     wait_until(lambda: live.redis.ttl(live.keys.task(task_id)) > 0)
     assert live.output(task_id) == '{"text": "hi"}'
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), 1e300, True, "long"])
+def test_a_retention_that_makes_no_sense_is_said(live: Live, seconds: Any) -> None:
+    app = keeper_app(live)
+    if seconds in {-1, 1e300, True, "long"}:
+        app.start_local_task("pytask/cleanup", retention=seconds)
+        live.begin(app)
+        wait_until(lambda: live.where.end)
+        assert "retention must be a number of seconds" in live.output(live.where.end[0])
+    else:
+        with pytest.raises(InvalidTask):
+            app.start_local_task("pytask/cleanup", retention=seconds)
+
+
+def test_a_part_of_a_second_is_a_retention_too(live: Live) -> None:
+    live.begin(keeper_app(live, "pytask/cleanup", retention=0.2))
+    task_id = live.helpers.start_task("echo", text="hi")
+
+    wait_until(lambda: live.redis.pttl(live.keys.task(task_id)) > 0)
+    wait_until(lambda: not live.redis.exists(live.keys.task(task_id)))
+
+
+def test_a_cleanup_that_is_stopped_leaves_what_it_has_collected_to_others_while_its_worker_lives_on(live: Live) -> None:
+    live.begin(live.app(Cleanup, Echo, cleanup_handlers=[f"{HERE}:dwell"]))
+    live.helpers.start_tasks(("echo", {}, each) for each in ("a", "b", "c"))
+    wait_until(lambda: len(live.where.end) == 3)
+    first = live.helpers.start_task("pytask/cleanup", task_handler=f"{HERE}:dwell")
+    wait_until(lambda: handled)
+
+    assert live.helpers.stop_task(first, wait=5)
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
+
+    wait_until(lambda: {each for each, _ in handled[1:]} == {"a", "b", "c"})

@@ -12,7 +12,7 @@ if not h or not owned_by(h[1], ARGV[1]) then return {'elsewhere', 0, 0} end
 local state, kept, most = h[2], h[5] == 'false', tonumber(ARGV[2])
 if state == 'RUNNING' then
   state = put_back(KEYS[1], h[3], h[4])
-  if state ~= 'WAIT' or most == 0 then return {state, 0, 0} end
+  if state ~= 'WAIT' or most == 0 or h[3] == 'restart' then return {state, 0, 0} end
   local charges, deaths = charge(KEYS[1], tonumber(ARGV[5]) or now_ms(), tonumber(ARGV[3]))
   if charges < most then return {state, 0, deaths >= 5 and 1 or 0} end
   redis.call('HSET', KEYS[1], 'state', 'EXCEPTION', 'output', ARGV[4])

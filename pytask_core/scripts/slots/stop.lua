@@ -1,6 +1,6 @@
 -- Record that a task is to stop. A waiting one is stopped here and now and never starts.
 -- KEYS[1] the task (HASH)
--- ARGV[1] control channel
+-- ARGV[1] control channel  ARGV[2] entries of it in the queue, none of which is to start it
 -- Returns 1 recorded, 2 stopped while it waited, 3 that was done before, 0 it had ended or stopped, -1 there is no such
 -- task.
 
@@ -11,9 +11,9 @@ if h[1] == 'RUNNING' then
   nudge(ARGV[1], 'stop', h[3])
   return 1
 elseif not h[1] or h[1] == 'WAIT' then
-  -- The entry in the queue is to start nothing. The mark is unlike any other, so that who removes it removes this one.
+  -- The mark is unlike any other, so that who counts it down counts down this one.
   local t = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'state', 'STOPPED', 'withdrawn', t[1] .. '.' .. t[2])
+  redis.call('HSET', KEYS[1], 'state', 'STOPPED', 'withdrawn', ARGV[2] .. ':' .. t[1] .. '.' .. t[2])
   return 2
 end
 return h[1] == 'STOPPED' and h[4] and 3 or 0

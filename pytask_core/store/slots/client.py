@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
-from ..client import BATCH, ClientStore
+from ..client import BATCH, NEAR, ClientStore
 from .steps import Steps
 
 #: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
@@ -58,7 +58,10 @@ class ManySlotsClientStore(ClientStore):
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def stop(self, task_id: str) -> int:
-        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id)]))
+        [entries] = self._steps.entries([task_id], NEAR)
+        answer = int(
+            self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), max(entries, 1)])
+        )
         if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE}:
             self._steps.activate([task_id])
         return {_WITHDRAWN: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)

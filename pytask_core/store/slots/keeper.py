@@ -8,7 +8,7 @@ from typing import Any
 
 from ...keys import RedisKeys
 from ...poison import PoisonRule
-from ..keeper import BATCH, HandedBack, KeeperStore, Swept
+from ..keeper import BATCH, JUST_PUSHED, HandedBack, KeeperStore, Swept
 from .steps import Steps
 
 
@@ -51,6 +51,7 @@ class ManySlotsKeeperStore(KeeperStore):
         self._move(became)
         leaves = {"WAIT", "GONE", "end", "end again"}
         self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
+        self._steps.forget_removed([(each, "") for each, what in became.items() if what not in leaves])
         return HandedBack(
             sum(what == "WAIT" for what in became.values()),
             [each for each, answer in zip(ids, answers, strict=True) if answer[1]],
@@ -110,8 +111,10 @@ class ManySlotsKeeperStore(KeeperStore):
         if not ids:
             return 0
         steps = self._steps
-        answers = steps.all([("discard", [self._keys.task(each)], [retention, int(keep)]) for each, keep in ids])
-        became = {each: what for (each, _), what in zip(ids, answers, strict=True)}
+        entries = steps.entries([each for each, _ in ids], JUST_PUSHED, foreign=True)
+        over = [pair for pair, count in zip(ids, entries, strict=True) if count <= 0]
+        answers = steps.all([("discard", [self._keys.task(each)], [retention, int(keep)]) for each, keep in over])
+        became = {each: what for (each, _), what in zip(over, answers, strict=True)}
         steps.activate([each for each, what in became.items() if what == "keep"])
         # Restarted by somebody who has not queued it yet, and perhaps never will.
         self._move({each: what for each, what in became.items() if what == "waits"})

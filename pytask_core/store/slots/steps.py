@@ -52,6 +52,11 @@ class Steps:
         keys = self._keys
         return [bool(each) for each in self.one("stands", [keys.new_queue, keys.waiting, keys.removed], ids)]
 
+    def entries(self, ids: Sequence[str], near: int, *, foreign: bool = False) -> list[int]:
+        """Return for each id how many entries of it stand in the new queue, near its ends; ``foreign``: but ours."""
+        keys = [self._keys.new_queue, self._keys.waiting]
+        return [int(each) for each in self.one("entries", keys, [near, int(foreign), *ids])]
+
     def unbox(self, worker: str, *, forget: bool = False) -> int:
         """Put a worker's inbox back to the front of the queue."""
         keys = self._keys
@@ -75,8 +80,12 @@ class Steps:
         """
         if entries:
             self.let_go(worker, [(each, f"={token}", False) for each, token, _ in entries])
-            there = self.all([("passed", [self._keys.task(each)], [mark]) for each, _, mark in entries])
-            self.deactivate([each for (each, *_), is_there in zip(entries, there, strict=True) if not is_there])
+            self.forget_removed([(each, mark) for each, _, mark in entries])
+
+    def forget_removed(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Take out of the task set what was removed while a claim of it was noted, or just before it was put there."""
+        there = self.all([("passed", [self._keys.task(each)], [mark]) for each, mark in entries]) if entries else []
+        self.deactivate([each for (each, _), is_there in zip(entries, there, strict=True) if not is_there])
 
     def deactivate(self, ids: Sequence[str]) -> int:
         """Take ids out of the task set, and those in a worker's hands once it lets go of them; return how many."""
@@ -95,6 +104,7 @@ class Steps:
         """Put ids into the task set, to stay there also where a worker is about to let go of them."""
         if ids:
             self.one("activate", [self._keys.task_set, self._keys.holders], ids)
+            self.forget_removed([(each, "") for each in ids])
 
     # The slot of the end queue
 

@@ -14,6 +14,9 @@ from .steps import Call, Steps
 #: Why an id is passed over that stays in the task set, where another transition has put it.
 _STAYS_ACTIVE = {"running", "stopped", "changed", "local"}
 
+#: What ``renew.lua`` answers of a task that the worker is to let go of, or is letting go of already.
+_OVER = {"lost", "left"}
+
 
 def _stays_active(why: str, *more: Any) -> bool:
     return why in _STAYS_ACTIVE or (why == "ended" and bool(more[0]))
@@ -189,11 +192,11 @@ class ManySlotsWorkerStore(WorkerStore):
             self._make_known()
         rows = list(zip(tasks, told, strict=True))
         self._note_again(
-            [task for (task, what), there in zip(rows, noted, strict=False) if not there and what != "lost"]
+            [task for (task, what), there in zip(rows, noted, strict=False) if not there and what not in _OVER]
         )
         self._steps.give_up(self.worker, [(*task, "") for task, what in rows if what == "lost"])
         forgotten, self._forgotten = self._forgotten, False
-        return Renewal(forgotten, [(task[0], what) for task, what in rows if what])
+        return Renewal(forgotten, [(task[0], "lost" if what in _OVER else what) for task, what in rows if what])
 
     def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
         return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
@@ -204,8 +207,10 @@ class ManySlotsWorkerStore(WorkerStore):
             return
         self._steps.all([self._holding(token, [each]) for each, token in tasks])
         told = list(zip(tasks, self._steps.all(self._renewing(tasks)), strict=True))
-        self._steps.all([self._holding(token, [each], claimed=True) for (each, token), what in told if what != "lost"])
-        self._steps.give_up(self.worker, [(*task, "") for task, what in told if what == "lost"])
+        self._steps.all(
+            [self._holding(token, [each], claimed=True) for (each, token), what in told if what not in _OVER]
+        )
+        self._steps.give_up(self.worker, [(*task, "") for task, what in told if what in _OVER])
 
     def report(
         self,
