@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytask_core.store import Ending
 from pytask_core.store.slots.steps import Call, Steps
 from tests.store.conftest import Desk
 
@@ -301,3 +302,65 @@ def test_an_entry_that_is_left_over_does_not_take_out_of_the_task_set_what_belon
     steps.all([steps.pushing([("a", "must")])])
     _, claims = desk.claim(desk.worker("w2"), insist=True)
     assert (claims.tasks, claims.passed, desk.active) == ([], [("a", "ended")], {"a"})
+
+
+@pytest.mark.parametrize(
+    ("then", "leave"),
+    [
+        ("ended", lambda worker, token: worker.report([], [Ending("a", token, "SUCCESS", "1")], [], [])),
+        ("push", lambda worker, token: worker.report([], [], [], [("a", token)])),
+        ("push", lambda worker, token: worker.pass_on("a", token, "other", 60)),
+    ],
+    ids=["finish", "requeue", "pass on"],
+)
+def test_a_renewal_does_not_take_what_is_just_leaving_out_of_its_workers_hands(
+    many_slots: Desk, then: str, leave: Callable[[Any, str], object]
+) -> None:
+    """The worker dies right after it, between two steps of the report."""
+    desk = many_slots
+    desk.worker("w2", ("other",))
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+
+    class Killed(Exception):  # noqa: N818 - it is what happened
+        pass
+
+    def renew_and_die() -> None:
+        assert desk.stores.worker(desk.redis, desk.redis, desk.keys, "w1").renew([("a", token)]).told == [("a", "lost")]
+        raise Killed
+
+    interrupted(desk, worker).before(then, renew_and_die)
+    with suppress(Killed):
+        leave(worker, token)
+    desk.keeper.hand_back("w1")
+
+    assert (desk.new, desk.ended) == ((["a"], []) if desk.state("a") == "WAIT" else ([], ["a"]))
+    assert (desk.active, desk.running) == (set(), 0)
+
+
+@pytest.mark.parametrize("who", ["stop", "hand back", "discard"])
+def test_whoever_removes_a_task_as_others_bring_it_to_rest_removes_it_whole(many_slots: Desk, who: str) -> None:
+    desk = many_slots
+    worker = desk.worker()
+
+    def remove() -> None:
+        assert desk.client.remove("a")
+
+    if who == "stop":
+        desk.start("a")
+        interrupted(desk, desk.client).before("activate", remove)
+        desk.client.stop("a")
+    elif who == "hand back":
+        token = desk.run(worker, "a")
+        desk.client.stop("a")
+        interrupted(desk, desk.keeper).before("let_go", remove)
+        desk.keeper.hand_back("w1")
+    else:
+        token = desk.run(worker, "a")
+        desk.end(worker, "a", token)
+        desk.keeper.collect("w1", hashes=True)
+        interrupted(desk, desk.keeper).before("activate", remove)
+        desk.keeper.discard("w1", [("a", True)], 0)
+
+    desk.drain(desk.worker("w2"))
+    assert (desk.state("a"), desk.active, desk.new, desk.ended) == (None, set(), [], [])
