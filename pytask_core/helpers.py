@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
-from .errors import InvalidTask, PyTaskException
+from .errors import InvalidTask, PyTaskException, RedisRefused
 from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
@@ -281,7 +281,7 @@ def refuse_mixed_names(source: RedisSource, keys: RedisKeys) -> None:
         PyTaskException: on a cluster, some have a hash tag and others none, or another.
     """
     if source.is_cluster and keys.mixed:
-        raise PyTaskException(
+        raise RedisRefused(
             "on a Redis Cluster the four names must share a hash tag, such as task_set='{pytask}tasks', "
             f"task_prefix='{{pytask}}task-', or have none at all; these do not: {keys}"
         )

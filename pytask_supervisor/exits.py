@@ -24,11 +24,11 @@ class StartError(Exception):
 
 
 class LoadError(Exception):
-    """The app cannot be loaded; ``detail`` is the traceback, where one helps."""
+    """The app cannot be loaded; ``detail`` is the traceback, where one helps; ``code`` the exit code."""
 
-    def __init__(self, sentence: str, detail: str = "") -> None:
+    def __init__(self, sentence: str, detail: str = "", code: Exit = Exit.LOAD) -> None:
         super().__init__(sentence)
-        self.detail = detail
+        self.detail, self.code = detail, code
 
 
 #: What a child's exit code tells the operator.

@@ -16,8 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from pytask_core import Cleanup, Monitor, PyTask, Task
+from pytask_core.errors import RedisRefused
 from pytask_supervisor.config import TASKS_ONLY, SupervisorConfig
-from pytask_supervisor.exits import LoadError
+from pytask_supervisor.exits import Exit, LoadError
 
 
 def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
@@ -117,6 +118,8 @@ def _attribute(owner: Any, name: str, path: str) -> Any:
 
 def _broken(what: str, error: BaseException) -> LoadError:
     """One sentence with the place in the user's code where it happened."""
+    if isinstance(error, RedisRefused):
+        return LoadError(str(error), code=Exit.REFUSED)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

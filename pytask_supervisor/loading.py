@@ -54,7 +54,7 @@ def rehearse(config: SupervisorConfig) -> int:
         return Exit.USAGE
     except LoadError as error:
         write_line(redact(f"{error.detail}pytask-supervisor: {error}\n"))
-        return Exit.LOAD
+        return error.code
     for warning in warnings:
         write_line(f"pytask-supervisor: {warning}\n")
     return Exit.OK

@@ -23,7 +23,7 @@ from typing import Any
 
 from pytask_supervisor.channel import Channel
 from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.exits import StartError, explain
+from pytask_supervisor.exits import Exit, StartError, explain
 from pytask_supervisor.respawn import RespawnPolicy
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Assignment, Closable, be_the_child
@@ -58,6 +58,7 @@ class Outcome:
     failure: str | None = None
     detail: str = ""
     warnings: tuple[str, ...] = ()
+    code: Exit = Exit.LOAD  #: as what the supervisor ends of that failure
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Nursery:
         said = json.loads(message)
         if "failed" in said:
             self._give_up_next()
-            return Outcome(said["failed"], said["detail"])
+            return Outcome(said["failed"], said["detail"], code=Exit(said["code"]))
         self._next = None
         if self._current is not None:
             self._end(self._current)

@@ -55,8 +55,9 @@ def run_nursery(bed: Bed) -> int:
     try:
         app, warnings = bring_up(bed.config, bed.redis_url)
     except LoadError as error:
-        bed.line.send(json.dumps({"failed": str(error), "detail": error.detail[: LONGEST // 16]}).encode())
-        return Exit.LOAD
+        failure = {"failed": str(error), "detail": error.detail[: LONGEST // 16], "code": error.code}
+        bed.line.send(json.dumps(failure).encode())
+        return error.code
     warnings += misfits()
     # What is garbage now would be copied into every worker; what is none is not to be written to by collections.
     gc.collect()

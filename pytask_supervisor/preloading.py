@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from pytask_supervisor.exits import Exit
 from pytask_supervisor.nursery import Nursery, Outcome
 from pytask_supervisor.spawner import Spawner
 from pytask_supervisor.team import Team
@@ -33,7 +34,7 @@ class Preloading:
         self._warn = warn
         self._clock = clock
         self._then: Callable[[], None] = _nothing
-        self._otherwise: Callable[[str], None] = _tell
+        self._otherwise: Callable[[str, Exit], None] = _tell
 
     @property
     def is_loading(self) -> bool:
@@ -55,8 +56,11 @@ class Preloading:
         """When ``turn`` has something to do by mere passing of time."""
         return self._nursery.due if self._nursery is not None else None
 
-    def load(self, then: Callable[[], None], otherwise: Callable[[str], None]) -> bool:
-        """Once the app as it stands now is loaded call ``then``, or ``otherwise`` with why not; False: later."""
+    def load(self, then: Callable[[], None], otherwise: Callable[[str, Exit], None]) -> bool:
+        """Once the app as it stands now is loaded call ``then``, or ``otherwise`` with why not and the exit code.
+
+        Returns whether that was done at once.
+        """
         if self._nursery is None:
             then()
             return True
@@ -97,12 +101,12 @@ class Preloading:
         else:
             if outcome.detail:
                 log.debug("%s", outcome.detail)
-            otherwise(outcome.failure)
+            otherwise(outcome.failure, outcome.code)
 
 
 def _nothing() -> None:
     """The app is there again; no worker waits for it in particular."""
 
 
-def _tell(failure: str) -> None:
+def _tell(failure: str, _code: Exit) -> None:
     log.error("%s; the workers go on with the app that they have", failure)

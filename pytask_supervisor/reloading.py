@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pytask_supervisor.config import SupervisorConfig, options
+from pytask_supervisor.exits import Exit
 from pytask_supervisor.ledger import Cause, Kind
 from pytask_supervisor.logs import counted
 from pytask_supervisor.preloading import Preloading
@@ -57,7 +58,7 @@ class Reloading:
             if len(told) > 1:
                 log.info("%s: the app is loaded; %s", by, told[-1])
 
-        def give_up(why: str) -> None:
+        def give_up(why: str, _code: Exit) -> None:
             self._spawner.config = self._proven
             log.error("%s is given up: %s; the workers go on with the app that they have", by, why)
 

@@ -217,7 +217,7 @@ class Supervisor:
     # Decisions.
 
     def _open(self) -> None:
-        self._preloading.load(self._fill, lambda failure: self._ending.give_up(Verdict(Exit.LOAD, failure)))
+        self._preloading.load(self._fill, lambda failure, code: self._ending.give_up(Verdict(code, failure)))
 
     def _fill(self) -> None:
         for _ in range(self._config.workers):

@@ -65,9 +65,9 @@ def run_child(job: Assignment) -> int:
         return Exit.BUG
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     random.seed()
-    app: PyTask | None = job.app if job.app is not None else _load(job)
-    if app is None:
-        return Exit.LOAD
+    app = job.app if job.app is not None else _load(job)
+    if isinstance(app, Exit):
+        return app
     code = _work(job, app, leash)
     atexit._run_exitfuncs()
     return code
@@ -127,8 +127,8 @@ def _tie_to_master(job: Assignment, handler: logging.Handler) -> Leash | None:
     return leash
 
 
-def _load(job: Assignment) -> PyTask | None:
-    """Steps 6 and 7; None if the app cannot be loaded, and the master knows why."""
+def _load(job: Assignment) -> PyTask | Exit:
+    """Steps 6 and 7; an exit code if the app cannot be loaded, and the master knows why."""
     from pytask_supervisor.loading import bring_up  # noqa: PLC0415 - children only
 
     try:
@@ -136,7 +136,7 @@ def _load(job: Assignment) -> PyTask | None:
     except LoadError as error:
         message = {"failed": str(error), "detail": error.detail}
         job.channel.send_last(message, GOODBYE)
-        return None
+        return error.code
     for warning in warnings:
         job.channel.send({"warning": warning})
     return app

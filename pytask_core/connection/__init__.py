@@ -8,7 +8,7 @@ cluster, ``source`` chooses between them.
 
 from .cluster import AskError, MovedError, TryAgainError
 from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock
-from .trouble import check_server, is_answer, outage, refusal
+from .trouble import check_server, is_answer, misplaced, outage, refusal
 from .wire import SOCKET_TIMEOUT
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "disconnect",
     "is_answer",
     "knock",
+    "misplaced",
     "outage",
     "refusal",
     "unblock",

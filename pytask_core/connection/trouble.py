@@ -55,6 +55,20 @@ _DISTRUST = re.compile(
 )
 
 
+#: What is wrong and what to do where a client for one server has met a node of a cluster.
+_OF_A_CLUSTER = (
+    "is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes or the client of a "
+    "cluster"
+)
+
+
+def misplaced(error: BaseException) -> str | None:
+    """Return in words that a client for one server has met a node of a cluster, or None where it is something else."""
+    words = {"MOVED", "ASK", "CROSSSLOT"} & set(str(error).split()[:1])
+    kinds = {"MovedError", "AskError", "ClusterCrossSlotError"} & {type(error).__name__}
+    return _OF_A_CLUSTER if words or kinds else None
+
+
 def outage(error: BaseException) -> str | None:
     """Return in words why Redis cannot serve us now, or None where ``error`` is something else."""
     text = str(error).rstrip(".")  # A sentence goes on after it.
@@ -117,10 +131,7 @@ def check_server(client: Any, where: str) -> list[str]:
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         raise RedisRefused(f"{where} runs version {version}; pytask needs Redis 6.2 or later, or Valkey")
     if "cluster" in {info.get("server_mode"), info.get("redis_mode")} and not is_cluster(client):
-        raise RedisRefused(
-            f"{where} is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes "
-            "or a cluster's client"
-        )
+        raise RedisRefused(f"{where} {_OF_A_CLUSTER}")
     try:
         policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
     except RedisError:

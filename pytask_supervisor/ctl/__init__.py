@@ -17,6 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from pytask_supervisor.redact import redact
+
 from .options import UsageError, parse
 from .output import Output
 
@@ -63,6 +65,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr
         return DONE
 
 
+def _hide_passwords(argv: Sequence[str]) -> None:
+    """``ps`` shows everybody what a command was called with, for as long as ``events`` or ``top`` runs."""
+    shown = redact(" ".join(argv))
+    if shown != " ".join(argv):
+        from setproctitle import setproctitle  # noqa: PLC0415 - only where there is something to hide
+
+        setproctitle(shown)
+
+
 def run() -> None:
     """The console script."""
     # Both are None when the shell closed them (``>&-``).
@@ -72,6 +83,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _hide_passwords(sys.argv)
     code = main(sys.argv[1:], os.environ, sys.stdout, sys.stderr)
     # Python flushes once more at its end, and would complain of a pipe that is gone.
     try:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from redis.exceptions import RedisError
 
-from pytask_core.connection import outage
+from pytask_core.connection import misplaced, outage
 from pytask_core.embedded import EmbeddedError, running_server, socket_path
 from pytask_core.embedded_cluster import find_running
 from pytask_core.errors import PyTaskException
@@ -76,6 +76,8 @@ def _session(options: Options) -> Session:
 def _words(error: Exception, options: Options) -> str:
     if not isinstance(error, RedisError | OSError):
         return str(error)
+    if (words := misplaced(error)) is not None:
+        return f"Redis at {options.redis} {words}"
     words = outage(error)
     return f"cannot use Redis at {options.redis}: {words}" if words else f"Redis says: {error}"
 

@@ -15,7 +15,10 @@ from pytask_supervisor.ctl import main
 from tests.ctl.conftest import Ctl, run_ctl
 from tests.support.ctl_process import CtlProcess
 from tests.support.guardian import Guardian
+from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer, free_port
+from tests.support.supervisor_process import title
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -73,7 +76,27 @@ def test_a_wrong_password_is_one_sentence_without_it(verb: list[str]) -> None:
         assert run_ctl("--redis", server.url, "queues").code == 0
 
 
-@pytest.mark.parametrize("url", ["http://x", "nonsense", "redis://host:port", "redis://h:99999999"])
+def test_nobody_reads_the_password_off_the_list_of_processes() -> None:
+    with RedisServer(tcp=True, requirepass="geheim") as server, CtlProcess("", "--redis", server.url, "events") as ctl:
+        wait_until(lambda: "geheim" not in title(ctl.process.pid))
+        assert "events" in title(ctl.process.pid)
+        wait_until(lambda: any(row["psub"] == "1" for row in server.other_clients()))
+        ctl.ctrl_c()
+        assert ctl.wait() == 0
+
+
+@pytest.mark.parametrize("verb", [["list"], ["start", "hello"]])
+def test_a_node_of_a_cluster_named_like_a_single_server_is_one_sentence(verb: list[str]) -> None:
+    with ServerCluster() as cluster:
+        done = run_ctl("--redis", cluster.url.replace("+cluster", "").partition(",")[0], *verb)
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert "is a node of a cluster: name it as redis+cluster://" in done.err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x", "redis+cluster://127.0.0.1:1/3", "nonsense", "redis://host:port", "redis://h:99999999"]
+)
 def test_a_url_that_is_none_is_one_sentence(url: str) -> None:
     done = run_ctl("--redis", url, "queues")
     assert done.code == 1

@@ -14,6 +14,7 @@ import pytest
 from pytask_core import PyTaskHelpers
 from tests.process.conftest import Start
 from tests.support.aged import AgedServer
+from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import SupervisorProcess, title
 from tests.support.waiting import wait_until
@@ -210,6 +211,31 @@ def test_a_wrong_password_is_one_line_and_exit_code_4(folder: Path) -> None:
     assert text.count("\n") == 2
     assert "refuses us" in text
     assert "hunter" not in text
+
+
+MIXED = """
+from pytask_core import PyTask
+
+app = PyTask("redis+cluster://127.0.0.1:1", task_set="{pytask}tasks")
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["--preload"], ["--check-config"]])
+def test_names_that_do_not_fit_a_cluster_are_one_line_and_exit_code_4(folder: Path, words: list[str]) -> None:
+    (folder / "app.py").write_text(MIXED)
+    code, text = run_to_end(folder, "--workers", "2", "--app", "app:app", *words)
+    assert code == 4
+    assert "on a Redis Cluster the four names must share a hash tag" in text.splitlines()[-1]
+    assert "Traceback" not in text
+
+
+def test_a_node_of_a_cluster_named_like_a_single_server_is_one_line_and_exit_code_4(folder: Path) -> None:
+    with ServerCluster() as cluster:
+        url = cluster.url.replace("+cluster", "").partition(",")[0]
+        code, text = run_to_end(folder, "--workers", "2", "--app", "jobs:app", "--redis", url)
+    assert code == 4
+    assert text.count("\n") == 2
+    assert "is a node of a cluster: name it as redis+cluster://" in text
 
 
 def test_a_server_that_is_too_old_is_one_line_and_exit_code_4(folder: Path, redis_server: RedisServer) -> None:
