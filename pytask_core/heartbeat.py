@@ -125,6 +125,9 @@ class Heartbeat:
             return []
         if told == "lost":
             return [entry]
+        if told not in {"stop", "restart", "reload"}:
+            log.debug("Task %r has %r recorded, which is no command", entry.id, told)
+            return []
         self._runner.ask(entry.id, "stop" if told == "restart" else told, entry.token)
         return []
 

@@ -111,12 +111,7 @@ class PyTaskHelpers:
         Raises:
             InvalidTask, PayloadTooLarge: as :meth:`start_task`, for the first that fails. Those before it are started.
         """
-        return list(
-            self._enqueue(
-                self._spec(spec[0], spec[1], spec[2] if len(spec) > 2 else None, cleanup)  # noqa: PLR2004 - the id
-                for spec in specs
-            )
-        )
+        return list(self._enqueue(self._spec(*_parts(spec), cleanup) for spec in specs))
 
     def _spec(
         self, name: str, data: Mapping[str, Any], task_id: str | None, cleanup: bool
@@ -257,6 +252,16 @@ class PyTaskHelpers:
         """Close the connections that these helpers opened."""
         disconnect(self._client)
         self._source.close()
+
+
+def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | None]:
+    """Return name, data and id of what is to be started."""
+    match spec:
+        case (name, data):
+            return name, data, None
+        case (name, data, task_id):
+            return name, data, task_id
+    raise InvalidTask(f"a task to start is (task_name, data) or (task_name, data, task_id), not {spec!r:.200}")
 
 
 def _checked(task_id: str | bytes | int) -> str:

@@ -31,7 +31,7 @@ class PoisonRule:
     def __post_init__(self) -> None:
         if isinstance(self.max_deliveries, bool) or not isinstance(self.max_deliveries, int) or self.max_deliveries < 0:
             raise ValueError(f"max_deliveries must be a whole number, 0 for no limit, not {self.max_deliveries!r}")
-        if not self.window > 0:
+        if isinstance(self.window, bool) or not isinstance(self.window, (int, float)) or not self.window > 0:
             raise ValueError(f"poison_window must be a number of seconds above 0, not {self.window!r}")
 
     @property

@@ -32,8 +32,8 @@ class PyTask:
         redis_instance: a client (with or without ``decode_responses``), a dict such as ``{'host': …, 'port': …}``, a
             list of ``(host, port)`` or such dicts (one: a plain client, several: a cluster client), a URL, or None
             (``PYTASK_REDIS_URL``, else localhost:6379).
-        update_task_interval: seconds between renewals of running tasks. Shorter finds a missed stop sooner, longer
-            costs less; far below ``task_timeout``.
+        update_task_interval: seconds between renewals of running tasks; default 5, or a quarter of a ``task_timeout``
+            below 20. Shorter finds a missed stop sooner, longer costs less.
         task_set: name of the task set.
         task_prefix: what stands before an id in its key.
         new_queue: name of the queue of waiting ids.
@@ -70,7 +70,7 @@ class PyTask:
     def __init__(
         self,
         redis_instance: Any = None,
-        update_task_interval: float = 5,
+        update_task_interval: float | None = None,
         task_set: str = "tasks",
         task_prefix: str = "task-",
         new_queue: str = "new-task",
@@ -89,12 +89,15 @@ class PyTask:
         self.durability = durability
         #: Whether the app names its own Redis.
         self.redis_given = redis_instance is not None
-        self.update_task_interval = update_task_interval
-        self.concurrency = concurrency
         self.task_timeout = task_timeout
+        self._check_seconds("task_timeout")
+        self.update_task_interval = min(5, task_timeout / 4) if update_task_interval is None else update_task_interval
+        self.concurrency = concurrency
         self.partition_grace = task_timeout / 2 if partition_grace is None else partition_grace
         self.stop_timeout = stop_timeout
         self.max_payload = max_payload
+        if isinstance(cleanup_handlers, str):
+            raise ValueError(f"cleanup_handlers must be several names, such as ({cleanup_handlers!r},)")
         self.cleanup_handlers = tuple(cleanup_handlers)
         self.poison = PoisonRule(max_deliveries, poison_window)
         self._check()
@@ -114,9 +117,10 @@ class PyTask:
     def _check(self) -> None:
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 0:
             raise ValueError(f"concurrency must be a whole number, 0 for no bound, not {self.concurrency!r}")
-        for option in ("update_task_interval", "task_timeout", "partition_grace", "stop_timeout"):
-            if not vars(self)[option] > 0:
-                raise ValueError(f"{option} must be a number of seconds above 0, not {vars(self)[option]!r}")
+        if isinstance(self.max_payload, bool) or not isinstance(self.max_payload, int) or self.max_payload < 1:
+            raise ValueError(f"max_payload must be a whole number of bytes above 0, not {self.max_payload!r}")
+        for option in ("update_task_interval", "partition_grace", "stop_timeout"):
+            self._check_seconds(option)
         if self.partition_grace >= self.task_timeout:
             raise ValueError(
                 f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a "
@@ -127,6 +131,11 @@ class PyTask:
                 f"update_task_interval={self.update_task_interval:g} must be at most half of "
                 f"partition_grace={self.partition_grace:g}, or a single late renewal stops all tasks"
             )
+
+    def _check_seconds(self, option: str) -> None:
+        value = vars(self)[option]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ValueError(f"{option} must be a number of seconds above 0, not {value!r}")
 
     # Classes and handlers
 
@@ -218,15 +227,18 @@ class PyTask:
             task_map: more task classes, by name.
 
         Raises:
-            PyTaskException: the standard library is not patched by gevent, a local task has no class, or Redis refuses
-                us (password, permission, too old).
+            PyTaskException: the standard library is not patched by gevent, a local task has no class, ``task_map`` has
+                what is no task class, or Redis refuses us (password, permission, too old).
         """
         if not monkey.is_module_patched("socket"):
             raise PyTaskException(
                 "tasks would block each other, since gevent has not patched the standard library; put 'from gevent "
                 "import monkey; monkey.patch_all()' before all other imports of your program"
             )
-        self.task_classes.update(task_map or {})
+        for name, task_class in (task_map or {}).items():
+            if not (isinstance(task_class, type) and issubclass(task_class, Task)):
+                raise PyTaskException(f"task_map[{name!r}] is {task_class!r}, which is no subclass of pytask_core.Task")
+            self.task_classes[name] = task_class
         worker = self.create_worker()
         watchers = [gevent.signal_handler(number, worker.stop) for number in (signal.SIGINT, signal.SIGTERM)]
         try:

@@ -191,7 +191,7 @@ class Cleanup(Task):
             with worker.link.guard():
                 ended = worker.keeper.collect(worker.id, hashes=self.task_handler is not None)
             if ended:
-                done = [(task_id, not self._handle(task_id, task)) for task_id, task in ended]
+                done = [(task_id, not self._handle(task_id, task), task.get("owner", "")) for task_id, task in ended]
                 with worker.link.guard():
                     count = worker.keeper.discard(worker.id, done, self.retention)
                 cleanup_log.debug("Cleaned up %d ended tasks", count)

@@ -78,11 +78,11 @@ def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
         return _from_url(instance)
     if isinstance(instance, Mapping):
         return _from_options(instance)
-    if isinstance(instance, Sequence):
+    if isinstance(instance, (list, tuple)) and not any(isinstance(each, (str, int)) for each in instance):
         return _from_nodes(instance)
     if cluster.is_client(instance):
         return cluster.of_client(instance)
-    if hasattr(instance, "execute_command"):
+    if isinstance(getattr(instance, "connection_pool", None), ConnectionPool):
         return Server(instance)
     raise PyTaskException(
         "redis_instance must be a Redis client, a URL, a dict such as {'host': 'localhost', 'port': 6379}, or a list "

@@ -37,6 +37,9 @@ _PASSING = {
     "NOPERM": "it does not permit us a command or key",
 }
 
+#: Those that may stand in the middle of a text.
+_WORD = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b")
+
 #: The same by the names of the errors in client libraries that do not keep the server's word.
 _PASSING_ERRORS = {
     "ReadOnlyError": "READONLY",
@@ -57,8 +60,8 @@ _DISTRUST = re.compile(
 
 #: What is wrong and what to do where a client for one server has met a node of a cluster.
 _OF_A_CLUSTER = (
-    "is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes or the client of a "
-    "cluster"
+    "is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes or a client for "
+    "clusters"
 )
 
 

@@ -36,7 +36,7 @@ end
 -- Begin the run of a task that was present at a death. False: one more would convict it, and the worker has such a one
 -- already; run side by side they would be convicted together.
 local function tolerates(key, id, charges)
-  if most > 0 and tonumber(charges) >= most - 1 then
+  if most > 0 and (tonumber(charges) or 0) >= most - 1 then
     if has_suspect(suspect, prefix, worker, now, window) then return false end
     redis.call('SET', suspect, id)
   end
@@ -59,7 +59,9 @@ if ARGV[6] == '1' then
   if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new), 0, now} end
 end
 
-check(new, active)
+check(new, active, held, running)
+redis.call('SCARD', removed)
+redis.call('GET', suspect)
 local anew = redis.call('ZADD', workers, now, worker)
 local ids = redis.call('RPOP', inbox, room) or {}
 local share = share_of(redis.call('LLEN', new), redis.call('SCARD', held), tonumber(redis.call('GET', running) or 0),

@@ -2,17 +2,19 @@
 -- meanwhile is left alone, and what another program has queued again without saying so in the hash.
 -- KEYS[1] cleaning (LIST)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)
 -- ARGV[1] task prefix  ARGV[2] seconds for which the hash stays readable  ARGV[3] how near the queue's ends to look, then
--- for each: id, '1' to keep it findable
+-- for each: id, '1' to keep it findable, owner it had when the handler saw it ('': nobody looked): one that has ended
+-- once more stands in the end queue again
 -- Returns how many are gone or will be.
 
 redis.call('SCARD', KEYS[2])
 local prefix, retention, near, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 local waits = redis.call('LLEN', KEYS[3]) > 0
-for i = 4, #ARGV, 2 do
+for i = 4, #ARGV, 3 do
   local id = ARGV[i]
   local key = prefix .. id
-  local h = fields(key, 'state')
-  if h and final(h[1]) and not (waits and entries_of(KEYS[3], id, near) > 0) then
+  local h = fields(key, 'state', 'owner')
+  local is_seen = h and (ARGV[i + 2] == '' or ARGV[i + 2] == h[2])
+  if is_seen and final(h[1]) and not (waits and entries_of(KEYS[3], id, near) > 0) then
     if ARGV[i + 1] == '1' then
       redis.call('SADD', KEYS[2], id)
     elseif retention > 0 then

@@ -6,6 +6,7 @@
 local new, active, removed, prefix = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local done, push, now = {}, {}, stamp(now_ms())
 check(new, active)
+redis.call('SCARD', removed)
 
 local function write(key, task, data, cleanup, ...)
   redis.call('HSET', key, 'task', task, 'data', data, ...)

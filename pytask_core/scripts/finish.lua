@@ -7,7 +7,7 @@
 local active, held, running, ended, new = unpack(KEYS)
 local prefix, now = ARGV[1], stamp(now_ms())
 local refused, gone, push, leave = {}, {}, {}, {}
-check(new, active)
+check(new, active, held, running)
 redis.call('LLEN', ended)
 
 local function finish(id, token, state, output, event)

@@ -13,8 +13,8 @@
 local new, inbox, active, held, running, workers, ended, cleaning, names, suspect, last = unpack(KEYS)
 local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, window, now = tonumber(ARGV[5]), tonumber(ARGV[6]), now_ms()
-check(new, active)
-redis.call('LLEN', ended)
+check(new, active, held, running)
+for _, list in ipairs({ended, inbox, cleaning}) do redis.call('LLEN', list) end
 local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
 if ARGV[4] ~= '' and beat and beat > now - ARGV[4] then return {0, -1, {}, {}} end
 local back, gone, leave, convicted, often = {}, {}, {}, {}, {}

@@ -7,7 +7,7 @@
 local function leave(keys, args, done, push, command_of)
   local active, held, running, new = unpack(keys)
   local refused, gone = {}, {}
-  check(new, active)
+  check(new, active, held, running)
   for i = 2, #args, 2 do
     local id, token = args[i], args[i + 1]
     local key = args[1] .. id

@@ -4,17 +4,21 @@
 
 -- How many charges still count for a run that lasted until then: none any more after `window` ms.
 local function standing(charges, since, till, window)
+  since = tonumber(since or '')
   if since and till - since >= window then return 0 end
-  return tonumber(charges or 0)
+  return tonumber(charges or 0) or 0
 end
 
--- Charge the death of a worker that was last known to live at `alive`. Returns how many charges count now, and at how many deaths the task was present in all.
+-- Charge the death of a worker that was last known to live at `alive`. Returns how many charges count now, and at how many
+-- deaths the task was present in all.
 local function charge(key, alive, window)
   local h = redis.call('HMGET', key, 'charges', 'since')
   local charges = standing(h[1], h[2], alive, window) + 1
-  redis.call('HSET', key, 'charges', charges)
+  -- What another program wrote into these fields must not end the script half way.
+  local deaths = (tonumber(redis.call('HGET', key, 'deaths') or 0) or 0) + 1
+  redis.call('HSET', key, 'charges', charges, 'deaths', deaths)
   redis.call('HDEL', key, 'since')
-  return charges, redis.call('HINCRBY', key, 'deaths', 1)
+  return charges, deaths
 end
 
 -- Whether the worker runs a task that one more death would convict.

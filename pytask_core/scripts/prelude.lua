@@ -19,9 +19,13 @@ local function fields(key, ...)
 end
 
 -- Make sure of the types of shared keys before the first write: a script that fails half way is not undone.
-local function check(queue, active)
+local function check(queue, active, held, running)
   redis.call('LLEN', queue)
   redis.call('SCARD', active)
+  if held then redis.call('SCARD', held) end
+  if running and not string.match(redis.call('GET', running) or '0', '^%-?%d+$') then
+    error('the value of ' .. running .. ' is no whole number')
+  end
 end
 
 -- Put up to four values at the end of a list; false keeps its place.

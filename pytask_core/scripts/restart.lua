@@ -4,6 +4,7 @@
 -- Returns 1 done, 0 in another state, -1 where there is no such task.
 
 check(KEYS[3], KEYS[2])
+redis.call('SCARD', KEYS[4])
 local h = fields(KEYS[1], 'state', 'task', 'withdrawn', 'local', 'owner')
 if not h or not (h[1] or h[2]) then return -1 end
 local state, wanted = h[1] or 'WAIT', #ARGV == 2

@@ -143,12 +143,13 @@ class KeeperStore:
         """Put what stands in the worker's cleaning list back to the end queue; return how many."""
         return int(scripts.call(self._client, "put_back", [self._keys.end_queue, self._keys.cleaning(worker)], []))
 
-    def discard(self, worker: str, ids: Sequence[tuple[str, bool]], retention: int) -> int:
+    def discard(self, worker: str, ids: Sequence[tuple[str, bool, str]], retention: int) -> int:
         """Forget ended tasks, but not those that wait again.
 
         Args:
             worker: whose cleaning list they stand in.
-            ids: each with whether it is to stay findable in the task set instead.
+            ids: each with whether it is to stay findable in the task set instead, and the owner it had when a handler
+                saw it ('': none did), since one that has ended once more is to be seen once more.
             retention: seconds for which the hashes stay readable; 0: none.
 
         Returns:
@@ -156,6 +157,6 @@ class KeeperStore:
         """
         keys = self._keys
         args: list[Any] = [keys.task_prefix, retention, JUST_PUSHED]
-        for task_id, keep in ids:
-            args += (task_id, int(keep))
+        for task_id, keep, owner in ids:
+            args += (task_id, int(keep), owner)
         return int(scripts.call(self._client, "discard", [keys.cleaning(worker), keys.task_set, keys.new_queue], args))

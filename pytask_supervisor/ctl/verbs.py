@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from .options import Options
 from .output import Output, as_text
@@ -85,7 +85,7 @@ def show(session: Session, options: Options, output: Output) -> int:
         if name in task:
             task[name] = parsed(task[name])
     if options.as_json:
-        output.json({"id": task_id, **task})
+        output.json({**task, "id": task_id})
     else:
         rows = [("id", task_id), *((name, as_text(value)) for name, value in task.items())]
         output.table(("FIELD", "VALUE"), rows)
@@ -105,9 +105,13 @@ def queues(session: Session, options: Options, output: Output) -> int:
 def parsed(text: str) -> Any:
     """The JSON that a field of a hash should hold, or its text where it does not."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return text
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(word)
 
 
 def _each(

@@ -341,7 +341,7 @@ def test_odd_ids_pass_through_every_transition_as_they_are(desk: Desk) -> None:
         assert desk.end(worker, each, token) == []
     assert sorted(desk.ended) == sorted(ODD)
     assert {each for each, _ in desk.keeper.collect("w1", hashes=True)} == set(ODD)
-    assert desk.keeper.discard("w1", [(each, False) for each in ODD], 0) == len(ODD)
+    assert desk.keeper.discard("w1", [(each, False, "") for each in ODD], 0) == len(ODD)
     assert desk.where.count == Counter()
 
 
@@ -383,3 +383,67 @@ def test_a_claim_that_is_executed_only_after_it_was_sent_again_takes_nothing(des
     assert late.tasks == []
     assert len(desk.new) == 1
     assert len(desk.held()) == 1
+
+
+@pytest.mark.parametrize("field", ["charges", "since", "deaths"])
+def test_words_of_another_program_where_pytask_counts_deaths_lose_nobody(desk: Desk, field: str) -> None:
+    """Whether they stand there when the task is claimed, renewed, or handed back."""
+    worker = desk.worker()
+    desk.push("a", "b", "c")
+    desk.redis.hset(desk.keys.task("b"), mapping={field: "12 EUR"})
+    token, claims = desk.claim(worker, insist=True)
+    assert sorted(task.id for task in claims.tasks) == ["a", "b", "c"]
+
+    for each in ("a", "b", "c"):
+        desk.redis.hset(desk.keys.task(each), mapping={"charges": "1", field: "monday"})
+    assert worker.renew([(each, token) for each in ("a", "b", "c")]).told == []
+    desk.redis.hset(desk.keys.task("b"), field, "")
+    desk.keeper.hand_back("w1")
+
+    assert sorted(desk.new) == ["a", "b", "c"]
+    assert {desk.state(each) for each in ("a", "b", "c")} == {"WAIT"}
+
+
+@pytest.mark.parametrize("name", ["running", "held", "removed", "suspect"])
+def test_another_type_at_a_key_of_pytasks_own_refuses_a_claim_before_anything_is_taken(desk: Desk, name: str) -> None:
+    if not desk.atomic:
+        pytest.skip("in steps an id that is taken stands in the inbox until it is dealt with")
+    worker = desk.worker()
+    desk.start("a")
+    key = {
+        "running": desk.keys.running,
+        "held": desk.keys.held("w1"),
+        "removed": desk.keys.removed,
+        "suspect": desk.keys.suspect("w1"),
+    }[name]
+    desk.redis.delete(key)
+    desk.redis.hset(key, "x", "1")
+
+    with pytest.raises(redis.ResponseError):
+        desk.claim(worker, insist=True)
+    assert (desk.new, desk.state("a")) == (["a"], "WAIT")
+
+    desk.redis.delete(key)
+    assert [task.id for task in desk.claim(worker, insist=True)[1].tasks] == ["a"]
+
+
+def test_a_count_that_is_no_number_refuses_a_claim_before_anything_is_taken(desk: Desk) -> None:
+    if not desk.atomic:
+        pytest.skip("in steps an id that is taken stands in the inbox until it is dealt with")
+    desk.start("a")
+    desk.redis.set(desk.keys.running, "many")
+
+    with pytest.raises(redis.ResponseError, match="no whole number"):
+        desk.claim(desk.worker(), insist=True)
+    assert desk.new == ["a"]
+
+
+def test_another_type_where_removed_ids_stand_refuses_a_start_before_anything_is_written(desk: Desk) -> None:
+    desk.redis.set(desk.keys.removed, "oops")
+    with pytest.raises(redis.ResponseError):
+        desk.start("a")
+    desk.redis.delete(desk.keys.removed)
+
+    desk.start("a")
+
+    assert desk.new == ["a"]

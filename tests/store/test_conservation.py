@@ -176,7 +176,7 @@ class Tasks(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def clean_up(self, worker: str) -> None:
         collected = self.desk.keeper.collect(worker, hashes=False)
-        self.desk.keeper.discard(worker, [(each, False) for each, _ in collected], 0)
+        self.desk.keeper.discard(worker, [(each, False, "") for each, _ in collected], 0)
         for each, _ in collected:
             if each in self.known and self.known[each].state in FINAL:
                 del self.known[each]

@@ -295,7 +295,7 @@ def test_an_entry_that_is_left_over_does_not_take_out_of_the_task_set_what_belon
         desk.end(worker, "a", token)
     if how == "ended, and its handler failed":
         assert desk.keeper.collect("w1", hashes=True)
-        desk.keeper.discard("w1", [("a", True)], 0)
+        desk.keeper.discard("w1", [("a", True, "")], 0)
     assert desk.active == {"a"}
     # A start whose push is late: the task has run and ended since.
     steps = Steps(desk.redis, desk.keys)
@@ -360,7 +360,7 @@ def test_whoever_removes_a_task_as_others_bring_it_to_rest_removes_it_whole(many
         desk.end(worker, "a", token)
         desk.keeper.collect("w1", hashes=True)
         interrupted(desk, desk.keeper).before("activate", remove)
-        desk.keeper.discard("w1", [("a", True)], 0)
+        desk.keeper.discard("w1", [("a", True, "")], 0)
 
     desk.drain(desk.worker("w2"))
     assert (desk.state("a"), desk.active, desk.new, desk.ended) == (None, set(), [], [])

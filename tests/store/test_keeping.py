@@ -151,7 +151,7 @@ def test_what_is_collected_stays_findable_until_it_is_discarded(desk: Desk) -> N
     assert desk.where.count == {"a": 1, "b": 1}
     assert [each for each, _ in desk.keeper.collect("w1", hashes=False)] == ["a", "b"], "a crash in the middle"
 
-    assert desk.keeper.discard("w1", [("a", False), ("b", False)], 0) == 2
+    assert desk.keeper.discard("w1", [("a", False, ""), ("b", False, "")], 0) == 2
     assert desk.where.count == {}
     assert desk.redis.exists(desk.keys.task("a"), desk.keys.task("b")) == 0
 
@@ -170,7 +170,7 @@ def test_retention_keeps_the_hash_readable_for_a_while(desk: Desk) -> None:
     ended(desk, "a")
     desk.keeper.collect("w1", hashes=False)
 
-    desk.keeper.discard("w1", [("a", False)], 100)
+    desk.keeper.discard("w1", [("a", False, "")], 100)
 
     assert 90 < desk.redis.ttl(desk.keys.task("a")) <= 100
     assert desk.state("a") == "SUCCESS"
@@ -183,7 +183,7 @@ def test_what_was_restarted_meanwhile_is_left_alone(desk: Desk) -> None:
     desk.client.restart("b")
     _, claims = desk.claim(desk.worker("w2"), room=1)
 
-    assert desk.keeper.discard("w1", [("a", False), ("b", False)], 0) == 0
+    assert desk.keeper.discard("w1", [("a", False, ""), ("b", False, "")], 0) == 0
 
     assert [task.id for task in claims.tasks] == ["a"]
     assert (desk.state("a"), desk.state("b"), desk.new) == ("RUNNING", "WAIT", ["b"])
@@ -194,7 +194,7 @@ def test_a_task_whose_handler_failed_stays_findable_in_the_task_set(desk: Desk) 
     ended(desk, "a")
     desk.keeper.collect("w1", hashes=True)
 
-    desk.keeper.discard("w1", [("a", True)], 100)
+    desk.keeper.discard("w1", [("a", True, "")], 100)
 
     assert (desk.active, desk.state("a"), desk.redis.ttl(desk.keys.task("a"))) == ({"a"}, "SUCCESS", -1)
 
@@ -204,7 +204,7 @@ def test_what_stands_in_the_end_queue_and_is_no_hash_is_collected_and_dropped(de
     desk.redis.lpush(desk.keys.end_queue, "string", "missing")
 
     assert sorted(desk.keeper.collect("w1", hashes=True)) == [("missing", {}), ("string", {})]
-    assert desk.keeper.discard("w1", [("string", False), ("missing", False)], 0) == 0
+    assert desk.keeper.discard("w1", [("string", False, ""), ("missing", False, "")], 0) == 0
     assert desk.redis.get(desk.keys.task("string")) == "x"
     assert desk.redis.exists(desk.keys.end_queue, desk.keys.cleaning("w1")) == 0
 
@@ -221,7 +221,7 @@ def test_waiting_for_an_ended_task_moves_it_nowhere(desk: Desk) -> None:
 def test_what_a_cleanup_leaves_behind_stands_in_the_end_queue_again_in_order(desk: Desk) -> None:
     ended(desk, "a", "b", "c")
     desk.keeper.collect("w1", hashes=True)
-    desk.keeper.discard("w1", [("a", False)], 0)
+    desk.keeper.discard("w1", [("a", False, "")], 0)
 
     assert desk.keeper.put_back("w1") == 2
     assert (desk.ended, desk.where.cleaning) == (["b", "c"], [])
@@ -233,7 +233,7 @@ def test_what_another_program_has_queued_again_since_it_ended_is_not_forgotten(d
     desk.push("a", data='{"x": 2}')
     collected = desk.keeper.collect("w1", hashes=False)
 
-    assert desk.keeper.discard("w1", [(each, False) for each, _ in collected], 0) == 1
+    assert desk.keeper.discard("w1", [(each, False, "") for each, _ in collected], 0) == 1
 
     worker = desk.worker("w2")
     token, claims = desk.claim(worker, insist=True)
@@ -245,7 +245,7 @@ def test_what_another_program_has_queued_again_since_it_ended_is_not_forgotten(d
 def test_an_ended_task_that_is_restarted_no_longer_expires(desk: Desk) -> None:
     ended(desk, "a", "b")
     desk.keeper.collect("w1", hashes=False)
-    desk.keeper.discard("w1", [("a", False), ("b", False)], 100)
+    desk.keeper.discard("w1", [("a", False, ""), ("b", False, "")], 100)
 
     desk.client.restart("a")
     desk.start("b")

@@ -127,7 +127,7 @@ class Crowd:
         desk.keeper.overdue(0.01, 60)
         desk.keeper.sweep(60)
         collected = desk.keeper.collect("keeper", hashes=chance.random() < 0.5)
-        desk.keeper.discard("keeper", [(each, chance.random() < 0.2) for each, _ in collected], 0)
+        desk.keeper.discard("keeper", [(each, chance.random() < 0.2, "") for each, _ in collected], 0)
 
 
 def settle(desk: Desk) -> None:
@@ -141,7 +141,7 @@ def settle(desk: Desk) -> None:
             pass
         desk.keeper.hand_back("keeper", died=False)
         while collected := desk.keeper.collect("last", hashes=False):
-            desk.keeper.discard("last", [(each, False) for each, _ in collected], 0)
+            desk.keeper.discard("last", [(each, False, "") for each, _ in collected], 0)
         for _ in range(10):
             token, claims = desk.claim(worker, insist=True)
             if claims.tasks:

@@ -168,12 +168,12 @@ ACTS: dict[str, tuple[Callable[[Desk, WorkerStore], str], Act, set[str | None]]]
     "hand back an inbox": (in_the_inbox, lambda d, w, t: d.keeper.hand_back("w1"), {"WAIT"}),
     "discard": (
         ended,
-        lambda d, w, t: (d.keeper.collect("w1", hashes=True), d.keeper.discard("w1", [("a", False)], 0)),
+        lambda d, w, t: (d.keeper.collect("w1", hashes=True), d.keeper.discard("w1", [("a", False, "")], 0)),
         {None},
     ),
     "discard and keep": (
         ended,
-        lambda d, w, t: (d.keeper.collect("w1", hashes=True), d.keeper.discard("w1", [("a", True)], 0)),
+        lambda d, w, t: (d.keeper.collect("w1", hashes=True), d.keeper.discard("w1", [("a", True, "")], 0)),
         {"SUCCESS"},
     ),
 }
@@ -194,7 +194,7 @@ def mend(desk: Desk) -> None:
         pass
     if desk.state("a") == "WAIT":
         desk.keeper.collect("w2", hashes=False)
-        desk.keeper.discard("w2", [(each, False) for each in desk.where.cleaning], 0)
+        desk.keeper.discard("w2", [(each, False, "") for each in desk.where.cleaning], 0)
 
 
 def run_to_the_end(desk: Desk) -> int:

@@ -50,11 +50,11 @@ ACTS: dict[str, Act] = {
     "sweep when overdue": _overdue,
     "collect and discard": lambda desk, worker, token: (
         desk.keeper.collect("w1", hashes=True),
-        desk.keeper.discard("w1", [("a", False)], 0),
+        desk.keeper.discard("w1", [("a", False, "")], 0),
     ),
     "collect and keep": lambda desk, worker, token: (
         desk.keeper.collect("w1", hashes=True),
-        desk.keeper.discard("w1", [("a", True)], 0),
+        desk.keeper.discard("w1", [("a", True, "")], 0),
     ),
 }
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytask_core.errors import InvalidTask, PayloadTooLarge
+from pytask_core import PyTask
+from pytask_core.errors import InvalidTask, PayloadTooLarge, PyTaskException
 from pytask_core.keys import RedisKeys
 from pytask_core.loops import Backoff
 from pytask_core.payload import decode_data, encode
@@ -149,3 +150,38 @@ def test_a_number_of_deaths_that_makes_no_sense_is_refused(most: Any) -> None:
 
 def test_the_verdict_is_json_that_names_the_number() -> None:
     assert "3 times in a row (max_deliveries=3)" in json.loads(PoisonRule().verdict)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"task_timeout": "60"},
+        {"task_timeout": None},
+        {"task_timeout": 0},
+        {"stop_timeout": "long"},
+        {"update_task_interval": float("nan")},
+        {"partition_grace": True},
+        {"max_payload": 0},
+        {"max_payload": "1 MiB"},
+        {"concurrency": -1},
+        {"cleanup_handlers": "module:handler"},
+        {"poison_window": "3"},
+        {"max_deliveries": 1.5},
+    ],
+    ids=str,
+)
+def test_an_option_that_makes_no_sense_is_a_sentence_that_names_it(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        PyTask("redis://127.0.0.1:1", **option)
+
+
+def test_a_short_task_timeout_alone_is_enough() -> None:
+    app = PyTask("redis://127.0.0.1:1", task_timeout=8)
+    assert (app.update_task_interval, app.partition_grace) == (2, 4)
+    assert PyTask("redis://127.0.0.1:1").update_task_interval == 5
+
+
+@pytest.mark.parametrize("instance", [("localhost", 6379), b"redis://x", 7, 1.5, ["localhost:6379"]], ids=repr)
+def test_what_is_no_way_to_reach_redis_is_a_sentence(instance: Any) -> None:
+    with pytest.raises(PyTaskException, match="redis_instance must be"):
+        PyTask(instance)

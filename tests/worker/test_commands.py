@@ -354,3 +354,16 @@ def test_channels_that_redis_does_not_let_us_hear_are_said_once_and_commands_com
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log warns of."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_word_that_is_recorded_as_a_command_and_is_none_does_nothing(live: Live) -> None:
+    """A field of that name may be another program's."""
+    live.worker(Forever, **RENEWALS)
+    task_id = forever(live)
+    live.redis.hset(live.keys.task(task_id), "command", "ls -la")
+    before = live.redis.hget(live.keys.task(task_id), "last_update")
+    wait_until(lambda: live.redis.hget(live.keys.task(task_id), "last_update") != before)
+    wait_until(lambda: live.redis.hget(live.keys.task(task_id), "last_update") != before, interval=0.3)
+
+    assert (Forever.running[task_id], len(Forever.started[task_id])) == (1, 1)
+    assert live.helpers.stop_task(task_id, wait=5)

@@ -51,6 +51,12 @@ def dwell(task_id: str, task: Mapping[str, Any]) -> None:
     gevent.sleep(60)
 
 
+def dawdle(task_id: str, task: Mapping[str, Any]) -> None:
+    """A handler that lets others do something meanwhile."""
+    handle(task_id, task)
+    gevent.sleep(0.5)
+
+
 def dead_worker(live: Live, *ids: str) -> None:
     """A worker that claimed these ids long ago and was not heard of since."""
     client = live.store_client()
@@ -329,3 +335,14 @@ def test_a_cleanup_that_is_stopped_leaves_what_it_has_collected_to_others_while_
     live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:handle"))
 
     wait_until(lambda: {each for each, _ in handled[1:]} == {"a", "b", "c"})
+
+
+def test_a_task_that_ends_once_more_while_its_first_end_is_handled_is_handled_once_more(live: Live) -> None:
+    live.begin(keeper_app(live, "pytask/cleanup", task_handler=f"{HERE}:dawdle"))
+    live.helpers.start_task("echo", "a", number=1)
+    wait_until(lambda: handled)
+
+    live.helpers.start_task("echo", "a", number=2)
+
+    wait_until(lambda: [task["output"] for _, task in handled] == ['{"number": 1}', '{"number": 2}'])
+    wait_until(lambda: not live.redis.exists(live.keys.task("a")))

@@ -28,7 +28,7 @@ if again and ARGV[5] == '1' then
 end
 if h[6] and not again then
   -- Run side by side, two that one more death would convict would be convicted together.
-  if most > 0 and tonumber(h[6]) >= most - 1 and ARGV[4] ~= '1' then return {'later'} end
+  if most > 0 and (tonumber(h[6]) or 0) >= most - 1 and ARGV[4] ~= '1' then return {'later'} end
   redis.call('HSET', KEYS[1], 'since', now)
 end
 redis.call('HSET', KEYS[1], 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))

@@ -3,4 +3,4 @@
 -- Returns {owner or '', deaths that count against it}.
 
 local h = fields(KEYS[1], 'owner', 'charges') or {}
-return {h[1] or '', tonumber(h[2] or 0)}
+return {h[1] or '', tonumber(h[2] or 0) or 0}

@@ -107,16 +107,18 @@ class ManySlotsKeeperStore(KeeperStore):
         rows = self._steps.all([("whole", [self._keys.task(task_id)], []) for task_id in ids])
         return [(task_id, dict(zip(row[::2], row[1::2], strict=True))) for task_id, row in zip(ids, rows, strict=True)]
 
-    def discard(self, worker: str, ids: Sequence[tuple[str, bool]], retention: int) -> int:
+    def discard(self, worker: str, ids: Sequence[tuple[str, bool, str]], retention: int) -> int:
         if not ids:
             return 0
         steps = self._steps
-        entries = steps.entries([each for each, _ in ids], JUST_PUSHED, foreign=True)
+        entries = steps.entries([each for each, *_ in ids], JUST_PUSHED, foreign=True)
         over = [pair for pair, count in zip(ids, entries, strict=True) if count <= 0]
-        answers = steps.all([("discard", [self._keys.task(each)], [retention, int(keep)]) for each, keep in over])
-        became = {each: what for (each, _), what in zip(over, answers, strict=True)}
+        answers = steps.all(
+            [("discard", [self._keys.task(each)], [retention, int(keep), owner]) for each, keep, owner in over]
+        )
+        became = {each: what for (each, *_), what in zip(over, answers, strict=True)}
         steps.activate([each for each, what in became.items() if what == "keep"])
         # Restarted by somebody who has not queued it yet, and perhaps never will.
         self._move({each: what for each, what in became.items() if what == "waits"})
-        steps.one("cleaned", [self._keys.cleaning(worker)], [each for each, _ in ids])
+        steps.one("cleaned", [self._keys.cleaning(worker)], [each for each, *_ in ids])
         return sum(what == "gone" for what in answers)
