@@ -66,7 +66,7 @@ test-setup: ## The same, and the faults, on another set-up: SETUP=cluster-tag, o
 
 test-setup-store: $(VENV)/.installed-dev
 	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m pytest $(side_by_side) \
-		tests/store tests/faults/test_every_request.py --timeout 600 $(PYTEST)
+		tests/store tests/faults/test_every_request.py tests/faults/test_every_recovery_request.py --timeout 600 $(PYTEST)
 
 test-setup-worker: $(VENV)/.installed-dev
 	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)

@@ -130,8 +130,10 @@ class Shutdown:
                 continue
             if not self._reporter.flush(min(left, 1.0)):
                 continue
-            # Nothing may renew the lease after it is given up, or take.
+            # Nothing may renew the lease after it is given up, or take: also no take over a connection that we lost and
+            # the server still believes in.
             self._close_rooms()
+            self._errands.cut_take_short(self._worker_id)
             try:
                 with self._link.guard():
                     self._keeper.hand_back(self._worker_id, died=False)

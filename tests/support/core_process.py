@@ -43,19 +43,19 @@ class Nursery:
         detour: dict[int, int] | None = None,
         forever: bool = True,
         monitor: bool = False,
+        cleanup: bool = False,
         **options: Any,
     ) -> None:
         """Start a worker. ``forever``: whether its for-ever tasks are; else they end at once.
+
+        ``monitor``, ``cleanup``: whether it has one.
 
         ``detour``: for each port of a cluster's nodes the one of 127.0.0.1 to go to instead.
         """
         assert not self.pid, "one at a time"
         assert self._process.stdin is not None
-        print(
-            json.dumps({"url": url, "detour": detour, "forever": forever, "monitor": monitor, "options": options}),
-            file=self._process.stdin,
-            flush=True,
-        )
+        order = {"url": url, "detour": detour, "forever": forever, "monitor": monitor, "cleanup": cleanup}
+        print(json.dumps({**order, "options": options}), file=self._process.stdin, flush=True)
         self.pid = int(self._read())
 
     def signal(self, number: signal.Signals) -> None:
@@ -112,10 +112,12 @@ def _by_detour(ports: dict[str, int]) -> Any:
     return RedisCluster(startup_nodes=nodes, address_remap=remap, decode_responses=True)
 
 
-def _live(url: str, detour: dict[str, int] | None, forever: bool, monitor: bool, options: dict[str, Any]) -> None:
+def _live(
+    url: str, detour: dict[str, int] | None, forever: bool, monitor: bool, cleanup: bool, options: dict[str, Any]
+) -> None:
     import gevent  # noqa: PLC0415 - the tests import this module in processes without gevent
 
-    from pytask_core import Monitor, PyTask, Task  # noqa: PLC0415
+    from pytask_core import Cleanup, Monitor, PyTask, Task  # noqa: PLC0415
 
     class Once(Task):
         NAME = "once"
@@ -134,9 +136,11 @@ def _live(url: str, detour: dict[str, int] | None, forever: bool, monitor: bool,
             return "done"
 
     app = PyTask(_by_detour(detour) if detour else url, **options)
-    app.add_tasks(Once, Forever, Monitor)
+    app.add_tasks(Once, Forever, Monitor, Cleanup)
     if monitor:
         app.start_local_task("pytask/monitor", loop_interval=0.2)
+    if cleanup:
+        app.start_local_task("pytask/cleanup")
     app.run()
 
 
