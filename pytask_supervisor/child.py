@@ -235,5 +235,7 @@ class Child:
             self.deadline = self._clock() + self.granted + LAST_WORDS
 
     def _signal(self, pid: int, signum: int) -> None:
-        with suppress(ProcessLookupError):  # It is gone; reaping will tell.
+        # It is gone, and reaping will tell; or what is left of its group are programs of other users (sudo), which
+        # are not ours to end.
+        with suppress(ProcessLookupError, PermissionError):
             self._kill(pid, signum)

@@ -30,6 +30,8 @@ class World:
         self.now = 100.0
         self.kills: list[tuple[int, int]] = []
         self.gone: set[int] = set()
+        #: Process groups in which nobody is left but programs of other users.
+        self.foreign_groups: set[int] = set()
         self.fork_fails = False
         self.far_ends: dict[int, Channel] = {}
         self.far_wires: dict[int, Channel] = {}
@@ -45,6 +47,8 @@ class World:
         return self.now
 
     def kill(self, pid: int, signum: int) -> None:
+        if -pid in self.foreign_groups:
+            raise PermissionError
         if abs(pid) in self.gone:
             raise ProcessLookupError
         self.kills.append((pid, signum))
@@ -135,6 +139,13 @@ def test_killing_a_child_that_is_gone_is_no_error(world: World) -> None:
     world.gone.add(child.pid)
     child.stop(ASKED)
     child.kill(ASKED)
+
+
+def test_a_program_of_another_user_that_a_dead_worker_left_is_no_error(world: World) -> None:
+    (child,) = world.staff(1)
+    world.foreign_groups.add(child.pid)
+    assert world.die(child) is None
+    assert (-child.pid, signal.SIGKILL) not in world.kills
 
 
 def test_unknown_words_change_nothing(world: World) -> None:
