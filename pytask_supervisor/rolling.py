@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pytask_supervisor.child import Child, Stage
-from pytask_supervisor.ledger import Cause
+from pytask_supervisor.ledger import Cause, Kind
 from pytask_supervisor.shortage import explain_shortage
 from pytask_supervisor.team import Place, Team
 
 log = logging.getLogger("pytask.supervisor")
+
+#: Seconds after which a successor that is not ready is told of. Shorter: a wrong address is noticed sooner. Longer:
+#: apps that load slowly, and blinks of Redis, make no noise.
+SLOW = 30.0
+DROPPED = Cause(Kind.RELOADED, "was not ready yet when its place was to be filled anew once more")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Roll:
         self._successor: Child | None = None
         #: The current wish is fulfilled, but for the predecessor's leaving.
         self._is_replaced = False
+        #: It was told that the successor takes long.
+        self._is_told = False
 
     def __bool__(self) -> bool:
         return bool(self._wishes) or self._current is not None
@@ -46,6 +53,7 @@ class Roll:
         """Replace these. A place that has its turn already has another one: its successor may be outdated."""
         for wish in wishes:
             self._wishes[wish.place.number] = wish
+            self._begin_anew(wish.place)
 
     def is_asked(self, place: Place) -> bool:
         """Whether the place is to be filled anew, or is being."""
@@ -70,6 +78,15 @@ class Roll:
         wish.on_failure(why)
         return wish.place.successor is child
 
+    def _begin_anew(self, place: Place) -> None:
+        """Give up a successor that is not ready: it may be one that never will be, and would hold up everybody."""
+        wish, successor = self._current, self._successor
+        if wish is None or successor is None or wish.place is not place or successor.stage is not Stage.STARTED:
+            return
+        self._current = None
+        if place.successor is successor:  # Else its predecessor has died, and it took the place at once.
+            self._team.drop_successor(place, DROPPED)
+
     def _advance(self) -> bool:
         wish, successor = self._current, self._successor
         if wish is None or successor is None:
@@ -88,12 +105,19 @@ class Roll:
         if self._is_replaced and not place.leaving:
             self._current = None
             return True
+        if not self._is_replaced and not self._is_told and successor.uptime >= SLOW:
+            self._is_told = True
+            _tell_slow(successor)
         return False
 
     def _begin(self) -> bool:
         if not self._wishes:
             return False
-        wish = self._wishes.pop(next(iter(self._wishes)))
+        wish = next(iter(self._wishes.values()))
+        # Who was given up leaves first, so that there is one process more at most.
+        if wish.place.leaving and not wish.place.is_retired:
+            return False
+        del self._wishes[wish.place.number]
         # An empty place is filled with what is wished for in any case.
         if wish.place.is_retired or wish.place.child is None:
             return True
@@ -103,5 +127,14 @@ class Roll:
             wish.on_failure(f"could not be started: {explain_shortage(error)}")
             return True
         log.info("worker %s is about to be replaced by pid %s", wish.place.number, self._successor.pid)
-        self._current, self._is_replaced = wish, False
+        self._current, self._is_replaced, self._is_told = wish, False, False
         return True
+
+
+def _tell_slow(successor: Child) -> None:
+    what = "it still loads the app" if successor.worker_id is None else "it waits for Redis"
+    text = (
+        "%s, which is to take over, is not ready after %.0f s: %s; nobody else is replaced before; if code or "
+        "configuration are wrong, mend them and reload, which begins anew"
+    )
+    log.warning(text, successor, successor.uptime, what)

@@ -151,6 +151,13 @@ class Team:
         place.successor = self._fork(place)
         return place.successor
 
+    def drop_successor(self, place: Place, cause: Cause) -> None:
+        """It is not to take over any more; it has no task that would need time to stop."""
+        if place.successor is not None:
+            place.leaving.append(place.successor)
+            place.successor.stop_at_once(cause)
+            place.successor = None
+
     def promote(self, place: Place, cause: Cause) -> None:
         """The successor takes the place, and its predecessor is asked to leave once its short tasks have ended."""
         if place.child is not None:

@@ -92,6 +92,31 @@ def test_a_changed_file_counts_and_a_wrong_one_changes_nothing(folder: Path, red
         assert supervisor.stop() == 0
 
 
+def test_a_successor_that_never_gets_ready_is_given_up_for_a_mended_configuration(
+    folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    file = folder / "pyproject.toml"
+
+    def configure(redis: str) -> None:
+        file.write_text(f"[tool.pytask-supervisor]\napp = 'jobs:app'\nworkers = 2\nredis = '{redis}'\n")
+
+    configure(redis_server.url)
+    with SupervisorProcess(folder) as supervisor:
+        supervisor.wait_ready(2)
+        before = supervisor.workers()
+        configure("unix:///typo")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("unix:///typo cannot be reached")
+        assert set(before.values()) < set(supervisor.children())
+        configure(redis_server.url)
+        supervisor.send(signal.SIGHUP)
+        wait_replaced(supervisor, 2)
+        assert not set(before.values()) & set(supervisor.children())
+        hello = helpers.start_task("hello")
+        wait_until(lambda: helpers.get_task(hello).get("state") == "SUCCESS")
+        assert supervisor.stop() == 0
+
+
 @pytest.mark.parametrize("by", ["flag", "shell"])
 def test_a_link_to_another_release_is_followed(
     folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers, by: str

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.child import AT_ONCE, Child, Stage
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.helm import Helm, OrderError
 from pytask_supervisor.ledger import Death, DeathLedger, Kind
 from pytask_supervisor.reloading import Reloading
+from pytask_supervisor.rolling import SLOW
 from pytask_supervisor.settings import ConfigError
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Spawner
@@ -180,6 +181,49 @@ def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(brid
     assert not bridge.roll
     assert len(bridge.helm.deaths) >= 4
     assert not set(old) & set(bridge.team.children)
+
+
+def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_asked_again(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    (old,) = bridge.staff(1)
+    bridge.helm.restart()
+    bridge.turn()
+    (stuck,) = set(bridge.team.children) - {old}
+    stuck.hear({"worker": "w"})
+    bridge.now += SLOW - 1
+    bridge.turn()
+    assert "is not ready" not in caplog.text
+    for _ in range(3):
+        bridge.now += 1
+        bridge.turn()
+    assert caplog.text.count(f"{stuck}, which is to take over, is not ready after 30 s: it waits for Redis;") == 1
+    bridge.helm.restart()
+    bridge.turn()
+    assert (old.stage, stuck.stage) == (Stage.READY, Stage.STOPPING)
+    # One process more at most, and no longer than four seconds for one that does not even leave.
+    assert bridge.team.children == [old, stuck]
+    assert stuck.deadline == bridge.now + AT_ONCE
+    bridge.leave(stuck)
+    bridge.turn()
+    bridge.get_ready()
+    bridge.turn()
+    bridge.leave(old)
+    bridge.turn()
+    assert not bridge.roll
+    assert not {old, stuck} & set(bridge.team.children)
+    assert len(bridge.team.ready) == 1
+
+
+def test_a_successor_that_is_ready_is_not_given_up(bridge: Bridge) -> None:
+    (old,) = bridge.staff(1)
+    bridge.helm.restart()
+    bridge.turn()
+    bridge.get_ready()
+    (ready,) = set(bridge.team.children) - {old}
+    bridge.helm.restart()
+    bridge.turn()
+    assert (old.stage, ready.stage) == (Stage.STOPPING, Stage.READY)
 
 
 def test_whoever_retires_during_a_restart_is_not_followed(bridge: Bridge) -> None:
