@@ -174,10 +174,10 @@ class SupervisorConfig:
     )
     #: Longer: results can be read longer. Shorter: less memory in Redis.
     retention: float = _option(3600.0, kinds.seconds, "SECONDS", "with --tasks: how long ended tasks stay readable")
-    task_set: str = _option("tasks", kinds.text, "KEY", "with --tasks: the set of active ids")
-    task_prefix: str = _option("task-", kinds.text, "PREFIX", "with --tasks: before each task's id")
-    new_queue: str = _option("new-task", kinds.text, "KEY", "with --tasks: the list of new ids")
-    end_queue: str = _option("end-task", kinds.text, "KEY", "with --tasks: the list of ended ids")
+    task_set: str = _option("tasks", kinds.key_name, "KEY", "with --tasks: the set of active ids")
+    task_prefix: str = _option("task-", kinds.key_name, "PREFIX", "with --tasks: before each task's id")
+    new_queue: str = _option("new-task", kinds.key_name, "KEY", "with --tasks: the list of new ids")
+    end_queue: str = _option("end-task", kinds.key_name, "KEY", "with --tasks: the list of ended ids")
     #: The names of the options that somebody set, wherever.
     given: frozenset[str] = frozenset()
     #: Where the app is looked for: the folder of ``chdir``, links followed; empty: the current one.

@@ -136,7 +136,35 @@ def redis_url(value: Any) -> str:
         known = " ".join(f"{name}://" for name in SCHEMES)
         # Not the value itself: what is no URL cannot be searched for the password in it.
         raise ValueError(f"must be embedded[:DIR], embedded-cluster[:DIR] or a URL that starts with one of {known}")
+    kind = scheme.partition("+")[2]
+    authority, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")[::2]
+    hosts = authority.rpartition("@")[2]
+    if scheme != "unix" and not all(_is_address(host, kind) for host in (hosts.split(",") if kind else [hosts])):
+        form = "HOST:PORT" if kind == "cluster" else "HOST or HOST:PORT"
+        raise ValueError(
+            f"must name {'each server' if kind else 'the server'} as {form}, with a port up to {MOST_PORT}; in a user "
+            "name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
+        )
+    if kind == "sentinel" and not path.partition("/")[0]:
+        raise ValueError(f"must end with the name of the service, as in {scheme}://HOST:PORT,HOST:PORT/SERVICE")
     return url
+
+
+def _is_address(text: str, kind: str) -> bool:
+    """Only a single server and Sentinels have a port that goes without saying."""
+    found = re.fullmatch(r"(\[[^\[\]]+\]|[^:,\[\]\s]*)(?::([0-9]*))?", text)
+    if found is None:
+        return False
+    host, number = found[1], found[2] or ""
+    return bool(host or not kind) and bool(number or kind != "cluster") and int(number or 0) <= MOST_PORT
+
+
+def key_name(value: Any) -> str:
+    """What a key of Redis is called, or begins with; braces in it are a cluster's hash tag."""
+    name = text(value)
+    if re.search("[{}]", re.sub(r"\{[^{}]+\}", "", name, count=1)):
+        raise _wrong("a name whose braces, if any, form one hash tag such as {pytask}", value)
+    return name
 
 
 def socket_path(value: Any) -> str:

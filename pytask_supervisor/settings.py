@@ -94,6 +94,8 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
         raw |= {name: value for name, (value, _) in source.items()}
         places |= {name: place for name, (_, place) in source.items()}
     values = {option.name: _read(option, raw, places, mistakes) for option in options()}
+    if values["tasks"]:
+        mistakes += _clashes(values)
     return Settings(values, raw, places, tuple(mistakes), asked, str(folder.resolve()))
 
 
@@ -120,6 +122,23 @@ def _settle_app_or_tasks(sources: list[Found]) -> list[str]:
             return [f"{app} and {tasks} exclude each other: name an app, or modules"]
         decided = decided or "app" in source or "tasks" in source
     return [] if decided else [HOW_TO_NAME_AN_APP]
+
+
+def _clashes(values: Mapping[str, Any]) -> list[str]:
+    """Key names that cannot stand side by side, as the core would say too, but only in a worker."""
+    flags = {option.name: option.flag for option in options()}
+    prefix, found, seen = values["task_prefix"], [], dict[str, str]()
+    for option in ("task_set", "new_queue", "end_queue"):
+        name = values[option]
+        if name in seen:
+            found.append(f"{flags[option]} must not be the same as {flags[seen[name]]}: both are {name!r}")
+        elif name.startswith(prefix):
+            found.append(
+                f"{flags['task_prefix']} {prefix!r} is the beginning of {flags[option]} {name!r}, so a task's id could "
+                "name that key: choose a longer prefix"
+            )
+        seen.setdefault(name, option)
+    return found
 
 
 def _from_flags(argv: Sequence[str]) -> tuple[Found, str | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytask_core.keys import RedisKeys
 from pytask_supervisor import kinds
 from pytask_supervisor.config import Option, SupervisorConfig, options
 from pytask_supervisor.settings import ConfigError, load_config
@@ -24,6 +25,7 @@ EXAMPLES = {
     kinds.hang_seconds: "0",
     kinds.size: "1.5G",
     kinds.text: "x-text",
+    kinds.key_name: "{x}-name",
     kinds.log_level: "debug",
     kinds.log_format: "json",
     kinds.umask: "027",
@@ -220,6 +222,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         (["--log-level", "loud"], ["--log-level", "debug info warning error"]),
         (["--redis", "localhost:6379"], ["--redis", "redis://"]),
         (["--redis", "redis://"], ["--redis"]),
+        (["--redis", "redis://127.0.0.1:abc"], ["--redis", "HOST or HOST:PORT"]),
+        (["--redis", "redis://127.0.0.1:65536"], ["--redis", "a port up to 65535"]),
+        (["--redis", "redis://a:1,b:2"], ["--redis", "the server"]),
+        (["--redis", "redis+cluster://a:1,b"], ["--redis", "each server as HOST:PORT"]),
+        (["--redis", "redis+sentinel://h:1"], ["--redis", "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"]),
+        (["--redis", "rediss+sentinel://h:1/?db=3"], ["--redis", "the name of the service"]),
         (["--app", "module"], ["--app", "module:attribute"]),
         (["--app", "a:b:c"], ["--app"]),
         (["--tasks", "my-tasks"], ["--tasks"]),
@@ -236,10 +244,58 @@ def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://me:p%40ss@[::1]:6379/3?socket_timeout=2",
+        "redis://:6379",
+        "rediss://db?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/redis.sock?db=1",
+        "unix://me:secret@/run/redis.sock",
+        "redis+cluster://a:1,b:2",
+        "rediss+cluster://:secret@[fe80::1]:1/0",
+        "redis+sentinel://a,b:1/main",
+        "redis+sentinel://me:secret@a:1/main/2?sentinel_password=x",
+    ],
+)
+def test_every_form_of_url_that_the_core_reads_is_taken(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, ["--app", "a:b", "--redis", url]).redis == url
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"new_queue": "tasks"},
+        {"end_queue": "new-task"},
+        {"task_prefix": "ta"},
+        {"task_set": "{a}tasks", "task_prefix": "{a}"},
+        {"task_set": "a}b"},
+        {"end_queue": "{a}{b}"},
+        {"new_queue": "{a}new"},
+        {"task_set": "x", "new_queue": "tasks"},
+    ],
+)
+def test_names_are_refused_that_the_core_refuses(tmp_path: Path, names: dict[str, str]) -> None:
+    argv = [word for name, value in names.items() for word in ("--" + name.replace("_", "-"), value)]
+    try:
+        RedisKeys(**names)
+    except ValueError:
+        assert next(iter(names)).replace("_", "-") in mistake(tmp_path, "--tasks", "a", *argv)
+    else:
+        load(tmp_path, ["--tasks", "a", *argv])
+
+
+def test_names_of_which_nobody_makes_use_may_clash(tmp_path: Path) -> None:
+    load(tmp_path, ["--app", "a:b", "--new-queue", "tasks"])
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ["--redis", "http://:hunter2@host"],
         ["--redis", ":hunter2@host"],
+        ["--redis", "redis://:hunter2/x@host"],
+        ["--redis", "redis+sentinel://:hunter2@host:1"],
         ["--reds", "redis://:hunter2@host"],
         ["--app", "redis://:hunter2@host"],
     ],
