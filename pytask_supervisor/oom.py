@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+
+#: Seconds after which, or after twice of which at most, a kill is nobody's whose death we see. Shorter: a worker that
+#: takes long to die of it, with much memory to free, is told as killed by a stranger. Longer: a stranger's kill is
+#: told as the kernel's.
+FRESH = 5.0
 
 
 class OomCounter:
     """Reads ``oom_kill`` of the cgroup that we are in; ``root`` is where ``proc`` and ``sys`` are found."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._file = _find(root)
-        self._known = self._read()
+        self._clock = clock
+        #: Kills that were taken, or are forgotten.
+        self._known = self._seen = self._read()
+        self._look_at = clock() + FRESH
 
     def take_one(self) -> bool:
         """Whether there was a kill that nobody has taken yet: one death takes one."""
@@ -18,6 +28,13 @@ class OomCounter:
             return False
         self._known += 1
         return True
+
+    def forget_old(self) -> None:
+        """What took no worker, but a program of a task or a neighbour in the cgroup, explains no later death."""
+        if self._clock() >= self._look_at:
+            self._known = max(self._known, self._seen)
+            self._seen = self._read()
+            self._look_at = self._clock() + FRESH
 
     def _read(self) -> int:
         try:

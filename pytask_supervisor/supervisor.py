@@ -71,7 +71,8 @@ class Supervisor:
         self._roll = Roll(team)
         self._recycling = Recycling(team, self._roll, log.warning, clock)
         self.ledger = DeathLedger()
-        self._deaths = Deaths(team, self._orders, self._roll, self.ledger, OomCounter())
+        self._oom = OomCounter()
+        self._deaths = Deaths(team, self._orders, self._roll, self.ledger, self._oom)
         #: What all workers have done.
         self.tally = Tally()
         self._hearing = Hearing(self._deaths, self._orders, self.tally)
@@ -112,6 +113,7 @@ class Supervisor:
             writable = self._reception.writable if self._reception else ()
             self._inbox.wait(self._until_next(), self._readable(), writable)
             self._reap()
+            self._oom.forget_old()
             for signum in self._inbox.drain():
                 self._on_signal[signum](signum)
             for child in self._team.children:

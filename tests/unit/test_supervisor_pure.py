@@ -12,7 +12,7 @@ import pytest
 
 from pytask_supervisor.cpus import granted_cpus
 from pytask_supervisor.exits import Exit, explain
-from pytask_supervisor.oom import OomCounter
+from pytask_supervisor.oom import FRESH, OomCounter
 from pytask_supervisor.redact import redact
 from pytask_supervisor.respawn import (
     DEATHS_TO_GIVE_UP,
@@ -189,6 +189,22 @@ def test_each_kill_that_the_cgroup_counts_is_taken_once(tmp_path: Path, version:
     assert not counter.take_one()
     machine(tmp_path, counter_files(version, 5))
     assert [counter.take_one() for _ in range(3)] == [True, True, False]
+
+
+def test_a_kill_that_took_no_worker_is_forgotten_and_a_fresh_one_is_not(tmp_path: Path) -> None:
+    now = 100.0
+    counter = OomCounter(machine(tmp_path, counter_files(2, 0)), lambda: now)
+    machine(tmp_path, counter_files(2, 2))
+    for _ in range(3):  # A worker may die of it a while after it was counted.
+        now += FRESH / 2
+        counter.forget_old()
+    assert counter.take_one()
+    for _ in range(3):
+        now += FRESH / 2
+        counter.forget_old()
+    assert not counter.take_one()
+    machine(tmp_path, counter_files(2, 3))
+    assert [counter.take_one(), counter.take_one()] == [True, False]
 
 
 def test_without_a_cgroup_nothing_is_counted(tmp_path: Path) -> None:
