@@ -74,7 +74,7 @@ class Gauges:
         return f"its memory is {self._memory >> 20} MiB, near the {self._max_memory >> 20} MiB of --max-memory"
 
     def take(self) -> dict[str, Any]:
-        """What was done since this was called last, for the sums; ``cpu`` in seconds, ``dropped`` in log lines."""
+        """What was done since this was called last, for the sums; ``cpu`` in seconds, ``dropped`` in lines."""
         cpu, dropped = time.process_time(), dropped_lines()
         spent, self._cpu_told = cpu - self._cpu_told, cpu
         lost, self._dropped_told = dropped - self._dropped_told, dropped

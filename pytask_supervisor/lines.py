@@ -36,6 +36,8 @@ class LineWriter:
         self._is_stalled = False
         #: Lines that could not be written, since ever.
         self.dropped = 0
+        #: How many of them somebody was told of.
+        self.told = 0
         #: Why the last of them could not.
         self.reason = ""
 

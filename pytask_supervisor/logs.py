@@ -17,6 +17,9 @@ from pytask_supervisor.lines import LineWriter, forgiving_stream, make_turns
 from pytask_supervisor.redact import redact
 
 STDOUT, STDERR = 1, 2
+#: Seconds between two notices of lost prints. Stdout may be gone for good while stderr works. Shorter: counts are
+#: fresher. Longer: less noise.
+PRINTS_TOLD_EVERY = 10.0
 
 
 class StderrHandler(logging.Handler):
@@ -26,7 +29,9 @@ class StderrHandler(logging.Handler):
         super().__init__()
         self.turns = turns
         self.writer = LineWriter(STDERR, turns)
-        self._told = 0
+        #: For what tasks print; see ``forgive_prints``.
+        self.prints = LineWriter(STDOUT, turns)
+        self._prints_due = float("-inf")
         # Made now: to make one asks for the current thread, which in a native one gevent would answer with a greenlet.
         self._notice = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
 
@@ -37,19 +42,27 @@ class StderrHandler(logging.Handler):
         except Exception:  # noqa: BLE001 - logging's own way: a wrong record must not stop the program
             self.handleError(record)
             return
-        if self.writer.dropped > self._told:
-            self._tell_dropped()
+        if self.writer.dropped > self.writer.told:
+            self._tell_dropped(self.writer, "log line")
+        if self.prints.dropped > self.prints.told and time.monotonic() >= self._prints_due:
+            self._prints_due = time.monotonic() + PRINTS_TOLD_EVERY
+            self._tell_dropped(self.prints, "printed line")
         self._write(line)
 
-    def _tell_dropped(self) -> None:
-        dropped, reason = self.writer.dropped, self.writer.reason
-        text = f"{counted(dropped - self._told, 'log line')} dropped: {reason}"
+    @property
+    def dropped(self) -> int:
+        """How many lines nobody could be told."""
+        return self.writer.dropped + self.prints.dropped
+
+    def _tell_dropped(self, writer: LineWriter, noun: str) -> None:
+        dropped, before = writer.dropped, self.writer.dropped
+        text = f"{counted(dropped - writer.told, noun)} dropped: {writer.reason}"
         notice, now = copy(self._notice), time.time()
         notice.msg, notice.created, notice.msecs = text, now, now % 1 * 1000
         if self._write(self.format(notice)):
-            self._told = dropped
+            writer.told = dropped
         else:
-            self.writer.dropped = dropped  # The notice itself is none of theirs.
+            self.writer.dropped = before  # The notice itself is none of theirs.
 
     def _write(self, line: str) -> bool:
         return self.writer.write(line.encode(errors="backslashreplace") + b"\n")
@@ -120,14 +133,14 @@ def forgive_prints() -> None:
     """What tasks print goes out line by line as well, and raises nothing when nobody listens."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):
-            sys.stdout = forgiving_stream(STDOUT, LineWriter(STDOUT, handler.turns))
+            sys.stdout = forgiving_stream(STDOUT, handler.prints)
             sys.stderr = forgiving_stream(STDERR, handler.writer)
 
 
 def dropped_lines() -> int:
-    """How many log lines of this process nobody could be told."""
+    """How many lines of this process, logged or printed, nobody could be told."""
     handlers = logging.getLogger().handlers
-    return sum(handler.writer.dropped for handler in handlers if isinstance(handler, StderrHandler))
+    return sum(handler.dropped for handler in handlers if isinstance(handler, StderrHandler))
 
 
 def write_line(line: str) -> None:

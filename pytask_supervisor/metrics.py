@@ -96,7 +96,7 @@ class Exposition(Collector):
         yield deaths
         text = "Seconds of CPU that all workers took."
         yield CounterMetricFamily("pytask_workers_cpu_seconds", text, value=self._tally.cpu)
-        text = "Log lines that could not be written."
+        text = "Lines, logged or printed, that could not be written."
         dropped = self._tally.dropped + dropped_lines()
         yield CounterMetricFamily("pytask_log_lines_dropped", text, value=dropped)
         yield GaugeMetricFamily("pytask_quiet", "Whether workers claim nothing on request.", value=self._helm.is_quiet)

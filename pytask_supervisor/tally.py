@@ -57,7 +57,7 @@ class Tally:
         self.claimed = 0
         #: Seconds of CPU.
         self.cpu = 0.0
-        #: Log lines that nobody could be told.
+        #: Lines, logged or printed, that nobody could be told.
         self.dropped = 0
         #: How many ids wait (``new``), are ``active``, have ended (``end``); empty until somebody has counted.
         self.queues: dict[str, int] = {}

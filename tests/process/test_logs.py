@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -176,6 +178,30 @@ def test_a_full_disk_stops_no_task_and_the_loss_is_told_once_there_is_room(
         for process in processes:
             process.rlimit(resource.RLIMIT_FSIZE, limits)
         supervisor.wait_for("log lines dropped: File too large", timeout=5)
+        assert supervisor.stop() == 0
+
+
+def test_prints_that_nobody_can_take_are_told_and_counted(
+    start: Start, talkers: str, helpers: PyTaskHelpers, redis_server: RedisServer
+) -> None:
+    """As where stdout is a file on a full disk, and stderr is not."""
+    into_full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    words = ["--workers", "1", "--metrics-port", "0"]
+    with start(*words, app=talkers, launcher=into_full) as supervisor:
+        supervisor.wait_ready(1)
+        helpers.start_task("printer")
+        supervisor.wait_for("dropped: No space left on device")
+        assert supervisor.lines("WARNING", "worker 1")[0].partition(" ")[2].startswith("printed line")
+        wait_until(lambda: printed(redis_server) > 20)
+        found = re.search(r"metrics at (\S+),", supervisor.text)
+        assert found is not None
+
+        def lost() -> float:
+            with urllib.request.urlopen(found[1], timeout=5) as page:
+                (line,) = re.findall(r"^pytask_log_lines_dropped_total (\S+)$", page.read().decode(), re.MULTILINE)
+            return float(line)
+
+        wait_until(lambda: lost() > 20)
         assert supervisor.stop() == 0
 
 

@@ -163,6 +163,25 @@ def test_what_was_dropped_is_told_once_it_works_again(tmp_path: Path, stderr_is)
     os.close(fd)
 
 
+def test_prints_that_get_lost_are_told_by_log_lines_now_and_then(tmp_path: Path, stderr_is) -> None:  # type: ignore[no-untyped-def]
+    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    stderr_is(fd)
+    handler = StderrHandler(None)
+    handler.setFormatter(TextFormatter("worker 1"))
+    full = os.open("/dev/full", os.O_WRONLY)
+    handler.prints = LineWriter(full)
+    stream = forgiving_stream(full, handler.prints)
+    for number in range(3):
+        print("lost", file=stream)
+        handler.handle(record("number %d", number))
+    messages = [line.partition("[worker 1] ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    assert messages == ["1 printed line dropped: No space left on device", "number 0", "number 1", "number 2"]
+    assert handler.dropped == 3
+    stream.close()
+    os.close(fd)
+    os.close(full)
+
+
 def test_a_print_to_a_closed_pipe_raises_nothing() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
