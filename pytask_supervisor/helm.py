@@ -5,6 +5,7 @@ Each method does its work at once, or sets it going, and returns a sentence for 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,11 +39,19 @@ class OrderError(Exception):
 
 
 class Helm:
-    """Steers the team; the supervisor's loop carries out what takes time."""
+    """Steers the team; the supervisor's loop carries out what takes time. ``announce`` is called before a reload."""
 
-    def __init__(self, team: Team, ledger: DeathLedger, spawner: Spawner, reloading: Reloading) -> None:
+    def __init__(
+        self,
+        team: Team,
+        ledger: DeathLedger,
+        spawner: Spawner,
+        reloading: Reloading,
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
         self._team = team
         self._reloading = reloading
+        self._announce = announce
         self._ledger = ledger
         self._spawner = spawner
         #: Nothing is started any more.
@@ -131,6 +140,7 @@ class Helm:
     def reload(self, by: str = "reload") -> str:
         """Likewise, with the configuration read anew; raises ``OrderError`` if that cannot be used."""
         self._refuse_while_stopping()
+        self._announce()
         try:
             self._reloading.read()
         except ConfigError as error:

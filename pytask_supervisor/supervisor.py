@@ -81,7 +81,7 @@ class Supervisor:
             team, self._roll, spawner, read or (lambda: spawner.config), self._on_change, self._preloading
         )
         #: For whoever is to steer: the control socket, as the signals do.
-        self.helm = Helm(team, self.ledger, spawner, reloading)
+        self.helm = Helm(team, self.ledger, spawner, reloading, self._announcer.reloading)
         self._ending = Ending(team, self.helm, spawner, guardian)
         self._reception: Reception | None = None
         team.foreign = (guardian,) if guardian else ()
@@ -91,7 +91,7 @@ class Supervisor:
             **self._ending.by_signal,
             signal.SIGTTIN: self._steer(self.helm.more),
             signal.SIGTTOU: self._steer(self.helm.fewer),
-            signal.SIGHUP: self._steer(self._reload),
+            signal.SIGHUP: self._steer(self.helm.reload),
             signal.SIGUSR1: self._steer(lambda _name: self.helm.dump()),
             signal.SIGUSR2: self._steer(lambda _name: self.helm.quiet(not self.helm.is_quiet)),
             signal.SIGCHLD: lambda _signum: None,  # It only wakes us; every turn reaps.
@@ -242,10 +242,6 @@ class Supervisor:
         setproctitle(f"pytask-supervisor: master [{self._config.label}]")
 
     # The table of signals.
-
-    def _reload(self, name: str) -> str:
-        self._announcer.reloading()
-        return self.helm.reload(name)
 
     def _steer(self, order: Callable[[str], str]) -> Callable[[int], None]:
         """A signal that is an order to the helm."""

@@ -13,6 +13,7 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from tests.process.conftest import Start
+from tests.support.control import NAME, Control
 from tests.support.notify_socket import NotifySocket
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -61,11 +62,18 @@ def test_ready_is_not_said_before_the_last_worker_is(folder: Path, start: Start,
         assert supervisor.stop() == 0
 
 
-def test_a_reload_begins_with_reloading_and_ends_with_ready(start: Start, manager: NotifySocket) -> None:
-    with start("--workers", "2", environ=told(manager)) as supervisor:
+@pytest.mark.parametrize("by", ["HUP", "pytaskctl"])
+def test_a_reload_begins_with_reloading_and_ends_with_ready(
+    start: Start, folder: Path, manager: NotifySocket, by: str
+) -> None:
+    control = Control(folder / NAME)
+    with start("--workers", "2", *control.words, environ=told(manager)) as supervisor:
         wait_until(lambda: manager.count("READY=1"))
         before, workers = time.monotonic_ns() // 1000, supervisor.workers()
-        supervisor.send(signal.SIGHUP)
+        if by == "HUP":
+            supervisor.send(signal.SIGHUP)
+        else:
+            control.ask(do="reload")
         wait_until(lambda: manager.count("READY=1") == 2)
         words = manager.words()
         at = words.index("RELOADING=1")
