@@ -187,6 +187,7 @@ def test_no_stop_is_lost_while_every_connection_to_every_node_is_killed_again_an
         trial.wait_state(stopped, "STOPPED")
         assert sum(kills) > 50
         assert trial.run_counts(ids) == {1: len(ids)}
+        trial.commands_work(1)
         print(f"{setup}: stops took {sorted(took)[len(took) // 2]:.2f} s, at most {max(took):.2f} s")
     assert max(took) < 5
     assert sorted(took)[len(took) // 2] < 2
