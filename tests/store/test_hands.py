@@ -364,3 +364,48 @@ def test_whoever_removes_a_task_as_others_bring_it_to_rest_removes_it_whole(many
 
     desk.drain(desk.worker("w2"))
     assert (desk.state("a"), desk.active, desk.new, desk.ended) == (None, set(), [], [])
+
+
+@pytest.mark.parametrize("late", ["while it runs", "once it is over"])
+@pytest.mark.parametrize("then", ["ends", "is requeued", "is stopped", "ends and is kept"])
+def test_a_note_that_comes_late_of_what_runs_elsewhere_does_not_keep_it_in_the_task_set(
+    many_slots: Desk, then: str, late: str
+) -> None:
+    """A host that was cut off sends it once more, and is handed back or leaves by itself."""
+    desk = many_slots
+    cut_off: Any = desk.worker()
+    living = desk.worker("w2")
+    desk.start("a", cleanup=then != "ends and is kept")
+    token, _ = desk.claim(living, insist=True)
+    note = cut_off._holding(desk.token(cut_off), ["a"])
+    if late == "while it runs":
+        cut_off._steps.all([note])
+    if then == "is requeued":
+        living.report([], [], [], [("a", token)])
+    elif then == "is stopped":
+        living.report([], [], [("a", token)], [])
+    else:
+        desk.end(living, "a", token)
+    if late == "once it is over":
+        cut_off._steps.all([note])
+
+    desk.keeper.hand_back("w1")
+
+    assert desk.active == ({"a"} if then in {"is stopped", "ends and is kept"} else set())
+    assert (desk.ended, desk.new) == (["a"] if then == "ends" else [], ["a"] if then == "is requeued" else [])
+    assert (desk.running, desk.redis.exists(desk.keys.holders)) == (0, 0)
+
+
+def test_what_is_stopped_after_it_was_let_go_of_stays_though_an_older_note_goes_last(many_slots: Desk) -> None:
+    desk = many_slots
+    dead: Any = desk.worker()
+    living = desk.worker("w2")
+    token = desk.run(living, "a")
+    dead._steps.all([dead._holding(desk.token(dead), ["a"])])
+    living.report([], [], [], [("a", token)])
+    desk.client.stop("a")
+
+    desk.keeper.hand_back("w1")
+
+    assert (desk.state("a"), desk.active) == ("STOPPED", {"a"})
+    assert not desk.redis.exists(desk.keys.holders)

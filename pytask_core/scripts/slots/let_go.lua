@@ -1,9 +1,10 @@
 -- Take ids out of a worker's hands, and those that belong elsewhere now out of the task set; but not what has been claimed
 -- again meanwhile, or is being claimed.
 -- KEYS[1] task set (SET)  KEYS[2] held by the worker (SET)  KEYS[3] running (STRING)
--- KEYS[4] holders (HASH id -> claim tokens, and '+' where somebody has stopped it meanwhile, so that it stays in the set)
+-- KEYS[4] holders (HASH id -> claim tokens, and '+' where somebody has stopped it meanwhile, so that it stays in the set, or
+-- '-' where somebody has let go of it so that it leaves the set, and others are still noted)
 -- ARGV[1] worker, then for each: id; its claim token, which stands for the worker's earlier ones too, '=' and the token for
--- that one alone, or '<worker>:' for all of them; '1' to leave the task set, unless another claim is noted, which decides
+-- that one alone, or '<worker>:' for all of them; '1' to leave the task set, once no other claim is noted
 -- Returns the ids that have left the task set though nothing was noted of them: somebody may have stopped them since.
 
 local worker, gone, leave, unnoted = ARGV[1], {}, {}, {}
@@ -19,10 +20,12 @@ end
 redis.call('SCARD', KEYS[1])
 for i = 2, #ARGV, 3 do
   local id, noted = ARGV[i], redis.call('HGET', KEYS[4], ARGV[i]) or ''
-  local kept, still, changed, stays = {}, false, noted == '', false
+  local kept, still, changed, stays, leaves = {}, false, noted == '', false, ARGV[i + 2] == '1'
   for each in string.gmatch(noted, '%S+') do
     if each == '+' then
       stays = true
+    elseif each == '-' then
+      leaves = true
     elseif is_over(each, ARGV[i + 1]) then
       changed = true
     else
@@ -33,10 +36,11 @@ for i = 2, #ARGV, 3 do
   if #kept == 0 then
     redis.call('HDEL', KEYS[4], id)
   else
-    redis.call('HSET', KEYS[4], id, table.concat(kept, ' ') .. (stays and ' +' or ''))
+    local mark = stays and ' +' or (changed and leaves and ' -' or '')
+    redis.call('HSET', KEYS[4], id, table.concat(kept, ' ') .. mark)
   end
   if not still then gone[#gone + 1] = id end
-  if changed and not stays and #kept == 0 and ARGV[i + 2] == '1' then
+  if changed and not stays and #kept == 0 and leaves then
     leave[#leave + 1] = id
     if noted == '' then unnoted[#unnoted + 1] = id end
   end

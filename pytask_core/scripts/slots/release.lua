@@ -3,13 +3,17 @@
 -- KEYS[1] the task (HASH)
 -- ARGV[1] worker  ARGV[2] max_deliveries, 0: charge nothing  ARGV[3] poison_window, ms
 -- ARGV[4] output of a convicted task (JSON)  ARGV[5] last beat of the worker, '' where it is unknown
--- Returns {what it is: 'WAIT', 'STOPPED', 'GONE', 'end', 'end again', 'keep', or 'elsewhere': never or no longer that
--- worker's; 1 where it is convicted; 1 where it was present at many deaths}. Safe to run twice.
+-- Returns {what it is: 'WAIT', 'STOPPED', 'GONE', 'end', 'end again', 'keep', or, never or no longer that worker's,
+-- 'elsewhere' where it belongs into the task set and 'past' where not; 1 where it is convicted; 1 where it was present at many
+-- deaths}. Safe to run twice.
 
-local h = fields(KEYS[1], 'owner', 'state', 'command', 'local', 'cleanup')
+local h = fields(KEYS[1], 'owner', 'state', 'command', 'local', 'cleanup', 'kept')
 if h and not h[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'GONE', 0, 0} end
-if not h or not owned_by(h[1], ARGV[1]) then return {'elsewhere', 0, 0} end
-local state, kept, most = h[2], h[5] == 'false', tonumber(ARGV[2])
+if not h then return {'elsewhere', 0, 0} end
+local state, kept, most = h[2], h[5] == 'false' or h[6], tonumber(ARGV[2])
+if not owned_by(h[1], ARGV[1]) then
+  return {(state == 'RUNNING' or state == 'STOPPED' or (final(state) and kept)) and 'elsewhere' or 'past', 0, 0}
+end
 if state == 'RUNNING' then
   state = put_back(KEYS[1], h[3], h[4])
   if state ~= 'WAIT' or most == 0 or h[3] == 'restart' then return {state, 0, 0} end

@@ -49,7 +49,7 @@ class ManySlotsKeeperStore(KeeperStore):
         answers = self._steps.all([("release", [self._keys.task(each)], asked) for each in ids])
         became = {each: answer[0] for each, answer in zip(ids, answers, strict=True)}
         self._move(became)
-        leaves = {"WAIT", "GONE", "end", "end again"}
+        leaves = {"WAIT", "GONE", "end", "end again", "past"}
         self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
         self._steps.forget_removed([(each, "") for each, what in became.items() if what not in leaves])
         return HandedBack(
