@@ -102,6 +102,11 @@ class Nursery:
         return self._next is not None
 
     @property
+    def loading_since(self) -> float | None:
+        """When it began to, if one is."""
+        return None if self._next is None else self._next.born_at
+
+    @property
     def is_gone(self) -> bool:
         """Whether no process is left."""
         return self._current is None and self._next is None and not self._ended
@@ -157,6 +162,11 @@ class Nursery:
         process.line.settimeout(PATIENCE)
         self._current = process
         return Outcome(warnings=tuple(said["warnings"]))
+
+    def give_up_loading(self, why: str) -> Outcome:
+        """End the process that is loading."""
+        self._give_up_next()
+        return Outcome(why)
 
     def reaped(self, pid: int, status: int) -> Outcome | None:
         """A dead process, if it was ours: where it was loading, that is a failure, else another one is due."""

@@ -13,6 +13,7 @@ from pytask_supervisor.exits import Exit
 from pytask_supervisor.nursery import Nursery, Outcome
 from pytask_supervisor.spawner import Spawner
 from pytask_supervisor.team import Team
+from pytask_supervisor.watchdog import LOADING
 
 log = logging.getLogger("pytask.supervisor")
 
@@ -54,7 +55,15 @@ class Preloading:
     @property
     def due(self) -> float | None:
         """When ``turn`` has something to do by mere passing of time."""
-        return self._nursery.due if self._nursery is not None else None
+        times = [self._nursery.due, self._load_by] if self._nursery is not None else []
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def _load_by(self) -> float | None:
+        """Until when the app must be loaded; the watchdog, which grants workers the same, does not see the nursery."""
+        since = self._nursery.loading_since if self._nursery is not None else None
+        timeout = self._spawner.config.hang_timeout
+        return None if since is None or not timeout else since + LOADING * timeout
 
     def load(self, then: Callable[[], None], otherwise: Callable[[str, Exit], None]) -> bool:
         """Once the app as it stands now is loaded call ``then``, or ``otherwise`` with why not and the exit code.
@@ -77,6 +86,11 @@ class Preloading:
             nursery.close()
             return
         self._take(nursery.read())
+        if self._load_by is not None and self._load_by <= self._clock():
+            seconds = LOADING * self._spawner.config.hang_timeout
+            self._take(
+                nursery.give_up_loading(f"the app was not loaded after {seconds:g} s, {LOADING} times --hang-timeout")
+            )
         if nursery.due is not None and nursery.due <= self._clock():
             self._start(nursery)
 

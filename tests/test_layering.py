@@ -68,7 +68,7 @@ SUPERVISOR = Rules(
         "watchdog": {"child", "ledger"},
         "rolling": {"child", "ledger", "shortage", "team"},
         "nursery": {"channel", "config", "exits", "respawn", "signals", "spawner"},
-        "preloading": {"exits", "nursery", "spawner", "team"},
+        "preloading": {"exits", "nursery", "spawner", "team", "watchdog"},
         "notify": set(),
         "announcer": {"logs", "notify", "team"},
         "deaths": {"child", "exits", "ledger", "logs", "oom", "orders", "respawn", "rolling", "team"},

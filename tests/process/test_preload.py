@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pytask_core import PyTaskHelpers
+from pytask_supervisor.exits import Exit
 from tests.process.conftest import Start
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import SupervisorProcess, title
@@ -143,6 +144,28 @@ def test_a_hang_up_with_broken_code_keeps_what_there_is(folder: Path, start: Sta
         supervisor.send(signal.SIGKILL, slot=1)
         supervisor.wait_ready(2, times=2)
         assert supervisor.stop() == 0
+
+
+def test_a_hang_up_with_code_whose_import_hangs_keeps_what_there_is(folder: Path, start: Start) -> None:
+    with start("--workers", "1", "--preload", "--hang-timeout", "2") as supervisor:
+        supervisor.expected = ["is given up"]
+        supervisor.wait_ready(1)
+        before = nursery(supervisor), supervisor.workers()
+        with (folder / "jobs.py").open("a") as file:
+            file.write("\ntime.sleep(1000)\n")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("is given up: the app was not loaded after 20 s, 10 times --hang-timeout;", timeout=30)
+        wait_until(lambda: len(supervisor.children()) == 2)
+        assert (nursery(supervisor), supervisor.workers()) == before
+        assert supervisor.stop() == 0
+
+
+def test_an_import_that_hangs_at_the_start_is_one_line_and_exit_code_3(folder: Path, start: Start) -> None:
+    (folder / "hangs.py").write_text("import time\ntime.sleep(1000)\n")
+    with start("--workers", "1", "--preload", "--hang-timeout", "2", app="hangs:app") as supervisor:
+        supervisor.expected = ["ERROR"]
+        assert supervisor.wait(30) == Exit.LOAD
+        assert supervisor.lines("ERROR") == ["the app was not loaded after 20 s, 10 times --hang-timeout"]
 
 
 def test_an_app_that_fails_to_load_is_one_line_and_exit_code_3(folder: Path, start: Start) -> None:
