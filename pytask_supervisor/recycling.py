@@ -18,6 +18,11 @@ from pytask_supervisor.team import Place, Team
 #: A worker's own limits are drawn between so much of what was asked for and all of it, so that workers that
 #: were started together are not all due together. Less: they spread more, and are replaced more often.
 LEAST_PART = 0.9
+#: Seconds within which a worker is over its memory as soon as that counts: beats and measurements come every two.
+SOON = 5.0
+#: The longest time for which the memory of a worker does not count, its predecessors having needed so much at once.
+#: Longer: fewer tasks change hands in vain. Shorter: a leak that is as quick as that is cut short sooner.
+LONGEST_GRACE = 600.0
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,18 @@ class Recycling:
         self._policy = RespawnPolicy(jitter)
         #: After a successor that failed, nobody is replaced before that.
         self._not_before = float("-inf")
+        #: Seconds for which the memory of a place's worker does not count, where that is longer than for others.
+        self._graces: dict[int, float] = {}
+        #: The limit for which they were found, and whether it was told of.
+        self._max_memory = 0
+        self._is_told = False
 
     def turn(self, config: SupervisorConfig) -> None:
         """Look at everybody, as the beats came."""
         if not (config.max_memory or config.max_tasks or config.max_age) or self._clock() < self._not_before:
             return
+        if config.max_memory != self._max_memory:
+            self._max_memory, self._graces, self._is_told = config.max_memory, {}, False
         self._roll.ask(self._wishes(config))
 
     def _wishes(self, config: SupervisorConfig) -> Iterator[Wish]:
@@ -75,10 +87,28 @@ class Recycling:
             if child is None or child.stage is not Stage.READY or self._roll.is_asked(place):
                 continue
             part = self._parts.setdefault(child.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
-            why = _limits(config, part, child).exceeded_by(child)
+            grace = self._graces.get(place.number, LONG_RUN)
+            limits = _limits(config, part, child, grace)
+            why = limits.exceeded_by(child)
             if why:
+                if limits.memory and child.memory >= limits.memory:
+                    self._learn(place, child, grace)
                 cause = Cause(Kind.RECYCLED, f"was recycled: {why}")
                 yield Wish(place, cause, self._on_failure(place), self._on_success)
+
+    def _learn(self, place: Place, child: Child, grace: float) -> None:
+        """Who is over the limit as soon as it counts needs so much, as the successor will: replace it more rarely."""
+        if child.ready_for >= grace + SOON:
+            self._graces.pop(place.number, None)
+            return
+        self._graces[place.number] = min(2 * grace, LONGEST_GRACE)
+        if not self._is_told:
+            self._is_told = True
+            self._tell(
+                f"worker {place.number} takes {megabytes(child.memory)} {child.ready_for:.0f} s after it was ready, "
+                f"and --max-memory is {megabytes(self._max_memory)}: its successor will take as much, so it is "
+                "replaced for that ever more rarely; raise --max-memory"
+            )
 
     def _on_success(self) -> None:
         self._policy = RespawnPolicy(self._jitter)
@@ -92,9 +122,8 @@ class Recycling:
         return tell
 
 
-def _limits(config: SupervisorConfig, part: float, child: Child) -> Limits:
-    # An app that needs more than that from the start would be replaced again and again.
-    memory = 0 if child.ready_for < LONG_RUN else int(config.max_memory * part)
+def _limits(config: SupervisorConfig, part: float, child: Child, grace: float) -> Limits:
+    memory = 0 if child.ready_for < grace else int(config.max_memory * part)
     return Limits(memory, math.ceil(config.max_tasks * part), config.max_age * part)
 
 

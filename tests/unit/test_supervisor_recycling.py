@@ -9,7 +9,7 @@ import pytest
 from pytask_supervisor.child import Child, Stage
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.ledger import Kind
-from pytask_supervisor.recycling import Recycling
+from pytask_supervisor.recycling import LONGEST_GRACE, Recycling
 from pytask_supervisor.respawn import LONG_RUN
 from tests.unit.test_supervisor_team import World
 
@@ -99,6 +99,38 @@ def test_a_worker_that_needs_more_from_the_start_is_not_replaced_at_once(yard: Y
     yard.beat(child, memory=600 * MIB)
     yard.turn(max_memory=512 * MIB)
     assert yard.successors() == []
+
+
+def live(yard: Yard, need: int, limit: int) -> float:
+    """Have the only worker take so many MiB from its start until it is replaced; how long it had been ready."""
+    (child,) = yard.team.children
+    while child.stage is Stage.READY:
+        assert child.ready_for < LONGEST_GRACE + 2
+        yard.now += 1
+        yard.beat(child, memory=need * MIB)
+        yard.turn(max_memory=limit * MIB)
+        for successor in set(yard.team.children) - {child}:
+            successor.hear({"ready": True})
+        yard.roll.turn()
+    lived = child.ready_for
+    child.hear({"left": True})
+    yard.die(child, 0)
+    yard.turn(max_memory=limit * MIB)
+    return lived
+
+
+def test_an_app_that_needs_more_than_the_limit_is_replaced_ever_more_rarely_and_told_of_once(yard: Yard) -> None:
+    yard.staff(1)
+    assert [live(yard, 600, 512) for _ in range(8)] == [10, 20, 40, 80, 160, 320, LONGEST_GRACE, LONGEST_GRACE]
+    (said,) = yard.said
+    assert said.startswith("worker 1 takes 600 MiB 10 s after it was ready, and --max-memory is 512 MiB: its successor")
+    # Another limit is another matter, and so is a worker that grows slowly.
+    assert [live(yard, 600, 560) for _ in range(2)] == [10, 20]
+    assert len(yard.said) == 2
+    yard.now += 100
+    yard.turn(max_memory=560 * MIB)
+    assert live(yard, 600, 560) == 101
+    assert live(yard, 600, 560) == 10
 
 
 def test_after_a_successor_that_failed_the_next_try_waits(yard: Yard) -> None:
