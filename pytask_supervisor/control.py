@@ -1,7 +1,8 @@
 """``ControlSocket``: orders and questions from ``pytaskctl``, by a unix socket that only its owner can open.
 
 One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``,
-``{"told": data}`` or ``{"refused": sentence}``. ``server.Server`` does the talking, ``Helm`` the doing.
+``{"told": data}`` or ``{"refused": sentence}``. ``server.Server`` does the talking, ``Helm`` the doing. An order whose
+client has hung up meanwhile is not carried out.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ The control socket and the metrics port are one each.
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -143,6 +144,10 @@ class Server:
         with suppress(BlockingIOError, InterruptedError):
             chunk = client.socket.recv(CHUNK)
             client.at_end = not chunk
+        if client.reply is None and _has_gone(client.socket):
+            # It has waited for too long, and told its user that nothing was done.
+            client.close()
+            return
         if client.reply is not None:
             # What comes after the request is not looked at. It is taken all the same: to close on
             # unread bytes would take the reply away from the client too.
@@ -178,3 +183,10 @@ class Server:
             client.close()
         else:
             client.socket.shutdown(socket.SHUT_WR)
+
+
+def _has_gone(client: socket.socket) -> bool:
+    """Whether nobody is there any more who would read a reply; whoever has only ended his sending is."""
+    look = select.poll()
+    look.register(client, 0)  # The end of both directions is told unasked.
+    return bool(look.poll(0))

@@ -236,6 +236,10 @@ def test_a_stopped_supervisor_is_told_from_one_that_is_gone(
     try:
         with pytest.raises(MasterError, match=r"does not answer within 0\.5 s: it may be stopped"):
             control.ask(do="show")
+        with pytest.raises(MasterError, match="does not answer"):
+            control.ask(do="scale", workers=5)
     finally:
         supervisor.send(signal.SIGCONT)
+    # What was told as failed is not done later.
     assert len(control.workers()) == 2
+    assert "pytaskctl workers scale" not in supervisor.text

@@ -24,6 +24,7 @@ class Place:
         self.now = 100.0
         self.path = str(path)
         self.clients: list[socket.socket] = []
+        self.asked: list[bytes] = []
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path)
         listener.listen(2 * MOST_CLIENTS)
@@ -31,6 +32,7 @@ class Place:
 
     def answer(self, received: bytes) -> bytes | None:
         line, newline, _ = received.partition(b"\n")
+        self.asked.append(line)
         if line == b"fail":
             raise RuntimeError("a bug")
         if line == b"big":
@@ -150,6 +152,8 @@ def test_a_client_that_goes_away_is_forgotten(place: Place) -> None:
         place.turn()
     assert len(place.server.readable) == 1
     assert place.server.writable == []
+    # Nobody would hear that it was done.
+    assert place.asked == []
 
 
 def test_where_too_many_come_the_oldest_go_and_the_newest_is_served(place: Place) -> None:
