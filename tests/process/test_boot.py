@@ -150,6 +150,7 @@ def test_chdir_is_where_app_and_file_are(folder: Path, redis_server: RedisServer
 
 
 def test_without_an_app_one_sentence_and_exit_code_2(folder: Path) -> None:
+    """F11: wrong configuration."""
     code, text = run_to_end(folder, "--workers", "4")
     assert code == 2
     assert text.count("\n") == 1
@@ -187,6 +188,7 @@ def test_help_and_version_are_told_without_an_app(folder: Path) -> None:
     ],
 )
 def test_an_app_that_fails_to_load_is_one_line_and_exit_code_3(folder: Path, app: str, code: str, words: str) -> None:
+    """F11: an import that fails."""
     (folder / "app.py").write_text(app)
     exit_code, text = run_to_end(folder, "--workers", "3", "--app", code)
     assert exit_code == 3
@@ -204,6 +206,7 @@ def test_the_traceback_of_an_app_that_fails_to_load_is_told_at_debug(folder: Pat
 
 
 def test_a_wrong_password_is_one_line_and_exit_code_4(folder: Path) -> None:
+    """F11: a wrong password of Redis."""
     with RedisServer(tcp=True, requirepass="hunter2") as server:
         url = server.url.replace("hunter2", "hunter3")
         code, text = run_to_end(folder, "--workers", "3", "--app", "jobs:app", "--redis", url)

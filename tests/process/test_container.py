@@ -92,6 +92,7 @@ def contained(folder: Path, redis_server: RedisServer, namespace: list[str]) -> 
 def test_it_reaps_a_thousand_strangers_and_takes_none_for_a_worker(
     contained: Run, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F14: whatever they exit with."""
     with contained("--workers", "2", "--pidfile", "here.pid") as supervisor:
         supervisor.wait_ready(2)
         assert (supervisor.folder / "here.pid").read_text() == "1\n"
@@ -111,7 +112,7 @@ def test_it_reaps_a_thousand_strangers_and_takes_none_for_a_worker(
 def test_a_stop_of_the_container_is_graceful_and_puts_every_task_back(
     contained: Run, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
-    """As ``docker stop`` does: SIGTERM to process 1, which ignores what it does not handle."""
+    """F14: as ``docker stop`` does: SIGTERM to process 1, which ignores what it does not handle."""
     with contained("--workers", "2") as supervisor:
         supervisor.wait_ready(2)
         ids = helpers.start_tasks([("forever", {})] * 20)

@@ -7,6 +7,7 @@ from tests.soak.figures import percentile
 
 
 def test_a_rolling_restart_hands_over_each_task_in_half_a_second() -> None:
+    """F13: twice, with two workers."""
     measured = measure(restarts=2, workers=2, tasks=20)
     assert measured.lost == []
     assert measured.doubled == []

@@ -129,7 +129,7 @@ def test_json_is_an_object_a_line_that_names_worker_pid_slot_and_task(
 def test_a_pipe_that_nobody_reads_any_more_stops_no_task_and_the_loss_is_told(
     folder: Path, talkers: str, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
-    """First nobody reads, then the reader is gone, then there is one again."""
+    """F37: first nobody reads, then the reader is gone, then there is one again."""
     fifo = folder / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -163,6 +163,7 @@ def test_a_pipe_that_nobody_reads_any_more_stops_no_task_and_the_loss_is_told(
 def test_a_full_disk_stops_no_task_and_the_loss_is_told_once_there_is_room(
     start: Start, talkers: str, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F37: within five seconds."""
     with start("--workers", "2", app=talkers) as supervisor:
         supervisor.wait_ready(2)
         # The limit stands in for the disk: a file can grow no further.

@@ -26,6 +26,7 @@ def cgroup() -> Iterator[Path]:
 def test_a_kill_for_want_of_memory_is_told_and_the_third_ends_the_task(
     cgroup: Path, folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F7: as the cgroup's counter tells it."""
     words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, stage="confined", environ={"CONFINED_TO": str(cgroup)}) as supervisor:
         supervisor.wait_ready(2)
@@ -41,6 +42,7 @@ def test_a_kill_for_want_of_memory_is_told_and_the_third_ends_the_task(
 def test_a_worker_that_grows_is_recycled_in_peace(
     folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F8: before it is killed for it."""
     words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url, "--max-memory", "150M"]
     with SupervisorProcess(folder, *words) as supervisor:
         supervisor.wait_ready(2)

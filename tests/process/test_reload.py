@@ -53,6 +53,7 @@ def test_hup_loads_new_code_into_one_worker_after_another(
 
 
 def test_broken_code_leaves_the_old_workers_at_work_and_mended_code_replaces_them(start: Start) -> None:
+    """F11: a reload that is broken."""
     with start("--workers", "2") as supervisor:
         supervisor.expected = ["is given up"]
         supervisor.wait_ready(2)

@@ -194,7 +194,7 @@ app = Dying()
 
 
 def test_a_crash_loop_has_few_words_and_an_end(folder: Path, redis_server: RedisServer) -> None:
-    """How long the pauses are at the real pace is a unit test's; they add half a minute."""
+    """F10: how long the pauses are at the real pace is a unit test's; they add half a minute."""
     (folder / "dying.py").write_text(QUICKLY_DYING)
     words = ["--app", "dying:app", "--workers", "4", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, stage="hasty") as supervisor:
@@ -211,6 +211,7 @@ def test_a_crash_loop_has_few_words_and_an_end(folder: Path, redis_server: Redis
 
 
 def test_where_processes_are_lacking_it_says_which_limit_and_goes_on(folder: Path, redis_server: RedisServer) -> None:
+    """F38: no descriptors."""
     words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words) as supervisor:
         supervisor.expected = ["cannot be started", "could not be started"]
@@ -233,6 +234,7 @@ def test_where_processes_are_lacking_it_says_which_limit_and_goes_on(folder: Pat
 def test_where_the_cgroup_has_no_more_processes_it_says_so_and_is_whole_again_soon_after(
     folder: Path, redis_server: RedisServer
 ) -> None:
+    """F38: the cgroup's limit."""
     words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url]
     with (
         own_cgroup("pids", "pids.max", "pids.max", "max") as cgroup,
@@ -284,6 +286,7 @@ def crowd(user: list[str]) -> Iterator[None]:
 def test_where_the_user_may_have_no_more_processes_it_says_so_and_goes_on_once_there_are_fewer(
     folder: Path, redis_server: RedisServer, user: list[str]
 ) -> None:
+    """F38: the user's limit."""
     words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url]
     with SupervisorProcess(folder, *words, launcher=["prlimit", f"--nproc={MOST}", *user]) as supervisor:
         supervisor.expected = ["worker 1 cannot be started", "worker 3 cannot be started"]

@@ -210,6 +210,7 @@ def test_a_worker_that_somebody_asked_to_stop_leaves_cleanly_and_is_replaced(
 
 
 def test_a_stopped_and_continued_master_changes_nothing(start: Start) -> None:
+    """F5: the signal that came meanwhile is obeyed."""
     with start("--workers", "2") as supervisor:
         supervisor.wait_ready(2)
         before = supervisor.workers()

@@ -41,6 +41,7 @@ def rage(supervisor: SupervisorProcess, dice: random.Random) -> None:
 def test_after_a_storm_the_state_is_that_of_the_last_commands(
     start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F12: two hundred signals in random order."""
     with start("--workers", "2", "--graceful-timeout", "5") as supervisor:
         supervisor.wait_ready(2)
         ids = helpers.start_tasks([("forever", {})] * 20)

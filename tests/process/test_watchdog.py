@@ -126,6 +126,7 @@ def test_a_worker_that_is_stopped_for_a_moment_is_left_alone(start: Start) -> No
 def test_a_master_that_was_stopped_for_longer_than_the_timeout_blames_nobody(
     start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
+    """F5: the tasks go on meanwhile, and new ones begin."""
     with start("--workers", "2", "--hang-timeout", "2") as supervisor:
         supervisor.wait_ready(2)
         occupy(redis_server, helpers, 20)
