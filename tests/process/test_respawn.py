@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
+from pytask_supervisor.exits import Exit
 from tests.process.conftest import Start
 from tests.support.cgroups import own_cgroup
 from tests.support.redis_server import RedisServer
@@ -208,6 +209,23 @@ def test_a_crash_loop_has_few_words_and_an_end(folder: Path, redis_server: Redis
     forks = Counter(re.findall(r"worker (\d)", (folder / "births").read_text()))
     assert sorted(forks) == ["1", "2", "3", "4"]
     assert max(forks.values()) <= 12
+
+
+def test_a_bug_in_the_master_ends_it_with_its_traceback_and_exit_code_1_and_its_workers_leave_in_peace(
+    folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    words = ["--app", "jobs:app", "--workers", "2", "--redis", redis_server.url]
+    with SupervisorProcess(folder, *words, stage="faulty") as supervisor:
+        supervisor.expected = ["unexpected error in the supervisor", "Traceback"]
+        supervisor.wait_ready(2)
+        helpers.start_tasks([("forever", {})] * 20)
+        wait_until(lambda: redis_server.client().llen("new-task") == 0)
+        supervisor.send(signal.SIGKILL, slot=1)
+        assert supervisor.wait() == Exit.BUG
+        assert "RuntimeError: a bug" in supervisor.text
+        wait_until(lambda: not supervisor.left())
+        # What the dead worker held is a Monitor's; the other one has put its own back.
+        assert 0 < redis_server.client().llen("new-task") < 20
 
 
 def test_where_processes_are_lacking_it_says_which_limit_and_goes_on(folder: Path, redis_server: RedisServer) -> None:

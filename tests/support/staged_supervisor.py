@@ -38,6 +38,19 @@ def hasty(argv: list[str]) -> int:
     return cli.main(argv, os.environ, quick_policy)
 
 
+class FaultyPolicy(RespawnPolicy):
+    """A bug that shows once a worker has died."""
+
+    def pause_after(self, ready_for: float) -> float:
+        """Fail."""
+        raise RuntimeError(f"a bug, after {ready_for:.0f} s")
+
+
+def faulty(argv: list[str]) -> int:
+    """The master has a bug."""
+    return cli.main(argv, os.environ, FaultyPolicy)
+
+
 def struck_at_birth(argv: list[str]) -> int:
     """Each child is sent TERM before its first line of code; pauses as in ``hasty``."""
 
@@ -95,6 +108,7 @@ def confined(argv: list[str]) -> int:
 
 STAGES: dict[str, Callable[[list[str]], int]] = {
     "hasty": hasty,
+    "faulty": faulty,
     "struck_at_birth": struck_at_birth,
     "own_terminal": own_terminal,
     "deaf_terminal": deaf_terminal,
