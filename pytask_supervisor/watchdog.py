@@ -85,6 +85,9 @@ class Watchdog:
         self._named.add(child.pid)
         then = f"it is killed after {timeout:g} s" if timeout else "nothing is done, since --hang-timeout is 0"
         log.warning("%s has given no sign of life for %.0f s: %s; %s", child, child.silence, self._why(child), then)
+        # At once, and not only before the kill: with --hang-timeout 0 there is none.
+        if self._state_of(child.pid) != "T":
+            child.ask_for_stack()
 
     def _kill_silent(self, child: Child) -> None:
         why = self._why(child)

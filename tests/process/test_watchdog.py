@@ -76,14 +76,16 @@ def test_a_task_that_blocks_in_a_greenlet_of_its_own_is_named_too(
 def test_native_code_that_keeps_the_lock_is_found_by_its_silence_and_its_stack_is_written(
     start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
-    with start("--workers", "2", "--hang-timeout", "5") as supervisor:
+    with start("--workers", "2", "--hang-timeout", "7") as supervisor:
         supervisor.wait_ready(2)
         occupy(redis_server, helpers, 10)
         task_id = helpers.start_task("sealed")
-        supervisor.wait_for("it runs, but native code keeps the interpreter's lock; it is killed after 5 s")
+        supervisor.wait_for("it runs, but native code keeps the interpreter's lock; it is killed after 7 s")
+        wait_until(lambda: re.search(r'File ".*/jobs\.py", line \d+ in start', supervisor.text), 2)
+        assert "hangs and is killed" not in supervisor.text
         helpers.stop_task(task_id)
         supervisor.wait_for("hangs and is killed: it runs, but native code")
-        assert re.search(r'File ".*/jobs\.py", line \d+ in start', supervisor.text)
+        assert len(re.findall(r'File ".*/jobs\.py", line \d+ in start', supervisor.text)) == 2
         supervisor.wait_for("back in the queue: ")
         wait_until(lambda: sum(held_by(redis_server, supervisor).values()) == 10, 15)
         assert supervisor.stop() == 0

@@ -56,13 +56,15 @@ def test_a_stopped_child_is_named_once_and_killed_after_the_timeout(
     assert alive.stage is Stage.READY
 
 
-def test_a_silent_child_that_runs_is_asked_for_its_stack_before_it_is_killed(kennel: Kennel) -> None:
+def test_a_silent_child_that_runs_is_asked_for_its_stack_at_once_and_before_it_is_killed(kennel: Kennel) -> None:
     kennel.state = "R"
     (child,) = kennel.staff(1)
-    kennel.look(TIMEOUT)
+    kennel.look(SILENT_AFTER)
     assert kennel.kills == [(child.pid, signal.SIGUSR1)]
+    kennel.look(TIMEOUT - SILENT_AFTER)
+    assert kennel.kills == [(child.pid, signal.SIGUSR1)] * 2
     kennel.look(LAST_LOOK)
-    assert kennel.kills[1:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
+    assert kennel.kills[2:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
 
 
 def test_nobody_is_blamed_for_the_time_in_which_the_master_was_away(kennel: Kennel) -> None:
