@@ -98,7 +98,7 @@ def supervise(
         try:
             reception = Reception(config, supervisor.helm, supervisor.tally)
         except ReceptionError as error:
-            write_line(f"pytask-supervisor: {error}\n")
+            log.error("%s", error)
             return Exit.USAGE
         supervisor.receive(reception)
         try:

@@ -214,9 +214,10 @@ def test_the_socket_of_a_living_supervisor_is_refused_with_a_sentence(
     other = tmp_path_factory.mktemp("other")
     (other / "jobs.py").write_text((folder / "jobs.py").read_text())
     with SupervisorProcess(other, "--app", "jobs:app", *control.words) as second:
+        second.expected = ["cannot be opened"]
         assert second.wait() == 2
-        last = second.text.splitlines()[-1]
-        assert last.startswith("pytask-supervisor: the control socket cannot be opened: another program answers at ")
+        last = second.text.splitlines()[-1].partition(" ERROR [master] ")[2]
+        assert last.startswith("the control socket cannot be opened: another program answers at ")
     assert len(control.workers()) == 2
 
 

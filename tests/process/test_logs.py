@@ -126,6 +126,16 @@ def test_json_is_an_object_a_line_that_names_worker_pid_slot_and_task(
     assert "slot" not in lines[0]
 
 
+def test_what_cannot_be_opened_at_the_start_is_told_as_json_too(start: Start, talkers: str, folder: Path) -> None:
+    words = ["--log-format", "json", "--control-socket", str(folder / "nowhere" / "x.sock")]
+    with start(*words, app=talkers) as supervisor:
+        supervisor.expected = ["cannot be opened"]
+        assert supervisor.wait() == 2
+        last = json.loads(supervisor.text.splitlines()[-1])
+    assert last["level"] == "ERROR"
+    assert last["message"].startswith("the control socket cannot be opened: ")
+
+
 def test_a_pipe_that_nobody_reads_any_more_stops_no_task_and_the_loss_is_told(
     folder: Path, talkers: str, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:

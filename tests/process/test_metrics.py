@@ -199,24 +199,27 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2(start: Start, host
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with start("--workers", "1", "--metrics-port", port, "--metrics-host", host) as supervisor:
+            supervisor.expected = ["cannot listen"]
             assert supervisor.wait() == 2
             sentence = f"cannot listen for metrics at {host} port {port}: Address already in use"
-            assert supervisor.text.splitlines()[-1].startswith(f"pytask-supervisor: {sentence}")
+            assert supervisor.text.splitlines()[-1].partition(" ERROR [master] ")[2].startswith(sentence)
 
 
 def test_a_host_that_is_not_ours_is_one_sentence_and_exit_code_2(start: Start) -> None:
     with start("--workers", "1", "--metrics-port", "0", "--metrics-host", "192.0.2.1") as supervisor:
+        supervisor.expected = ["cannot listen"]
         assert supervisor.wait() == 2
-        assert "pytask-supervisor: cannot listen for metrics at 192.0.2.1 port 0: " in supervisor.text
+        assert " ERROR [master] cannot listen for metrics at 192.0.2.1 port 0: " in supervisor.text
 
 
 def test_without_the_extra_it_is_one_sentence_and_exit_code_2(start: Start, folder: Path) -> None:
     name = "prometheus_client"
     (folder / f"{name}.py").write_text(f"raise ModuleNotFoundError('no module', name='{name}')")
     with start("--workers", "1", "--metrics-port", "0") as supervisor:
+        supervisor.expected = ["--metrics-port needs"]
         assert supervisor.wait() == 2
-        assert supervisor.text.splitlines()[-1] == (
-            "pytask-supervisor: --metrics-port needs prometheus-client: pip install pytask-supervisor[metrics]"
+        assert supervisor.text.splitlines()[-1].partition(" ERROR [master] ")[2] == (
+            "--metrics-port needs prometheus-client: pip install pytask-supervisor[metrics]"
         )
 
 
