@@ -53,17 +53,22 @@ def main(
     def read() -> SupervisorConfig:
         return load_config(argv, environ, here)
 
+    warnings: tuple[str, ...] = ()
     try:
         settings = load_settings(argv, environ, here)
+        warnings = settings.warnings
         if settings.asked:
             return answer(settings, _rehearse)
         config = settings.config
     except StartError as error:
-        write_line(f"pytask-supervisor: {error}\n")
+        for line in (*warnings, error):
+            write_line(f"pytask-supervisor: {line}\n")
         return Exit.USAGE
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     set_up("master", config.log_level, config.log_format)
+    for warning in warnings:
+        log.warning("%s", warning)
     try:
         with standing(config):
             return supervise(config, policy, read)

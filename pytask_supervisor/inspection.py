@@ -17,6 +17,8 @@ from pytask_supervisor.settings import TABLE, Settings
 
 def answer(settings: Settings, rehearse: Callable[[SupervisorConfig], int]) -> Exit:
     """Do what was asked for; ``rehearse`` loads the app in a process that is thrown away."""
+    for warning in settings.warnings:
+        sys.stderr.write(f"pytask-supervisor: {warning}\n")
     if settings.mistakes:
         for mistake in settings.mistakes:
             sys.stderr.write(f"pytask-supervisor: {mistake}\n")
@@ -41,7 +43,7 @@ def _line(settings: Settings, option: Option) -> str:
     source = settings.places.get(option.name, "default")
     if value is None or value == ():
         return f"# {key} is not set"
-    if settings.raw[option.name] == "auto":
+    if settings.raw[option.name] == "auto" and value != "auto":
         value, source = "auto", f"{source}; {value} here"
     shown = _toml(value)
     if redact(shown) != shown:

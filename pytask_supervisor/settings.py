@@ -25,6 +25,9 @@ TABLE = "pytask-supervisor"
 #: One source's values, by option: the value, and how the source calls the option.
 Found = dict[str, tuple[Any, str]]
 
+#: How like an option a name must be to be told of, from 0 to 1: names of others may stand beside ours.
+LIKE = 0.85
+
 #: Flags that ask for an answer instead of a start.
 QUESTIONS = {
     "check": "look at every option, load the app in a process of its own, say OK or what is wrong, and end",
@@ -58,6 +61,8 @@ class Settings:
     places: dict[str, str]
     #: All that is wrong, a line each.
     mistakes: tuple[str, ...]
+    #: What is not read, and was meant to be by the look of it, a line each.
+    warnings: tuple[str, ...]
     #: ``check`` or ``print``, where an answer is wanted and no start.
     asked: str | None
     #: Where the app is looked for, links followed.
@@ -85,7 +90,8 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder} to change to")
     mistakes: list[str] = []
-    sources = [flags, variables, _from_file(folder / FILE, mistakes)]
+    warnings = _misspelt(environ)
+    sources = [flags, variables, _from_file(folder / FILE, mistakes, warnings)]
     mistakes += _settle_app_or_tasks(sources)
 
     raw = {option.name: option.default for option in options()}
@@ -96,7 +102,7 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
     values = {option.name: _read(option, raw, places, mistakes) for option in options()}
     if values["tasks"]:
         mistakes += _clashes(values)
-    return Settings(values, raw, places, tuple(mistakes), asked, str(folder.resolve()))
+    return Settings(values, raw, places, tuple(mistakes), tuple(warnings), asked, str(folder.resolve()))
 
 
 def _read(option: Option, raw: dict[str, Any], places: dict[str, str], mistakes: list[str]) -> Any:
@@ -191,10 +197,17 @@ def _from_environment(environ: Mapping[str, str]) -> Found:
     }
 
 
-def _from_file(path: Path, mistakes: list[str]) -> Found:
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    known = [option.environment for option in options()]
+    unknown = [name for name in environ if name.startswith("PYTASK_") and environ[name] and name not in known]
+    nearest = {name: difflib.get_close_matches(name, known, n=1, cutoff=LIKE) for name in unknown}
+    return [f"{name} is not read; did you mean {near[0]}?" for name, near in nearest.items() if near]
+
+
+def _from_file(path: Path, mistakes: list[str], warnings: list[str]) -> Found:
     known = {option.name: option for option in options() if option.in_file}
     found: Found = {}
-    for key, value in _table(path).items():
+    for key, value in _table(path, warnings).items():
         name = key.replace("-", "_")
         place = f"{key} in {path}"
         if name == "chdir":
@@ -210,7 +223,7 @@ def _from_file(path: Path, mistakes: list[str]) -> Found:
     return found
 
 
-def _table(path: Path) -> dict[str, Any]:
+def _table(path: Path, warnings: list[str]) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
@@ -221,7 +234,11 @@ def _table(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     tools = content.get("tool", {})
-    table = tools.get(TABLE, {}) if isinstance(tools, dict) else {}
+    tools = tools if isinstance(tools, dict) else {}
+    others = [name for name in tools if name != TABLE]
+    near = difflib.get_close_matches(TABLE, others, cutoff=LIKE)
+    warnings += [f"[tool.{name}] in {path} is not read; did you mean [tool.{TABLE}]?" for name in near]
+    table = tools.get(TABLE, {})
     if not isinstance(table, dict):
         raise ConfigError(f"tool.{TABLE} in {path} must be a table")
     return table

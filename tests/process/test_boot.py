@@ -157,6 +157,19 @@ def test_without_an_app_one_sentence_and_exit_code_2(folder: Path) -> None:
     assert "no app named: say --app MODULE:ATTR" in text
 
 
+def test_a_misspelt_variable_is_told_of_also_where_it_is_why_there_is_no_app(folder: Path, start: Start) -> None:
+    with start("--workers", "1", environ={"PYTASK_HANG_TIMEOUTS": "9"}) as supervisor:
+        supervisor.wait_ready(1)
+        assert supervisor.lines("WARNING") == ["PYTASK_HANG_TIMEOUTS is not read; did you mean PYTASK_HANG_TIMEOUT?"]
+        assert supervisor.stop() == 0
+    (folder / "pyproject.toml").write_text("[tool.pytask_supervisor]\napp = 'jobs:app'\n")
+    code, text = run_to_end(folder)
+    assert code == 2
+    *_, first, second = text.splitlines()
+    assert first.endswith("is not read; did you mean [tool.pytask-supervisor]?")
+    assert "no app named" in second
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [

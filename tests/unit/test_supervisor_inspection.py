@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -41,6 +42,26 @@ def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
     assert second.mistakes == ()
     assert second.values == first.values
     assert 'workers = "auto"' in as_toml(second)
+
+
+def test_auto_is_explained_only_where_it_is_something_else_here(tmp_path: Path) -> None:
+    text = as_toml(settings(tmp_path, "--app", "a:b", PYTASK_WORKERS="auto"))
+    assert re.search(r'^workers = "auto"  # PYTASK_WORKERS; \d+ here$', text, re.MULTILINE)
+    assert 'control-socket = "auto"  # default\n' in text
+
+
+def test_what_is_misspelt_is_told_without_being_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.pytask_supervisor]\napp = 'a:b'\n[tool.pytask]\npaths = 'src'\n")
+    environ = {"PYTASK_WORKER": "3", "PYTASK_REDIS": "x", "PYTASK_DATABASE_URL": "y", "PYTASK_TASK": "", "PYTASKS": "z"}
+    found = load_settings(["--app", "a:b", "--print-config"], environ, tmp_path)
+    assert found.mistakes == ()
+    assert answer(found, lambda _config: pytest.fail("it was loaded")) is Exit.OK
+    file = tmp_path / "pyproject.toml"
+    assert capsys.readouterr().err.splitlines() == [
+        "pytask-supervisor: PYTASK_WORKER is not read; did you mean PYTASK_WORKERS?",
+        "pytask-supervisor: PYTASK_REDIS is not read; did you mean PYTASK_REDIS_URL?",
+        f"pytask-supervisor: [tool.pytask_supervisor] in {file} is not read; did you mean [tool.pytask-supervisor]?",
+    ]
 
 
 def test_passwords_are_left_out_and_the_rest_is_still_toml(tmp_path: Path) -> None:
