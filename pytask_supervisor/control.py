@@ -134,7 +134,7 @@ class ControlSocket:
             "quiet": lambda _request: {"said": helm.quiet(True)},
             "resume": lambda _request: {"said": helm.quiet(False)},
             "reload": lambda _request: {"said": helm.reload(by="pytaskctl workers reload")},
-            "restart": lambda _request: {"said": helm.restart(by="pytaskctl workers restart")},
+            "restart": lambda request: {"said": helm.restart(_slot(request), by="pytaskctl workers restart")},
             "stop": lambda request: {"said": helm.stop_slot(_number(request, "slot"), by="pytaskctl workers stop")},
         }
 
@@ -185,6 +185,10 @@ def _number(request: dict[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise OrderError(f"{name} must be a whole number, not {value!r}")
     return value
+
+
+def _slot(request: dict[str, Any]) -> int | None:
+    return None if request.get("slot") is None else _number(request, "slot")
 
 
 def _line(reply: dict[str, Any]) -> bytes:

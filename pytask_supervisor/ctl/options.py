@@ -23,9 +23,10 @@ KEY_NAMES = {
     "--end-queue": "end_queue",
 }
 
-#: What ``workers`` can be told, and which of it takes a number.
+#: What ``workers`` can be told, which of it takes a number, and which can do without.
 ACTIONS = ("scale", "quiet", "resume", "restart", "reload", "stop")
-NUMBERED = {"scale": "how many?", "stop": "which slot?"}
+NUMBERED = {"scale": "how many?", "stop": "which slot?", "restart": "which slot?"}
+FOR_ALL_TOO = {"restart"}
 
 #: Seconds between two frames of ``top``. A worker tells its figures once a second.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
@@ -167,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=ACTIONS,
         help="scale N: so many from now on. quiet: claim nothing new; resume: claim again. restart: replace one after "
-        "another, with the code as it is now; reload: with the configuration read anew too. stop SLOT: one for good",
+        "another, with the code as it is now; restart SLOT: that one; reload: with the configuration read anew too. "
+        "stop SLOT: one for good",
     )
     workers.add_argument("number", nargs="?", metavar="N|SLOT")
     workers.add_argument("--deaths", action="store_true", help="why workers ended, the last ones")
@@ -189,7 +191,7 @@ def _add_socket(verb: argparse.ArgumentParser) -> None:
 def _check_action(found: argparse.Namespace, words: list[str]) -> None:
     if found.number is None and words:  # A flag stood before it.
         found.number = words.pop(0)
-    if found.action in NUMBERED:
+    if found.action in NUMBERED and not (found.action in FOR_ALL_TOO and found.number is None):
         if found.number is None:
             raise UsageError(f"workers {found.action}: {NUMBERED[found.action]}")
         if not (found.number.isascii() and found.number.isdigit()):

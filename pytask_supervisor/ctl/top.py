@@ -35,6 +35,8 @@ from .workers import COLUMNS, row, span
 
 #: Seconds between looks at whether there is something new to show.
 LOOK = 0.05
+#: Columns that are shown however narrow the screen is: slot, process id and stage.
+LEAST_COLUMNS = 3
 
 #: Gives the lengths of the queues, or a sentence why there are none.
 CountQueues = Callable[[], dict[str, int] | str]
@@ -98,11 +100,13 @@ def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: Tex
         # Nobody waits for it: it may be in the midst of a connection that takes long to fail.
         threading.Thread(target=keep_looking, daemon=True).start()
         shown = frame
-        with Live(_drawn(shown), console=Console(file=stdout), screen=True, auto_refresh=False) as live:
+        console = Console(file=stdout)
+        size = console.size
+        with Live(_drawn(shown, console), console=console, screen=True, auto_refresh=False) as live:
             while "q" not in pressed(LOOK):
-                if frames[-1] is not shown:
-                    shown = frames[-1]
-                    live.update(_drawn(shown), refresh=True)
+                if frames[-1] is not shown or console.size != size:
+                    shown, size = frames[-1], console.size
+                    live.update(_drawn(shown, console), refresh=True)
 
 
 @contextmanager
@@ -147,15 +151,31 @@ def _ended_by_term() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _drawn(frame: Frame) -> RenderableType:
-    table = Table(*COLUMNS, box=None, pad_edge=False, collapse_padding=True)
+def _drawn(frame: Frame, console: Console | None = None) -> RenderableType:
+    """As it fits on that screen; None: all of it."""
+    above = Text(f"{_head(frame)}\n{_queues(frame)}\n")
+    rows, width, more = [row(worker) for worker in frame.workers], len(COLUMNS), 0
+    if console is not None:
+        width = _fitting(rows, console.width)
+        room = console.height - len(above.wrap(console, console.width)) - 1  # The table's head.
+        if len(rows) > room:
+            shown = max(room - 1, 0)
+            rows, more = rows[:shown], len(rows) - shown
+    table = Table(*COLUMNS[:width], box=None, pad_edge=False, collapse_padding=True)
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[4:]:
         column.justify = "right"
-    for worker in frame.workers:
-        table.add_row(*(Text(cell) for cell in row(worker)))
-    return Group(Text(_head(frame)), Text(_queues(frame)), Text(), table)
+    for cells in rows:
+        table.add_row(*(Text(cell) for cell in cells[:width]))
+    return Group(above, table, *([Text(f"… {more} more")] if more else []))
+
+
+def _fitting(rows: list[list[str]], width: int) -> int:
+    """How many columns have room, whole, with a space between; those on the right are missed least."""
+    widest = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    fitting = [count for count in range(LEAST_COLUMNS, len(COLUMNS) + 1) if sum(widest[:count]) + count - 1 <= width]
+    return max(fitting, default=LEAST_COLUMNS)
 
 
 def _head(frame: Frame) -> str:

@@ -46,7 +46,9 @@ def row(worker: dict[str, Any]) -> list[str]:
         f"{figures['cpu'] * 100:.1f} %" if "cpu" in figures else "-",
         f"{figures['lag'] * 1000:.0f} ms" if "lag" in figures else "-",
     ]
-    stage = worker["stage"] if figures.get("up", True) else f"{worker['stage']}, no Redis"
+    # One that starts has not asked for it yet.
+    is_cut_off = not figures.get("up", True) and worker["stage"] != "started"
+    stage = f"{worker['stage']}, no Redis" if is_cut_off else worker["stage"]
     pid = "-" if worker["pid"] is None else str(worker["pid"])
     counts = [str(worker["running"]), str(worker["done"])]
     return [str(worker["slot"]), pid, stage, span(worker["uptime"]), *counts, *known, str(worker["restarts"])]
@@ -69,7 +71,7 @@ def _order(options: Options) -> dict[str, Any]:
         "scale": {"do": "scale", "workers": options.number},
         "quiet": {"do": "quiet"},
         "resume": {"do": "resume"},
-        "restart": {"do": "restart"},
+        "restart": {"do": "restart", "slot": options.number},
         "reload": {"do": "reload"},
         "stop": {"do": "stop", "slot": options.number},
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
+from pytask_supervisor.ctl.workers import COLUMNS, row
 from tests.ctl.conftest import run_ctl
 from tests.support.control import NAME, Control
 from tests.support.pty_process import PtyProcess
@@ -100,6 +101,35 @@ def test_without_a_supervisor_it_is_one_sentence_and_exit_code_1(tmp_path: Path)
     done = run_ctl("top", "--control-socket", str(tmp_path / "none.sock"))
     assert (done.code, done.out) == (1, "")
     assert done.err == f"pytaskctl: no supervisor answers at {tmp_path}/none.sock\n"
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(120, 11, 11), (60, 8, 10), (40, 5, 7), (16, 3, 3)])
+def test_a_narrow_screen_has_fewer_columns_and_all_of_each(
+    environ: dict[str, str], supervisor: SupervisorProcess, width: int, least: int, most: int
+) -> None:
+    with PtyProcess(PROGRAM, "top", environ=environ, size=(40, width)) as top:
+        wait_until(lambda: "SLOT" in top.text, 20)
+        top.press("q")
+        assert top.wait() == 0
+        lines = [line.split() for line in top.text.replace("\r", "").split("\n")]
+        head, *_ = [line for line in lines if line[:1] == ["SLOT"]]
+        assert least <= len(head) <= most
+        assert head == list(COLUMNS[: len(head)])
+        shown = {(line[0], line[1], line[2]) for line in lines if len(line) > 2 and line[2] == "ready"}
+        assert shown == {(str(slot), str(pid), "ready") for slot, pid in supervisor.workers().items()}
+
+
+def test_what_a_screen_has_no_lines_for_is_counted(environ: dict[str, str]) -> None:
+    with PtyProcess(PROGRAM, "top", environ=environ, size=(6, 120)) as top:
+        wait_until(lambda: "… 2 more" in top.text, 20)
+        top.press("q")
+        assert top.wait() == 0
+
+
+def test_a_worker_that_starts_is_not_said_to_be_cut_off_from_redis() -> None:
+    worker = {"slot": 1, "pid": 7, "uptime": 1.0, "running": 0, "done": 0, "restarts": 0, "figures": {"up": False}}
+    assert row({**worker, "stage": "started"})[2] == "started"
+    assert row({**worker, "stage": "ready"})[2] == "ready, no Redis"
 
 
 @pytest.mark.parametrize("end", ["q", "\x03", "SIGTERM"])

@@ -123,6 +123,11 @@ def test_orders_are_carried_out_and_answered_with_a_sentence(ask: Ask, superviso
     assert ask("restart").out.startswith("2 workers to be replaced")
     wait_until(lambda: [line[10] for line in ask().lines] == ["1", "1"], 30)
     wait_until(lambda: sorted(supervisor.workers()) == [1, 3])
+    assert ask("restart", "3").out == "1 worker to be replaced, one after another\n"
+    wait_until(lambda: [line[10] for line in ask().lines] == ["1", "2"], 30)
+    wait_until(lambda: sorted(supervisor.workers()) == [1, 3])
+    refused = ask("restart", "7")
+    assert (refused.code, refused.err) == (1, "pytaskctl: there is no worker 7; there are: 1, 3\n")
 
 
 def test_deaths_are_told_in_words(ask: Ask, supervisor: SupervisorProcess) -> None:
@@ -167,6 +172,7 @@ def test_of_several_supervisors_one_must_be_named(
         (["scale", "-3"], "workers scale: how many? '-3' is no whole number"),
         (["scale", "-3"], "-3"),
         (["stop"], "workers stop: which slot?"),
+        (["restart", "all"], "workers restart: which slot? 'all' is no whole number"),
         (["quiet", "2"], "workers: one word too many: '2'"),
         (["scale", "2", "3"], "workers: one word too many: '3'"),
         (["dance"], "invalid choice: 'dance'"),

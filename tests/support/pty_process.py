@@ -15,11 +15,11 @@ from tests.support.waiting import wait_until
 
 
 class PtyProcess:
-    """Started by the constructor, as the foreground of its terminal; use as a context."""
+    """Started by the constructor, as the foreground of its terminal; use as a context. ``size``: lines and columns."""
 
-    def __init__(self, program: str, *words: str, environ: dict[str, str]) -> None:
+    def __init__(self, program: str, *words: str, environ: dict[str, str], size: tuple[int, int] = (40, 160)) -> None:
         self._ours, self._theirs = pty.openpty()
-        termios.tcsetwinsize(self._theirs, (40, 160))
+        termios.tcsetwinsize(self._theirs, size)
         #: The terminal's modes before anybody touched them.
         self.modes = termios.tcgetattr(self._theirs)
         # Its own session, whose terminal this becomes, so that ^C is turned into a signal.
