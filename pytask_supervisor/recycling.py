@@ -102,7 +102,8 @@ class Recycling:
             self._graces.pop(place.number, None)
             return
         self._graces[place.number] = min(2 * grace, LONGEST_GRACE)
-        if not self._is_told:
+        # The first may have had a task that took so much; the second shows that it is the app.
+        if grace > LONG_RUN and not self._is_told:
             self._is_told = True
             self._tell(
                 f"worker {place.number} takes {megabytes(child.memory)} {child.ready_for:.0f} s after it was ready, "

@@ -76,3 +76,8 @@ end
 local function final(state)
   return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION'
 end
+
+-- Whether an id belongs into the task set; `cleanup` and `kept` as the hash has them.
+local function is_active(state, cleanup, kept)
+  return state == 'RUNNING' or state == 'STOPPED' or (final(state) and (cleanup == 'false' or kept ~= false))
+end

@@ -396,6 +396,39 @@ def test_a_note_that_comes_late_of_what_runs_elsewhere_does_not_keep_it_in_the_t
     assert (desk.running, desk.redis.exists(desk.keys.holders)) == (0, 0)
 
 
+@pytest.mark.parametrize("then", ["ends", "ends and is kept", "is stopped"])
+def test_a_claim_that_comes_too_late_does_not_keep_what_has_run_elsewhere_in_the_task_set(
+    many_slots: Desk, then: str
+) -> None:
+    """It looked at the task before others ran it, and its note of it is carried out after that."""
+    desk = many_slots
+    late, living = desk.worker(), desk.worker("w2")
+    desk.start("a", cleanup=then != "ends and is kept")
+    assert late.take(0.01)
+
+    class Delayed(Steps):
+        def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
+            if not any(name == "hold" for name, *_ in calls) or len(calls) == 1:
+                return super().all(calls, replicas)
+            note, *looks = calls
+            seen = super().all(looks, replicas)
+            desk.keeper.hand_back("w1")
+            token, _ = desk.claim(living, insist=True)
+            if then == "is stopped":
+                living.report([], [], [("a", token)], [])
+            else:
+                desk.end(living, "a", token)
+            return [*super().all([note], replicas), *seen]
+
+    store: Any = late
+    store._steps = Delayed(desk.redis, desk.keys)
+    assert desk.claim(late, insist=True)[1].tasks == []
+
+    assert desk.active == (set() if then == "ends" else {"a"})
+    assert desk.ended == (["a"] if then == "ends" else [])
+    assert (desk.held(), desk.redis.exists(desk.keys.holders)) == (set(), 0)
+
+
 def test_what_is_stopped_after_it_was_let_go_of_stays_though_an_older_note_goes_last(many_slots: Desk) -> None:
     desk = many_slots
     dead: Any = desk.worker()

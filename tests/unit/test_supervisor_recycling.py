@@ -123,7 +123,7 @@ def test_an_app_that_needs_more_than_the_limit_is_replaced_ever_more_rarely_and_
     yard.staff(1)
     assert [live(yard, 600, 512) for _ in range(8)] == [10, 20, 40, 80, 160, 320, LONGEST_GRACE, LONGEST_GRACE]
     (said,) = yard.said
-    assert said.startswith("worker 1 takes 600 MiB 10 s after it was ready, and --max-memory is 512 MiB: its successor")
+    assert said.startswith("worker 1 takes 600 MiB 20 s after it was ready, and --max-memory is 512 MiB: its successor")
     # Another limit is another matter, and so is a worker that grows slowly.
     assert [live(yard, 600, 560) for _ in range(2)] == [10, 20]
     assert len(yard.said) == 2

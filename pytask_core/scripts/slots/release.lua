@@ -11,9 +11,7 @@ local h = fields(KEYS[1], 'owner', 'state', 'command', 'local', 'cleanup', 'kept
 if h and not h[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'GONE', 0, 0} end
 if not h then return {'elsewhere', 0, 0} end
 local state, kept, most = h[2], h[5] == 'false' or h[6], tonumber(ARGV[2])
-if not owned_by(h[1], ARGV[1]) then
-  return {(state == 'RUNNING' or state == 'STOPPED' or (final(state) and kept)) and 'elsewhere' or 'past', 0, 0}
-end
+if not owned_by(h[1], ARGV[1]) then return {is_active(state, h[5], h[6]) and 'elsewhere' or 'past', 0, 0} end
 if state == 'RUNNING' then
   state = put_back(KEYS[1], h[3], h[4])
   if state ~= 'WAIT' or most == 0 or h[3] == 'restart' then return {state, 0, 0} end

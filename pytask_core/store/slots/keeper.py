@@ -51,7 +51,7 @@ class ManySlotsKeeperStore(KeeperStore):
         self._move(became)
         leaves = {"WAIT", "GONE", "end", "end again", "past"}
         self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
-        self._steps.forget_removed([(each, "") for each, what in became.items() if what not in leaves])
+        self._steps.drop_past([(each, "") for each, what in became.items() if what not in leaves])
         return HandedBack(
             sum(what == "WAIT" for what in became.values()),
             [each for each, answer in zip(ids, answers, strict=True) if answer[1]],

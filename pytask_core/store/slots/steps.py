@@ -76,16 +76,16 @@ class Steps:
     def give_up(self, worker: str, entries: Sequence[tuple[str, str, str]]) -> None:
         """Let go of what is not the worker's, under the token of that claim alone; each has a mark, see ``passed.lua``.
 
-        Whoever removes a task leaves its id in the task set as long as a claim of it is noted, so this takes it out.
+        Whoever ends or removes a task leaves its id in the task set as long as a claim is noted. This takes it out.
         """
         if entries:
             self.let_go(worker, [(each, f"={token}", False) for each, token, _ in entries])
-            self.forget_removed([(each, mark) for each, _, mark in entries])
+            self.drop_past([(each, mark) for each, _, mark in entries])
 
-    def forget_removed(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Take out of the task set what was removed while a claim of it was noted, or just before it was put there."""
-        there = self.all([("passed", [self._keys.task(each)], [mark]) for each, mark in entries]) if entries else []
-        self.deactivate([each for (each, _), is_there in zip(entries, there, strict=True) if not is_there])
+    def drop_past(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Take out of the task set what went on or was removed while a claim was noted, or before it was put there."""
+        active = self.all([("passed", [self._keys.task(each)], [mark]) for each, mark in entries]) if entries else []
+        self.deactivate([each for (each, _), is_active in zip(entries, active, strict=True) if not is_active])
 
     def deactivate(self, ids: Sequence[str]) -> int:
         """Take ids out of the task set, and those in a worker's hands once it lets go of them; return how many."""
@@ -104,7 +104,7 @@ class Steps:
         """Put ids into the task set, to stay there also where a worker is about to let go of them."""
         if ids:
             self.one("activate", [self._keys.task_set, self._keys.holders], ids)
-            self.forget_removed([(each, "") for each in ids])
+            self.drop_past([(each, "") for each in ids])
 
     # The slot of the end queue
 
