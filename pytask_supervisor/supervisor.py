@@ -111,7 +111,7 @@ class Supervisor:
             self._guardian.start()
         while not self._is_done():
             writable = self._reception.writable if self._reception else ()
-            self._inbox.wait(self._until_next(), self._readable(), writable)
+            self._inbox.wait(self._until_next(), self._readable(), writable, self._children_fds())
             self._reap()
             self._oom.forget_old()
             for signum in self._inbox.drain():
@@ -210,11 +210,13 @@ class Supervisor:
         return min([*longest, *(d - self._clock() for d in deadlines if d is not None)], default=None)
 
     def _readable(self) -> list[int]:
-        lines = [line for child in self._team.children for line in (child.channel, child.wire)]
-        fds = [line.fileno() for line in lines if not line.at_end]
-        fds += self._guardian.fds if self._guardian else []
-        fds += self._preloading.fds
+        fds = [*(self._guardian.fds if self._guardian else []), *self._preloading.fds]
         return fds + (self._reception.readable if self._reception else [])
+
+    def _children_fds(self) -> list[int]:
+        """What children say can wait a moment: that one has died is told by a signal."""
+        lines = [line for child in self._team.children for line in (child.channel, child.wire)]
+        return [line.fileno() for line in lines if not line.at_end]
 
     # Decisions.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytask_supervisor.signals import HANDLED, SignalInbox
+from pytask_supervisor.signals import GATHER, HANDLED, SignalInbox
 
 
 @pytest.fixture
@@ -56,6 +56,27 @@ def test_the_wait_ends_by_data_and_by_time(inbox: SignalInbox) -> None:
     began = time.monotonic()
     inbox.wait(0.05, [read_end])
     assert 0.05 <= time.monotonic() - began < 5
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_what_is_unhurried_gathers_for_a_moment_and_a_signal_does_not_wait_for_that(inbox: SignalInbox) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"x")
+    began = time.monotonic()
+    inbox.wait(30, unhurried=[read_end])
+    assert GATHER <= time.monotonic() - began < 5
+    before = signal.signal(signal.SIGALRM, lambda _signum, _frame: signal.raise_signal(1))
+    waits = []
+    for _ in range(10):  # On a busy machine some take longer.
+        signal.setitimer(signal.ITIMER_REAL, GATHER / 10)
+        began = time.monotonic()
+        inbox.wait(30, unhurried=[read_end])
+        waits.append(time.monotonic() - began)
+        while not list(inbox.drain()):
+            inbox.wait(30)
+    assert min(waits) < GATHER
+    signal.signal(signal.SIGALRM, before)
     os.close(read_end)
     os.close(write_end)
 
