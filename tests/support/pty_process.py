@@ -22,11 +22,13 @@ class PtyProcess:
         termios.tcsetwinsize(self._theirs, size)
         #: The terminal's modes before anybody touched them.
         self.modes = termios.tcgetattr(self._theirs)
+        # They would overrule the terminal's own size, and tests that run side by side have them.
+        ours = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         # Its own session, whose terminal this becomes, so that ^C is turned into a signal.
         opener = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"{opener}; {program}", *words],
-            env={**os.environ, "TERM": "xterm-256color", **environ},
+            env={**ours, "TERM": "xterm-256color", **environ},
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
