@@ -46,6 +46,7 @@ _PASSING_ERRORS = {
     "ClusterDownError": "CLUSTERDOWN",
     "MasterDownError": "MASTERDOWN",
     "TryAgainError": "TRYAGAIN",
+    "NoPermissionError": "NOPERM",
 }
 
 #: What a cluster client says when it can reach no node, or the nodes cannot say who has a slot.
