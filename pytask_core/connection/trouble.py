@@ -94,9 +94,7 @@ def outage(error: BaseException) -> str | None:
 def _code(error: ResponseError, text: str) -> str:
     code = getattr(error, "status_code", None) or _PASSING_ERRORS.get(type(error).__name__) or text.partition(" ")[0]
     # In what a script or a pipeline failed of, the word does not come first.
-    found = re.search(
-        r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b", text
-    )
+    found = _WORD.search(text)
     return code if code in _PASSING else (found.group(1) if found else "")
 
 

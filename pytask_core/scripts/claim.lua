@@ -22,7 +22,7 @@ local function why_not(key, id, h, ghosts)
   if h[3] == 'RUNNING' then return 'running' end
   if h[5] == 'true' then return 'local' end
   if h[4] then
-    local more = tonumber(h[4]) - 1
+    local more = (tonumber(h[4]) or 1) - 1
     if more > 0 and h[3] == 'STOPPED' then
       redis.call('HSET', key, 'withdrawn', more)
     else

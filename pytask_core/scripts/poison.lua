@@ -12,10 +12,10 @@ end
 -- Charge the death of a worker that was last known to live at `alive`. Returns how many charges count now, and at how many
 -- deaths the task was present in all.
 local function charge(key, alive, window)
-  local h = redis.call('HMGET', key, 'charges', 'since')
+  local h = redis.call('HMGET', key, 'charges', 'since', 'deaths')
   local charges = standing(h[1], h[2], alive, window) + 1
   -- What another program wrote into these fields must not end the script half way.
-  local deaths = (tonumber(redis.call('HGET', key, 'deaths') or 0) or 0) + 1
+  local deaths = (tonumber(h[3] or 0) or 0) + 1
   redis.call('HSET', key, 'charges', charges, 'deaths', deaths)
   redis.call('HDEL', key, 'since')
   return charges, deaths

@@ -447,3 +447,18 @@ def test_another_type_where_removed_ids_stand_refuses_a_start_before_anything_is
     desk.start("a")
 
     assert desk.new == ["a"]
+
+
+def test_words_of_another_program_where_a_stop_counts_entries_lose_nobody(desk: Desk) -> None:
+    """Whatever the state: the mark means something for a stopped one alone."""
+    worker = desk.worker()
+    desk.push("a", "b", "c")
+    desk.redis.hset(desk.keys.task("b"), "withdrawn", "by hand")
+
+    assert sorted(task.id for task in desk.claim(worker, insist=True)[1].tasks) == ["a", "b", "c"]
+
+    desk.push("d", "e")
+    desk.redis.hset(desk.keys.task("d"), mapping={"state": "STOPPED", "withdrawn": "by hand"})
+    _, claims = desk.claim(worker, insist=True)
+    assert [task.id for task in claims.tasks] == ["e"]
+    assert (claims.passed, desk.field("d", "withdrawn")) == ([("d", "stopped")], None)
