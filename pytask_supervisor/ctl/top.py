@@ -35,6 +35,8 @@ from .workers import COLUMNS, row, span
 
 #: Seconds between looks at whether there is something new to show.
 LOOK = 0.05
+#: Seconds that a look under way has to end in, once the screen is gone.
+GRACE = 0.2
 #: Columns that are shown however narrow the screen is: slot, process id and stage.
 LEAST_COLUMNS = 3
 
@@ -89,16 +91,16 @@ def _look(path: Path, count_queues: CountQueues) -> Frame:
 
 def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: TextIO) -> None:
     frames = [frame]
+    over = threading.Event()
 
     def keep_looking() -> None:
-        while True:
-            time.sleep(interval)
+        while not over.wait(interval):
             frames.append(look())
             del frames[:-1]
 
+    looking = threading.Thread(target=keep_looking, daemon=True)
     with suppress(KeyboardInterrupt), _ended_by_term(), _keys() as pressed:
-        # Nobody waits for it: it may be in the midst of a connection that takes long to fail.
-        threading.Thread(target=keep_looking, daemon=True).start()
+        looking.start()
         shown = frame
         console = Console(file=stdout)
         size = console.size
@@ -107,6 +109,10 @@ def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: Tex
                 if frames[-1] is not shown or console.size != size:
                     shown, size = frames[-1], console.size
                     live.update(_drawn(shown, console), refresh=True)
+    over.set()
+    # What it uses is closed now. It gets no longer: it may be in the midst of a connection that takes long to fail.
+    if looking.is_alive():
+        looking.join(GRACE)
 
 
 @contextmanager
@@ -121,17 +127,22 @@ def _keys() -> Iterator[Callable[[float], str]]:
         yield nothing
         return
     fd = sys.stdin.fileno()
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
 
     def pressed(seconds: float) -> str:
-        if not select.select([fd], [], [], seconds)[0]:
+        if not (events := poller.poll(seconds * 1000)):
             return ""
-        keys = os.read(fd, 64)
-        # At its end a terminal has gone away, and nobody watches any more.
-        return keys.decode("latin-1") if keys else "q"
+        # A terminal that has gone away: nobody watches any more.
+        return os.read(fd, 64).decode("latin-1") if events[0][1] == select.POLLIN else "q"
 
     before = termios.tcgetattr(fd)
     try:
         tty.setcbreak(fd)
+        # Ctrl-C empties the terminal of the keys before it: a read that waited for them would keep us from its signal.
+        modes = termios.tcgetattr(fd)
+        modes[6][termios.VMIN] = 0
+        termios.tcsetattr(fd, termios.TCSANOW, modes)
         yield pressed
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

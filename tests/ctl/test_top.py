@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def test_it_lives_until_it_is_ended_and_leaves_the_terminal_as_it_was(environ: d
         # It draws again and again, and keys are its own.
         wait_until(lambda: top.text.count("2 of 2 workers ready") >= 3, 20)
         assert top.modes_now != top.modes
+        # A key that Ctrl-C takes back before it is read must not leave it waiting for the next one.
+        assert top.modes_now[6][termios.VMIN] == 0
         assert "\x1b[?1049h" in top.screen
         assert "\x1b[?25l" in top.screen
         top.press("x")

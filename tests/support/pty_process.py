@@ -10,6 +10,7 @@ import sys
 import termios
 import threading
 from types import TracebackType
+from typing import Any
 
 from tests.support.waiting import wait_until
 
@@ -49,7 +50,7 @@ class PtyProcess:
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.screen)
 
     @property
-    def modes_now(self) -> list[object]:
+    def modes_now(self) -> list[Any]:
         return list(termios.tcgetattr(self._theirs))
 
     def press(self, keys: str) -> None:
