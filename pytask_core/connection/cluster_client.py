@@ -26,7 +26,7 @@ from redis.exceptions import (
 )
 
 from .first_use import AtFirstUse
-from .pool import Pool
+from .pool import Pool, close_half_open
 from .urls import Address, shown
 from .wire import TEXT, quiet
 
@@ -149,6 +149,9 @@ class ClusterClient(AtFirstUse, RedisCluster):
         connection = self._connection_class(host=door.host, port=door.port, **self._options)
         try:
             connection.connect()
+        except BaseException as error:
+            close_half_open(error)
+            raise
         finally:
             connection.disconnect()
 

@@ -7,12 +7,15 @@ or over which an answer is still to come, is opened anew before it is handed out
 
 from __future__ import annotations
 
+import socket
 from queue import Empty, Full
+from traceback import walk_tb
 from typing import Any
 
 from redis.connection import BlockingConnectionPool
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the library's name
+    RedisError,
     TimeoutError,  # noqa: A004 - the library's name
 )
 
@@ -38,9 +41,10 @@ class Pool(BlockingConnectionPool):
             if not _is_silent(connection):
                 connection.disconnect()
                 connection.connect()
-        except BaseException:
+        except BaseException as error:
             # Its place is free again, with or without it.
             self.pool.put_nowait(connection)
+            close_half_open(error)
             raise
         return connection
 
@@ -55,6 +59,19 @@ class Pool(BlockingConnectionPool):
         except Full:
             # It was taken before a fork or a reset, and its place is filled already.
             return
+
+
+def close_half_open(error: BaseException) -> None:
+    """Close the socket of a connection whose greenlet was killed by ``error`` while it connected.
+
+    redis-py closes it where connecting fails. Here it would stay open for as long as somebody keeps ``error``.
+    """
+    if isinstance(error, RedisError):
+        return
+    for frame, _line in walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            if isinstance(value, socket.socket):
+                value.close()
 
 
 def _is_silent(connection: Any) -> bool:
