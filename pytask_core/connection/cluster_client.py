@@ -93,6 +93,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
                 ask(*args, **{name: value for name, value in kwargs.items() if name in known})
             except RedisClusterException as error:
                 raise _as_others(error) from error
+            self._close_idle()
 
         # It would forget those that it was given for those that it has found.
         manager.initialize = ask_all  # type: ignore[method-assign] # of this one alone
@@ -109,6 +110,13 @@ class ClusterClient(AtFirstUse, RedisCluster):
         )
         self._pools.add(pool)
         return pool
+
+    def _close_idle(self) -> None:
+        """Close what nobody uses of connections to nodes that are gone, which would be left to the collector."""
+        known = self.nodes_manager.nodes_cache.values()
+        kept = {id(node.redis_connection.connection_pool) for node in known if node.redis_connection}
+        for pool in [each for each in self._pools if id(each) not in kept]:
+            pool.disconnect(inuse_connections=False)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         """Return a pipeline as the parent's, of which only so many run at once as there are connections to a node."""

@@ -24,10 +24,15 @@ class SentinelPool(SentinelConnectionPool, Pool):
     """Connections to the master of the moment, for which callers queue."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """Close all connections, or those that nobody uses. redis-py 3 asks for the second and cannot do it."""
+        """Close all connections, or those that nobody uses; of those to the Sentinels always the latter.
+
+        redis-py 3 asks for the second and cannot do it.
+        """
         chosen = self._connections if inuse_connections else [each for each in self.pool.queue if each]
         for connection in chosen:
             connection.disconnect()
+        for sentinel in self.sentinel_manager.sentinels:
+            sentinel.connection_pool.disconnect(inuse_connections=False)
 
 
 class Server:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
-from pytask_core.connection import RedisSource, outage
+from pytask_core.connection import RedisSource, disconnect, outage
 from tests.support.core_apps import Echo, Forever
 from tests.support.sentinels import SERVICE, Sentinels
 from tests.support.waiting import wait_until
@@ -59,6 +60,10 @@ def run_on_after(live: Live, kill: Callable[[], object]) -> None:
     wait_until(is_stopped_by_word, 10, "the control channel to be heard", interval=0.1)
 
 
+def open_files() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
 @pytest.fixture(scope="module")
 def sentinels() -> Iterator[Sentinels]:
     with Sentinels("pa55", "sp4ss") as made:
@@ -82,9 +87,14 @@ def test_the_client_of_a_sentinel_that_the_user_made_leads_to_the_master_of_the_
 
 
 def test_a_service_that_no_sentinel_knows_is_an_outage_that_names_it(sentinels: Sentinels) -> None:
-    source = RedisSource(sentinels.url.replace(SERVICE, "other"))
+    client = RedisSource(sentinels.url.replace(SERVICE, "other")).store_client(1)
+    before = open_files()
 
     with pytest.raises(redis.ConnectionError) as caught:
-        source.store_client(1).ping()
+        client.ping()
 
     assert "'other'" in str(outage(caught.value))
+    # Also those to the Sentinels are closed, and not left to the collector.
+    assert open_files() > before
+    disconnect(client)
+    assert open_files() == before
