@@ -70,6 +70,11 @@ class Watch:
         with self._lock:
             return {task_id for task_id, count in self._running.items() if count > 0}
 
+    def pids(self) -> set[int]:
+        """The processes in which a run is under way."""
+        with self._lock:
+            return {pid for _id, pid in self._open.values()}
+
     def _follow(self) -> None:
         while True:
             last = self._done.is_set()
