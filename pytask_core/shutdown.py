@@ -116,7 +116,7 @@ class Shutdown:
         return cutting
 
     def _cut_takes_short(self) -> None:
-        # Not killed but left to end: redis-py leaves a socket open where it is killed while it connects.
+        # Not killed once nobody waits for it: while the claimer is still in its take, that is to be cut short again.
         while not self._claimer.gone.wait(0):
             self._errands.cut_take_short(self._worker_id)
             self._claimer.gone.wait(0.1)

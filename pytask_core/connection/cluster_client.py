@@ -26,7 +26,7 @@ from redis.exceptions import (
 )
 
 from .first_use import AtFirstUse
-from .pool import Pool, close_half_open
+from .pool import Pool
 from .urls import Address, shown
 from .wire import TEXT, quiet
 
@@ -114,8 +114,8 @@ class ClusterClient(AtFirstUse, RedisCluster):
     def _close_idle(self) -> None:
         """Close what nobody uses of connections to nodes that are gone, which would be left to the collector."""
         known = self.nodes_manager.nodes_cache.values()
-        kept = {id(node.redis_connection.connection_pool) for node in known if node.redis_connection}
-        for pool in [each for each in self._pools if id(each) not in kept]:
+        kept = {node.redis_connection.connection_pool for node in known if node.redis_connection}
+        for pool in set(self._pools) - kept:
             pool.disconnect(inuse_connections=False)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
@@ -154,14 +154,11 @@ class ClusterClient(AtFirstUse, RedisCluster):
         """Go to one node, any of those that we know; raises where it does not let us in."""
         known = self.get_nodes() if self._is_open else []  # type: ignore[no-untyped-call] # theirs
         door = random.choice([*self._start, *known])  # noqa: S311 - no secret
-        connection = self._connection_class(host=door.host, port=door.port, **self._options)
+        pool = self._new_pool(host=door.host, port=door.port)
         try:
-            connection.connect()
-        except BaseException as error:
-            close_half_open(error)
-            raise
+            pool.get_connection()
         finally:
-            connection.disconnect()
+            pool.disconnect()
 
     def close(self) -> None:
         """Close, unless it was never used."""

@@ -44,7 +44,7 @@ class Pool(BlockingConnectionPool):
         except BaseException as error:
             # Its place is free again, with or without it.
             self.pool.put_nowait(connection)
-            close_half_open(error)
+            _close_half_open(error)
             raise
         return connection
 
@@ -61,7 +61,7 @@ class Pool(BlockingConnectionPool):
             return
 
 
-def close_half_open(error: BaseException) -> None:
+def _close_half_open(error: BaseException) -> None:
     """Close the socket of a connection whose greenlet was killed by ``error`` while it connected.
 
     redis-py closes it where connecting fails. Here it would stay open for as long as somebody keeps ``error``.

@@ -160,10 +160,10 @@ def _kill(pid: int, signum: int = signal.SIGKILL) -> None:
 
 
 def kill_child(targets: Targets, dice: random.Random) -> str:
-    """``kill -9`` of one worker, one that has something to lose, if there is any."""
+    """``kill -9`` of one worker, one with for-ever tasks if there is any: a short one may be over before it hits."""
     pids = {pid: host for host in targets.hosts for pid in wait_until(host.pids, 10, f"a child of {host.name}")}
-    held = targets.watch.pids()
-    pid = dice.choice([each for each in pids if each in held] or list(pids))
+    holders = targets.watch.holders("forever-")
+    pid = dice.choice([each for each in pids if each in holders] or list(pids))
     _kill(pid)
     return f"a child of {pids[pid].name}"
 

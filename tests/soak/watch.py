@@ -70,10 +70,10 @@ class Watch:
         with self._lock:
             return {task_id for task_id, count in self._running.items() if count > 0}
 
-    def pids(self) -> set[int]:
-        """The processes in which a run is under way."""
+    def holders(self, prefix: str) -> set[int]:
+        """The processes in which a task runs whose id begins so."""
         with self._lock:
-            return {pid for _id, pid in self._open.values()}
+            return {pid for task_id, pid in self._open.values() if task_id.startswith(prefix)}
 
     def _follow(self) -> None:
         while True:

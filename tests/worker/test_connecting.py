@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
 
 import gevent
 import pytest
 
 from pytask_core import StopTask
 from pytask_core.connection import RedisSource, disconnect
+from tests.support.descriptors import SYN_SENT, open_files, tcp_states
 from tests.support.waiting import wait_until
 
 
@@ -35,13 +34,13 @@ def test_a_greenlet_that_is_killed_while_it_connects_leaves_no_socket_open(
         scheme = "redis" if how == "server" else "redis+cluster"
         client = RedisSource(f"{scheme}://127.0.0.1:{port}").store_client(1)
         call = client.knock if how == "door" else client.ping
-        before = set(os.listdir("/proc/self/fd"))
+        before = open_files()
         greenlet = gevent.spawn(call)
-        wait_until(lambda: f"0100007F:{port:04X} 02" in Path("/proc/self/net/tcp").read_text(), 5, "SYN_SENT")
+        wait_until(lambda: SYN_SENT in tcp_states(port), 5)
 
         greenlet.kill(error)
 
         # What it was killed with is still kept, and what hangs on that.
         assert isinstance(greenlet.value or greenlet.exception, error)
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before
         disconnect(client)

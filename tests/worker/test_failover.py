@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ import redis
 
 from pytask_core.connection import RedisSource, disconnect, outage
 from tests.support.core_apps import Echo, Forever
+from tests.support.descriptors import open_files
 from tests.support.sentinels import SERVICE, Sentinels
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live, Make
@@ -58,10 +58,6 @@ def run_on_after(live: Live, kill: Callable[[], object]) -> None:
         return live.state(last) == "STOPPED"
 
     wait_until(is_stopped_by_word, 10, "the control channel to be heard", interval=0.1)
-
-
-def open_files() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(scope="module")
