@@ -223,14 +223,21 @@ class PyTaskHelpers:
         """Return some fields of many tasks in one round trip; None where a key holds no hash."""
         return self._store.get_many([_checked(task_id) for task_id in task_ids], keys)
 
-    def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> None:
-        """Write fields of a task's hash as they are: ``set_task(id, {'field': value})`` or ``(id, 'field', value)``."""
+    def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> bool:
+        """Write fields of a task's hash as they are: ``set_task(id, {'field': value})`` or ``(id, 'field', value)``.
+
+        Returns:
+            Whether they were written. They are not where there is no such task, unless ``task`` is among them: so a
+            task that writes its progress while somebody removes it leaves nothing behind.
+
+        Raises:
+            InvalidTask: a value is neither a text nor a number.
+        """
         values = {data: value} if isinstance(data, str) else dict(data)
         for field, each in values.items():
             if isinstance(each, bool) or not isinstance(each, (str, bytes, int, float)):
                 raise InvalidTask(f"the field {field!r} of a task's hash must be a text or a number, not {each!r}")
-        if values:
-            self._store.set(_checked(task_id), values)
+        return bool(values) and self._store.set(_checked(task_id), values)
 
     def get_active_task_ids(self) -> list[str]:
         """Return the ids in workers' hands, the stopped ones, and ended ones with ``cleanup=False``."""

@@ -44,7 +44,7 @@ _PRELUDES: dict[str, tuple[str, ...]] = {
 
 
 #: Scripts of both regimes that touch the hash which is their key and nothing else.
-_OF_ONE_HASH = frozenset({"ask_reload", "reload"})
+_OF_ONE_HASH = frozenset({"ask_reload", "reload", "set"})
 
 
 @dataclass(frozen=True)

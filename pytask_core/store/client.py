@@ -104,10 +104,10 @@ class ClientStore:
         rows = Nodes(self._client).run([(key, ("HMGET", key, *fields)) for key in keys], resend=True) if keys else []
         return [_row(row) for row in rows]
 
-    def set(self, task_id: str, values: Mapping[str, Any]) -> None:
-        """Write fields of the hash as they are."""
+    def set(self, task_id: str, values: Mapping[str, Any]) -> bool:
+        """Write fields of the hash as they are; False where there is no task, and ``task`` is not among them."""
         flat = [part for pair in values.items() for part in pair]
-        self._client.execute_command("HSET", self._keys.task(task_id), *flat)
+        return bool(scripts.call(self._client, "set", [self._keys.task(task_id)], flat))
 
     def active_ids(self) -> list[str]:
         """Return the ids in the task set, read in pages so that the server is not held up."""

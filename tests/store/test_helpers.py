@@ -105,12 +105,24 @@ def test_a_task_is_read_whole_or_by_field(helpers: PyTaskHelpers) -> None:
 
 
 def test_fields_are_written_as_they_are(helpers: PyTaskHelpers) -> None:
-    helpers.set_task("a", "data", '{"n": 2}')
-    helpers.set_task("a", {"x": 1, "y": "z"})
+    assert helpers.set_task("a", {"task": "job", "x": 0}) is True, "what names a task makes one, as in the original"
+    assert helpers.set_task("a", "data", '{"n": 2}') is True
+    assert helpers.set_task("a", {"x": 1, "y": "z"}) is True
 
-    assert helpers.get_task("a") == {"data": '{"n": 2}', "x": "1", "y": "z"}
+    assert helpers.get_task("a") == {"task": "job", "data": '{"n": 2}', "x": "1", "y": "z"}
     with pytest.raises(InvalidTask, match="'x'"):
         helpers.set_task("a", {"x": None})
+    assert helpers.set_task("a", {}) is False
+
+
+def test_writing_to_a_task_that_is_gone_leaves_no_hash_behind(desk: Desk, helpers: PyTaskHelpers) -> None:
+    helpers.start_task("job", task_id="a")
+    helpers.remove_task("a")
+
+    assert helpers.set_task("a", "progress", 7) is False
+    assert helpers.set_task("a", {"state": "WAIT", "data": "{}"}) is False
+
+    assert desk.redis.exists(desk.keys.task("a")) == 0
 
 
 def test_helpers_with_other_names_see_another_system(
