@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 from gevent import monkey
@@ -66,6 +66,9 @@ class PyTask:
     StopTask = errors.StopTask
     MissingTaskError = errors.MissingTaskError
     PayloadTooLarge = errors.PayloadTooLarge
+
+    #: Who loads and runs the apps of this process, such as a supervisor; ``run`` then refuses to.
+    run_by: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -228,8 +231,13 @@ class PyTask:
 
         Raises:
             PyTaskException: the standard library is not patched by gevent, a local task has no class, ``task_map`` has
-                what is no task class, or Redis refuses us (password, permission, too old).
+                what is no task class, Redis refuses us (password, permission, too old), or a supervisor runs the app.
         """
+        if self.run_by:
+            raise PyTaskException(
+                f"run() was called in a process in which {self.run_by} runs the app; put the call under "
+                "if __name__ == '__main__':, so that it is not made when the module is imported"
+            )
         if not monkey.is_module_patched("socket"):
             raise PyTaskException(
                 "tasks would block each other, since gevent has not patched the standard library; put 'from gevent "

@@ -31,6 +31,18 @@ class LoadError(Exception):
         self.detail, self.code = detail, code
 
 
+#: Who loads the app is given so many times the timeout of a hang: importing is slow, and rarely hangs.
+LOADING = 10
+
+#: Seconds for which an app may be loaded until we say that it takes long.
+LOADS_LONG = 10.0
+
+#: What is usually the matter then, as the end of a sentence.
+WHY_IT_LOADS_LONG = (
+    "what a program does for ever, or waits for, must not begin when its module is imported: put it under "
+    "if __name__ == '__main__':"
+)
+
 #: What a child's exit code tells the operator.
 CHILD_EXITS: dict[int, str] = {
     Exit.OK: "left by itself",

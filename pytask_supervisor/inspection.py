@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from pytask_supervisor import __version__
 from pytask_supervisor.config import Option, SupervisorConfig, options
-from pytask_supervisor.exits import Exit, explain
+from pytask_supervisor.exits import LOADING, LOADS_LONG, WHY_IT_LOADS_LONG, Exit, explain
 from pytask_supervisor.redact import redact
 from pytask_supervisor.settings import TABLE, Settings
 
@@ -18,15 +20,15 @@ from pytask_supervisor.settings import TABLE, Settings
 def answer(settings: Settings, rehearse: Callable[[SupervisorConfig], int]) -> Exit:
     """Do what was asked for; ``rehearse`` loads the app in a process that is thrown away."""
     for warning in settings.warnings:
-        sys.stderr.write(f"pytask-supervisor: {warning}\n")
+        _tell(warning)
     if settings.mistakes:
         for mistake in settings.mistakes:
-            sys.stderr.write(f"pytask-supervisor: {mistake}\n")
+            _tell(mistake)
         return Exit.USAGE
     if settings.asked == "print":
         sys.stdout.write(as_toml(settings))
         return Exit.OK
-    code = _in_a_process(lambda: rehearse(settings.config))
+    code = _in_a_process(lambda: rehearse(settings.config), LOADING * settings.config.hang_timeout)
     if code is Exit.OK:
         sys.stdout.write(f"OK: {settings.config.label} can be loaded, and every option makes sense\n")
     return code
@@ -59,8 +61,11 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _in_a_process(work: Callable[[], int]) -> Exit:
-    """The user's code may do anything, so it does it elsewhere, and its exit code alone proves nothing."""
+def _in_a_process(work: Callable[[], int], patience: float) -> Exit:
+    """The user's code may do anything, so it does it elsewhere, and its exit code alone proves nothing.
+
+    ``patience``: seconds, as long as a worker is given to load its app; 0 for no end.
+    """
     answer_read, answer_write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -72,10 +77,25 @@ def _in_a_process(work: Callable[[], int]) -> Exit:
         finally:
             os._exit(Exit.LOAD)
     os.close(answer_write)
+    first = min(LOADS_LONG, patience or LOADS_LONG)
+    if not _comes(answer_read, first):
+        _tell(f"the app is still being loaded after {first:g} s; {WHY_IT_LOADS_LONG}")
+        if not _comes(answer_read, patience - first if patience else None):
+            os.kill(pid, signal.SIGKILL)
+            _tell(f"the app was not loaded after {patience:g} s, {LOADING} times --hang-timeout")
     said = os.read(answer_read, 1)
     os.close(answer_read)
     _, status = os.waitpid(pid, 0)
     if said:
         return Exit(said[0])
-    sys.stderr.write(f"pytask-supervisor: the process that was to load the app {explain(status)}\n")
+    _tell(f"the process that was to load the app {explain(status)}")
     return Exit.LOAD
+
+
+def _comes(descriptor: int, patience: float | None) -> bool:
+    """Whether there is something to read, or an end, within so many seconds."""
+    return bool(select.select([descriptor], [], [], patience)[0])
+
+
+def _tell(sentence: str) -> None:
+    sys.stderr.write(f"pytask-supervisor: {sentence}\n")

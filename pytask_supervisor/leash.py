@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Protocol
 
 from pytask_supervisor.channel import Channel
-from pytask_supervisor.exits import Exit
+from pytask_supervisor.exits import LOADS_LONG, WHY_IT_LOADS_LONG, Exit
 
 PR_SET_PDEATHSIG = 1
 
@@ -37,6 +37,10 @@ BLOCKED_AFTER = 1.5
 NOT_AGAIN = 60.0
 
 
+#: Where files of Python and of libraries lie.
+_STDLIB, _LIBRARIES = os.path.dirname(os.__file__) + os.sep, os.sep + "site-packages" + os.sep
+
+
 class Inside(Protocol):
     """What is to be known of the tasks; the liaison has it."""
 
@@ -45,6 +49,14 @@ class Inside(Protocol):
 
     def stacks(self, frame: FrameType | None) -> Iterable[str]:
         """Where all tasks stand."""
+
+
+class Loader(Protocol):
+    """The greenlet that loads the app."""
+
+    @property
+    def gr_frame(self) -> FrameType | None:
+        """Where it waits; None while it runs."""
 
 
 class Leash:
@@ -65,6 +77,7 @@ class Leash:
         self._events.register(self._waker, POLLIN)
         self._pause = poll()
         self._inside: Inside | None = None
+        self._loader: Loader | None = None
         self._armed_at: float | None = None
         self._asked_to_stop = False
         self._beat_at = self._ticked_at = time.monotonic()
@@ -83,6 +96,10 @@ class Leash:
         """From now on the process has its patience left to live."""
         self._armed_at = self._armed_at or time.monotonic()
         os.write(self._wake, b"!")
+
+    def loads(self, loader: Loader) -> None:
+        """From now on the app is being loaded."""
+        self._loader = loader
 
     def attend(self, inside: Inside) -> None:
         """From now on the loop beats."""
@@ -133,6 +150,7 @@ class Leash:
         self._ticked_at = now
         inside, age = self._inside, now - self._beat_at
         if inside is None:
+            self._tell_of_loading(age, now)
             return
         if age < BLOCKED_AFTER:
             self._is_blocked = self._is_hung = False
@@ -149,14 +167,27 @@ class Leash:
             self._dump(inside, frame)
             self._wire.send({"hung": words, "seconds": round(age, 1)})
 
-    def _name(self, words: str, age: float, now: float) -> None:
-        if now < self._said.get(words, float("-inf")) + NOT_AGAIN:
+    def _tell_of_loading(self, age: float, now: float) -> None:
+        loader = self._loader
+        if loader is None or age < min(LOADS_LONG, self._hang_timeout or LOADS_LONG):
             return
+        place = _place(loader.gr_frame or sys._current_frames().get(self._main))
+        if self._is_news(place, now):
+            self._log(logging.WARNING, f"the app is still being loaded after {age:.0f} s{place}; {WHY_IT_LOADS_LONG}")
+
+    def _name(self, words: str, age: float, now: float) -> None:
+        if not self._is_news(words, now):
+            return
+        self._log(logging.WARNING, f"{words}: for {age:.1f} s no other task of this worker has run")
+        self._wire.send({"blocked": words})
+
+    def _is_news(self, words: str, now: float) -> bool:
+        if now < self._said.get(words, float("-inf")) + NOT_AGAIN:
+            return False
         if len(self._said) > 100:  # noqa: PLR2004 - so many places, and it is better to forget them
             self._said.clear()
         self._said[words] = now
-        self._log(logging.WARNING, f"{words}: for {age:.1f} s no other task of this worker has run")
-        self._wire.send({"blocked": words})
+        return True
 
     def _dump(self, inside: Inside, frame: FrameType | None) -> None:
         self._dump_asked_at = None
@@ -184,6 +215,19 @@ class Leash:
         record.msg, record.levelno, record.levelname = text, level, logging.getLevelName(level)
         record.created, record.msecs = now, now % 1 * 1000
         self._handler.emit(record)
+
+
+def _place(frame: FrameType | None) -> str:
+    """The innermost line that is of no library, as the rest of a sentence."""
+    innermost = frame
+    while frame is not None and (frame.f_code.co_filename.startswith(("<", _STDLIB)) or _LIBRARIES in _file(frame)):
+        frame = frame.f_back
+    found = frame or innermost
+    return f", at {_file(found)}:{found.f_lineno} in {found.f_code.co_name}" if found else ""
+
+
+def _file(frame: FrameType) -> str:
+    return frame.f_code.co_filename
 
 
 def die_with(master_pid: int, signum: int = signal.SIGINT) -> None:

@@ -21,6 +21,11 @@ from pytask_supervisor.config import TASKS_ONLY, SupervisorConfig
 from pytask_supervisor.exits import Exit, LoadError
 
 
+def forbid_run() -> None:
+    """A module that calls ``run`` when it is imported would run its tasks here, in the midst of being loaded."""
+    PyTask.run_by = "pytask-supervisor"
+
+
 def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
     """The app, and warnings about options that it overrules. ``folder`` is first on the path."""
     sys.path[:] = [folder, *(entry for entry in sys.path if entry not in ("", folder))]

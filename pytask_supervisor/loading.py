@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gevent import monkey
+from gevent import getcurrent, monkey
 
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.exits import Exit, LoadError, StartError
@@ -31,10 +31,11 @@ def bring_up(config: SupervisorConfig, redis_url: str | None) -> tuple[PyTask, l
         os.environ["PYTASK_REDIS_URL"] = redis_url
 
     try:
-        from pytask_supervisor.loader import load_app  # noqa: PLC0415 - after patching
+        from pytask_supervisor.loader import forbid_run, load_app  # noqa: PLC0415 - after patching
     except ImportError as error:
         remedy = "install it again, or rename your file if one is called like a library"
         raise LoadError(f"pytask itself cannot be loaded: {error}: {remedy}", traceback.format_exc()) from error
+    forbid_run()
     try:
         # Anew, since a deployment may have switched a link meanwhile.
         if config.folder:
@@ -42,6 +43,11 @@ def bring_up(config: SupervisorConfig, redis_url: str | None) -> tuple[PyTask, l
     except OSError as error:
         raise LoadError(f"cannot go to {config.folder}: {error.strerror}") from error
     return load_app(config, os.getcwd())
+
+
+def current_greenlet() -> Any:
+    """The one that loads the app; where it waits, its frame is to be found in it."""
+    return getcurrent()
 
 
 def rehearse(config: SupervisorConfig) -> int:

@@ -9,11 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from pytask_supervisor.exits import Exit
+from pytask_supervisor.exits import LOADING, LOADS_LONG, WHY_IT_LOADS_LONG, Exit
 from pytask_supervisor.nursery import Nursery, Outcome
 from pytask_supervisor.spawner import Spawner
 from pytask_supervisor.team import Team
-from pytask_supervisor.watchdog import LOADING
 
 log = logging.getLogger("pytask.supervisor")
 
@@ -36,6 +35,8 @@ class Preloading:
         self._clock = clock
         self._then: Callable[[], None] = _nothing
         self._otherwise: Callable[[str, Exit], None] = _tell
+        #: Since when the loading lasts that was said to take long.
+        self._told_of: float | None = None
 
     @property
     def is_loading(self) -> bool:
@@ -55,7 +56,7 @@ class Preloading:
     @property
     def due(self) -> float | None:
         """When ``turn`` has something to do by mere passing of time."""
-        times = [self._nursery.due, self._load_by] if self._nursery is not None else []
+        times = [self._nursery.due, self._tell_at, self._load_by] if self._nursery is not None else []
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -64,6 +65,12 @@ class Preloading:
         since = self._nursery.loading_since if self._nursery is not None else None
         timeout = self._spawner.config.hang_timeout
         return None if since is None or not timeout else since + LOADING * timeout
+
+    @property
+    def _tell_at(self) -> float | None:
+        """When to say that it takes long."""
+        since = self._nursery.loading_since if self._nursery is not None else None
+        return None if since is None or since == self._told_of else since + LOADS_LONG
 
     def load(self, then: Callable[[], None], otherwise: Callable[[str, Exit], None]) -> bool:
         """Once the app as it stands now is loaded call ``then``, or ``otherwise`` with why not and the exit code.
@@ -86,11 +93,13 @@ class Preloading:
             nursery.close()
             return
         self._take(nursery.read())
+        if self._tell_at is not None and self._tell_at <= self._clock():
+            self._told_of = nursery.loading_since
+            log.warning("the app is still being loaded after %g s; %s", LOADS_LONG, WHY_IT_LOADS_LONG)
         if self._load_by is not None and self._load_by <= self._clock():
             seconds = LOADING * self._spawner.config.hang_timeout
-            self._take(
-                nursery.give_up_loading(f"the app was not loaded after {seconds:g} s, {LOADING} times --hang-timeout")
-            )
+            why = f"the app was not loaded after {seconds:g} s, {LOADING} times --hang-timeout; {WHY_IT_LOADS_LONG}"
+            self._take(nursery.give_up_loading(why))
         if nursery.due is not None and nursery.due <= self._clock():
             self._start(nursery)
 

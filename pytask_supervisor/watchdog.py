@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.exits import LOADING, WHY_IT_LOADS_LONG
 from pytask_supervisor.ledger import Cause, Kind
 
 log = logging.getLogger("pytask.supervisor")
@@ -21,8 +22,6 @@ log = logging.getLogger("pytask.supervisor")
 SILENT_AFTER = 4.0
 #: Seconds between asking a silent child for its stack and killing it.
 LAST_LOOK = 0.5
-#: A child that loads its app is given so many times the timeout: importing is slow, and rarely hangs.
-LOADING = 10
 #: Seconds beyond the timeout after which a blocked loop is judged here, if the thread does not tell.
 MARGIN = 3.0
 #: Seconds between two turns of ours beyond which we were away ourselves, and nobody else is to blame.
@@ -77,7 +76,7 @@ class Watchdog:
         elif child.loop_silence >= timeout + MARGIN:
             self._kill(child, "its loop was blocked, and nobody knows by what")
         elif child.worker_id is None and child.uptime >= LOADING * timeout:
-            self._kill(child, f"it was loading the app for {child.uptime:.0f} s")
+            self._kill(child, f"it was loading the app for {child.uptime:.0f} s; {WHY_IT_LOADS_LONG}")
 
     def _name(self, child: Child, timeout: float) -> None:
         if child.pid in self._named:

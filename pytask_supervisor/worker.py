@@ -65,7 +65,7 @@ def run_child(job: Assignment) -> int:
         return Exit.BUG
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     random.seed()
-    app = job.app if job.app is not None else _load(job)
+    app = job.app if job.app is not None else _load(job, leash)
     if isinstance(app, Exit):
         return app
     code = _work(job, app, leash)
@@ -127,10 +127,11 @@ def _tie_to_master(job: Assignment, handler: logging.Handler) -> Leash | None:
     return leash
 
 
-def _load(job: Assignment) -> PyTask | Exit:
+def _load(job: Assignment, leash: Leash) -> PyTask | Exit:
     """Steps 6 and 7; an exit code if the app cannot be loaded, and the master knows why."""
-    from pytask_supervisor.loading import bring_up  # noqa: PLC0415 - children only
+    from pytask_supervisor.loading import bring_up, current_greenlet  # noqa: PLC0415 - children only
 
+    leash.loads(current_greenlet())
     try:
         app, warnings = bring_up(job.config, job.redis_url)
     except LoadError as error:

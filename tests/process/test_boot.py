@@ -334,3 +334,45 @@ def test_a_file_that_is_called_like_a_library_is_one_sentence_and_exit_code_3(
         said = [json.loads(line) for line in supervisor.text.splitlines()]
     (failure,) = [each["message"] for each in said if each["level"] == "ERROR"]
     assert "'redis' is not a package: install it again, or rename your file" in failure
+
+
+#: As the first section of a manual has it: fine as a program, and not to be loaded.
+RUNS_ITSELF = {
+    "run": "app.run()",
+    "run in a greenlet that is waited for": "import gevent\ngevent.spawn(app.run).get()",
+    "run of another app": "PyTask().run()",
+    "run in a function that makes the app": "def make():\n    app.run()",
+}
+
+
+@pytest.mark.parametrize("words", [[], ["--preload"], ["--check-config"]])
+@pytest.mark.parametrize("way", RUNS_ITSELF)
+def test_an_app_that_runs_itself_when_it_is_imported_is_one_sentence_and_exit_code_3(
+    folder: Path, redis_server: RedisServer, helpers: PyTaskHelpers, way: str, words: list[str]
+) -> None:
+    (folder / "app.py").write_text(
+        f"from pytask_core import PyTask\nfrom jobs import Hello\n\napp = PyTask()\n\
+app.add_task(Hello)\n{RUNS_ITSELF[way]}\n"
+    )
+    task_id = helpers.start_task("hello")
+    name = "app:make" if "def make" in RUNS_ITSELF[way] else "app:app"
+    code, text = run_to_end(folder, "--workers", "2", "--app", name, "--redis", redis_server.url, *words)
+    assert code == 3
+    assert "put the call under if __name__ == '__main__':" in text.splitlines()[-1]
+    assert helpers.get_task(task_id, "state") == "WAIT"
+
+
+@pytest.mark.parametrize("words", [[], ["--preload"], ["--check-config"]])
+@pytest.mark.parametrize("code", ["while True: time.sleep(0.1)", "gevent.event.Event().wait(3600)"])
+def test_an_app_whose_import_never_ends_is_told_of_in_a_sentence(folder: Path, code: str, words: list[str]) -> None:
+    (folder / "app.py").write_text(f"import time\nimport gevent.event\n{code}\n")
+    all_words = ["--workers", "1", "--app", "app:app", "--hang-timeout", "2", *words]
+    with SupervisorProcess(folder, *all_words) as supervisor:
+        supervisor.wait_for("the app is still being loaded after ", timeout=20)
+        assert "must not begin when its module is imported: put it under if __name__ == '__main__':" in supervisor.text
+        if not words:
+            assert f"at {folder}/app.py:3 in <module>" in supervisor.text
+            supervisor.expected = ["hangs and is killed"]
+            assert supervisor.stop() == 0
+        else:
+            assert supervisor.wait(40) == 3 if words == ["--check-config"] else supervisor.stop() == 0
