@@ -13,7 +13,7 @@ from typing import Any
 from pytask_supervisor import __version__
 from pytask_supervisor.config import Option, SupervisorConfig, options
 from pytask_supervisor.exits import LOADING, LOADS_LONG, WHY_IT_LOADS_LONG, Exit, explain
-from pytask_supervisor.redact import redact
+from pytask_supervisor.redact import redact, shown_url
 from pytask_supervisor.settings import TABLE, Settings
 
 
@@ -47,11 +47,20 @@ def _line(settings: Settings, option: Option) -> str:
         return f"# {key} is not set"
     if settings.raw[option.name] == "auto" and value != "auto":
         value, source = "auto", f"{source}; {value} here"
-    shown = _toml(value)
-    if redact(shown) != shown:
+    shown = _toml(_without_passwords(value, is_url=option.name == "redis"))
+    if shown != _toml(value):
         source += "; the password is left out"
-    line = f"{key} = {redact(shown)}  # {redact(source)}"
+    line = f"{key} = {shown}  # {redact(source)}"
     return line if option.in_file else f"# {line}; not for a file"
+
+
+def _without_passwords(value: Any, *, is_url: bool) -> Any:
+    """Before TOML escapes anything: in a text with backslashes a URL is no longer what it was."""
+    if isinstance(value, tuple):
+        return tuple(_without_passwords(each, is_url=is_url) for each in value)
+    if not isinstance(value, str):
+        return value
+    return shown_url(value) if is_url else redact(value)
 
 
 def _toml(value: Any) -> str:

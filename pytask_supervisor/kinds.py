@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from pytask_supervisor.cpus import granted_cpus
-from pytask_supervisor.redact import redact
+from pytask_supervisor.redact import redact, shown_url
 
 #: More processes than that on one server is a slip of the finger.
 MOST_WORKERS = 1000
@@ -232,4 +232,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _wrong(wanted: str, value: Any) -> ValueError:
-    return ValueError(f"must be {wanted}, not {redact(repr(value))}")
+    # A URL in the place of another option is one as a whole.
+    is_url = isinstance(value, str) and "://" in value
+    shown = repr(shown_url(value)) if is_url else redact(repr(value))
+    return ValueError(f"must be {wanted}, not {shown}")

@@ -18,6 +18,7 @@ from setproctitle import setproctitle
 from pytask_core import stacks
 from pytask_supervisor.channel import Channel, Message
 from pytask_supervisor.gauges import Gauges
+from pytask_supervisor.logs import tell_left_out
 
 if TYPE_CHECKING:
     from pytask_core.worker import Worker
@@ -86,6 +87,7 @@ class Liaison:
     def farewell(self) -> None:
         """Tell what was done since the last beat, before the worker leaves."""
         self._tell()
+        tell_left_out(at_once=True)
 
     def _stop(self) -> None:
         # It may be asked for by the master's SIGINT, the kernel's when the master dies, the
@@ -102,6 +104,7 @@ class Liaison:
         while True:
             self._show_title()
             self._tell()
+            tell_left_out()
             gevent.sleep(BEAT)
 
     def _pulse(self) -> None:

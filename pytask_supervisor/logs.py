@@ -1,6 +1,7 @@
 """Log lines on stderr, for master and children: when, how bad, who, which task, and a sentence; as text or as JSON.
 
-A line is written whole or dropped, and drops are counted (``lines.py``): no task stops because of a log.
+A line is written whole or dropped, and drops are counted (``lines.py``): no task stops because of a log. What others
+wrote is bounded and escaped in it (``shown.py``). Where thousands of lines are alike most are counted (``summing.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 from pytask_supervisor.lines import LineWriter, forgiving_stream, make_turns
 from pytask_supervisor.redact import redact
+from pytask_supervisor.shown import LONGEST_NAME, LONGEST_TEXT, as_block, cut, message_of
+from pytask_supervisor.summing import Sums
 
 STDOUT, STDERR = 1, 2
 #: Seconds between two notices of lost prints. Stdout may be gone for good while stderr works. Shorter: counts are
@@ -32,11 +35,22 @@ class StderrHandler(logging.Handler):
         #: For what tasks print; see ``forgive_prints``.
         self.prints = LineWriter(STDOUT, turns)
         self._prints_due = float("-inf")
+        self._sums = Sums()
         # Made now: to make one asks for the current thread, which in a native one gevent would answer with a greenlet.
         self._notice = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; once it works again after a while, tell first how many did not get out."""
+        self.tell_left_out()
+        if self._sums.takes(record):
+            self._emit(record)
+
+    def tell_left_out(self, *, at_once: bool = False) -> None:
+        """Tell how many lines were like others and left out, once their while is over or ``at_once``."""
+        for summed in self._sums.due(at_once=at_once):
+            self._emit(summed)
+
+    def _emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001 - logging's own way: a wrong record must not stop the program
@@ -75,10 +89,13 @@ class TextFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s [{who}] %(task)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """As a line, or several where there is a traceback."""
+        """As a line. A traceback, or a message of a program's own that has more lines, goes on with a margin."""
         task_id = getattr(record, "task_id", None)
-        record.task = "" if task_id is None else f"[{task_id if task_id.isprintable() else ascii(task_id)}] "
-        return redact(super().format(record))
+        known = None if task_id is None else cut(str(task_id), LONGEST_NAME)
+        record.task = "" if known is None else f"[{known if known.isprintable() else ascii(known)}] "
+        record.message = message_of(record)
+        record.asctime = self.formatTime(record)
+        return as_block(redact("\n".join([self.formatMessage(record), *_below(self, record).values()])))
 
 
 class JsonFormatter(logging.Formatter):
@@ -95,18 +112,25 @@ class JsonFormatter(logging.Formatter):
             "time": when.replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redact(record.getMessage()),
+            "message": redact(message_of(record)),
             "pid": record.process,
             **self.facts,
         }
         task_id = getattr(record, "task_id", None)
         if task_id is not None:
-            line["task"] = redact(task_id)
-        if record.exc_info or record.exc_text:
-            line["exception"] = redact(record.exc_text or self.formatException(record.exc_info or (None, None, None)))
-        if record.stack_info:
-            line["stack"] = redact(self.formatStack(record.stack_info))
-        return json.dumps(line)
+            line["task"] = redact(cut(str(task_id), LONGEST_NAME))
+        return json.dumps({**line, **{key: redact(text) for key, text in _below(self, record).items()}})
+
+
+def _below(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
+    """What stands below a message: the exception, the stack."""
+    found = {}
+    if record.exc_info or record.exc_text:
+        text = record.exc_text or formatter.formatException(record.exc_info or (None, None, None))
+        found["exception"] = cut(text, LONGEST_TEXT)
+    if record.stack_info:
+        found["stack"] = cut(formatter.formatStack(record.stack_info), LONGEST_TEXT)
+    return found
 
 
 def set_up(who: str, level: str, form: str = "text", slot: int | None = None) -> StderrHandler:
@@ -135,6 +159,13 @@ def forgive_prints() -> None:
         if isinstance(handler, StderrHandler):
             sys.stdout = forgiving_stream(STDOUT, handler.prints)
             sys.stderr = forgiving_stream(STDERR, handler.writer)
+
+
+def tell_left_out(*, at_once: bool = False) -> None:
+    """Tell how many log lines were left out as like others in a while that is over; ``at_once``: in any."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StderrHandler):
+            handler.tell_left_out(at_once=at_once)
 
 
 def dropped_lines() -> int:

@@ -52,7 +52,9 @@ SUPERVISOR = Rules(
         "rendezvous": set(),
         "guardian": set(),
         "lines": set(),
-        "logs": {"lines", "redact"},
+        "shown": set(),
+        "summing": {"shown"},
+        "logs": {"lines", "redact", "shown", "summing"},
         # What we were told.
         "kinds": {"cpus", "redact"},
         "config": {"kinds"},
@@ -93,7 +95,7 @@ SUPERVISOR = Rules(
         # The child.
         "worker": {"exits", "logs", "shortage", "signals", "spawner"},
         "leash": {"channel", "exits"},
-        "liaison": {"channel", "gauges"},
+        "liaison": {"channel", "gauges", "logs"},
         "gauges": {"logs"},
         "loader": {"config", "exits"},
         "preloaded": {"channel", "exits", "leash", "logs", "nursery", "signals", "spawner", "worker"},

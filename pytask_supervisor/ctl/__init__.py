@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from pytask_supervisor.redact import redact
+from pytask_supervisor.redact import shown_words
 
 from .options import UsageError, parse
 from .output import Output
@@ -67,11 +67,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr
 
 def _hide_passwords(argv: Sequence[str]) -> None:
     """``ps`` shows everybody what a command was called with, for as long as ``events`` or ``top`` runs."""
-    shown = redact(" ".join(argv))
-    if shown != " ".join(argv):
+    shown = shown_words(argv)
+    if shown != list(argv):
         from setproctitle import setproctitle  # noqa: PLC0415 - only where there is something to hide
 
-        setproctitle(shown)
+        setproctitle(" ".join(shown))
 
 
 def run() -> None:

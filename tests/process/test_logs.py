@@ -239,3 +239,47 @@ def test_workers_write_whole_lines_into_one_pipe(
         lines += [json.loads(line) for line in reader.stdout.read().splitlines()]
         assert supervisor.wait() == 0
     assert len({line.get("slot") for line in lines}) == 5
+
+
+#: A line of the master's, and what a terminal acts upon.
+FORGED = "x\n2026-11-25 00:00:00,000 INFO [master] all workers have left \x1b[31mFORGED\x1b]0;pwned\x07\u202e"
+
+
+def test_names_ids_and_errors_cannot_forge_lines_or_steer_a_terminal(
+    start: Start, talkers: str, folder: Path, helpers: PyTaskHelpers, redis_server: RedisServer
+) -> None:
+    """By who may only queue tasks, and by a task's own words."""
+    (folder / "talkers.py").write_text(TALKERS.replace("1 / 0", f"raise self.Error({FORGED!r})"))
+    client = redis_server.client()
+    with start("--workers", "1", app=talkers) as supervisor:
+        supervisor.expected = ["FORGED"]
+        supervisor.wait_ready(1)
+        client.hset("task-1", mapping={"task": FORGED, "data": "{"})
+        client.hset("task-" + FORGED, mapping={"task": "failing"})
+        client.lpush("new-task", "1", FORGED, FORGED + "2")
+        supervisor.wait_for("has no hash")
+        supervisor.wait_for("ended as ERROR")
+        helpers.start_task("failing", "last")
+        supervisor.wait_for("'last' (failing) ended as ERROR")
+        assert supervisor.stop() == 0
+        text = supervisor.text
+    assert "FORGED" in text
+    assert text.replace("\n", "").isprintable()
+    assert all(re.match(r"20\d\d-|  ", line) for line in text.splitlines())
+    assert not [line for line in text.splitlines() if line.startswith("2026-11-25 00:00:00,000")]
+
+
+def test_an_id_that_was_made_to_be_searched_for_passwords_holds_no_worker(
+    start: Start, talkers: str, helpers: PyTaskHelpers, redis_server: RedisServer
+) -> None:
+    """It held one for half a minute, so that it was killed as hung, with all its tasks."""
+    client = redis_server.client()
+    with start("--workers", "1", app=talkers) as supervisor:
+        supervisor.wait_ready(1)
+        for number, words in enumerate(("a." * 60_000 + "://", "a://b:" * 20_000, "redis://" + ":@" * 60_000)):
+            client.lpush("new-task", words + str(number))
+        supervisor.wait_for("has no hash", 3, timeout=8)
+        helpers.start_task("talker", "good")
+        supervisor.wait_for("from the loop of good", timeout=8)
+        assert supervisor.stop() == 0
+        assert max(map(len, supervisor.text.splitlines())) < 1_000

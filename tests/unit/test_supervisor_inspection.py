@@ -11,7 +11,7 @@ import pytest
 from pytask_supervisor.config import options
 from pytask_supervisor.exits import Exit
 from pytask_supervisor.inspection import answer, as_toml
-from pytask_supervisor.settings import TABLE, Settings, load_settings
+from pytask_supervisor.settings import TABLE, ConfigError, Settings, load_settings
 
 
 def settings(folder: Path, *argv: str, toml: str = "", **environ: str) -> Settings:
@@ -70,6 +70,17 @@ def test_passwords_are_left_out_and_the_rest_is_still_toml(tmp_path: Path) -> No
     shown = tomllib.loads(text)["tool"][TABLE]["redis"]
     assert shown == "redis://me:***@db:1/0?password=***"
     assert "# PYTASK_REDIS_URL; the password is left out" in text
+
+
+@pytest.mark.parametrize("password", ["S3'CRET", '1,S3"CRET', "S3 CRET", "1/S3CRET"])
+def test_a_password_of_any_shape_is_left_out(tmp_path: Path, password: str) -> None:
+    for url in (f"redis://:{password}@h:1", f"redis://h:1/0?password={password}"):
+        try:
+            text = as_toml(settings(tmp_path, "--app", "a:b", "--redis", url))
+        except ConfigError as error:
+            text = str(error)
+        assert "S3" not in text
+        assert "CRET" not in text
 
 
 def test_every_mistake_is_told_and_nothing_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

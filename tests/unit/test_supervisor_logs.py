@@ -18,6 +18,7 @@ import pytest
 
 from pytask_supervisor.lines import PATIENCE, LineWriter, forgiving_stream, make_turns
 from pytask_supervisor.logs import JsonFormatter, StderrHandler, TextFormatter
+from pytask_supervisor.summing import MOST_ALIKE, WHILE, Sums
 
 
 def record(message: str, *arguments: object, **attributes: object) -> logging.LogRecord:
@@ -193,3 +194,94 @@ def test_a_print_to_a_closed_pipe_raises_nothing() -> None:
     assert writer.reason == "Broken pipe"
     stream.close()
     os.close(write_end)
+
+
+def ours(message: str, *arguments: object, **attributes: object) -> logging.LogRecord:
+    """A record of a logger of pytask's own."""
+    return record(message, *arguments, name="pytask.runner", **attributes)
+
+
+#: A line of the master's, a terminal's commands, a change of the direction of writing.
+FORGED = "x\n2026-11-25 00:00:00,000 INFO [master] all workers have left \x1b[31mFORGED\x1b]0;pwned\x07\u202e\x9b2J\r"
+
+
+@pytest.mark.parametrize("message", ["Task %r (%s) ended as ERROR: %.200s", "Worker %s, %s: %s", "%r %r %r"])
+def test_no_name_and_no_text_of_others_can_pass_for_a_line_of_the_log(message: str) -> None:
+    line = TextFormatter("worker 2").format(ours(message, FORGED, FORGED, ValueError(FORGED), task_id=FORGED))
+    assert line.isprintable(), ascii(line)
+    assert "FORGED" in line
+
+
+def test_what_a_program_says_in_several_lines_has_a_margin_and_its_escapes_do_nothing() -> None:
+    try:
+        raise RuntimeError(FORGED)
+    except RuntimeError:
+        failed = record(FORGED, exc_info=sys.exc_info())
+    first, *others = TextFormatter("worker 2").format(failed).split("\n")
+    assert first.endswith("[worker 2] x")
+    assert all(line.startswith("  ") and line.isprintable() for line in others), others
+
+
+def test_a_traceback_in_a_line_of_ours_keeps_its_lines() -> None:
+    lines = (
+        TextFormatter("w").format(ours("Task %r failed:\n%s", "a\nb", "Traceback\n  File x\nValueError: y")).split("\n")
+    )
+    assert lines[0].endswith(r"Task 'a\nb' failed:")
+    assert lines[1:] == ["  Traceback", "  File x", "  ValueError: y"]
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter("w"), JsonFormatter({})])
+def test_each_field_and_the_whole_line_have_a_bound(formatter: logging.Formatter) -> None:
+    long = "\0" * 3_000_000
+    began = time.process_time()
+    assert len(formatter.format(ours("The id %r has no hash", long, task_id=long))) < 5_000
+    assert len(formatter.format(ours("Task %s", long))) < 30_000
+    assert len(formatter.format(ours("%r %s", [long] * 300, long.encode()))) < 100_000
+    assert len(formatter.format(record(long))) < 100_000
+    try:
+        raise RuntimeError(long)
+    except RuntimeError:
+        assert len(formatter.format(record("x", exc_info=sys.exc_info()))) < 100_000
+    assert time.process_time() - began < 3
+
+
+def test_what_is_cut_says_how_much_is_left_out_and_cuts_no_password_in_two() -> None:
+    said = TextFormatter("w").format(ours("no %r", "x" * 120 + "redis://:S3CRET" + "y" * 500 + "CRET@host"))
+    assert re.search(r"\[… \d+ characters left out …\]host'$", said)
+    assert "CRET" not in said
+
+
+def test_of_thousands_of_lines_that_are_alike_most_are_counted(tmp_path: Path, stderr_is) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "log"
+    fd = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    stderr_is(fd)
+    handler = StderrHandler(None)
+    handler.setFormatter(TextFormatter("worker 1"))
+    for number in range(5_000):
+        handler.handle(ours("The id %r has no hash", f"junk-{number}"))
+    handler.handle(ours("Another thing"))
+    for _ in range(300):
+        handler.handle(record("a program may say what it likes as often as it likes"))
+    handler.tell_left_out(at_once=True)
+    lines = file.read_text().splitlines()
+    assert len(lines) == MOST_ALIKE + 1 + 300 + 1
+    assert "The id 'junk-0' has no hash" in lines[0]
+    count = 5_000 - MOST_ALIKE
+    sentence = f"{count} more lines like this one were left out: The id 'junk-4999' has no hash"
+    assert lines[-1].endswith(f"WARNING [worker 1] {sentence}")
+    handler.tell_left_out(at_once=True)
+    assert len(file.read_text().splitlines()) == len(lines)
+    os.close(fd)
+
+
+def test_after_a_while_lines_of_that_kind_are_written_again() -> None:
+    now = [0.0]
+    sums = Sums(lambda: now[0])
+    line = ours("The id %r has no hash", "a")
+    assert [sums.takes(line) for _ in range(MOST_ALIKE + 2)] == [True] * MOST_ALIKE + [False] * 2
+    assert sums.due() == []
+    now[0] = WHILE
+    assert [each.getMessage() for each in sums.due()] == [
+        "2 more lines like this one were left out: The id 'a' has no hash"
+    ]
+    assert sums.takes(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from pytask_supervisor.cpus import granted_cpus
 from pytask_supervisor.exits import Exit, explain
 from pytask_supervisor.oom import FRESH, OomCounter
-from pytask_supervisor.redact import redact
+from pytask_supervisor.redact import redact, shown_url, shown_words
 from pytask_supervisor.respawn import (
     DEATHS_TO_GIVE_UP,
     FREE,
@@ -78,6 +79,77 @@ def test_an_end_is_explained_in_words(status: int, sentence: str) -> None:
 )
 def test_passwords_in_urls_are_left_out(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+#: As a person may type one, though some of it should have been escaped.
+PASSWORDS = [
+    "S3'CRET",
+    'S3"CRET',
+    "S3 CRET",
+    "1,S3CRET",
+    "1/S3CRET",
+    "6379/0,S3CRET",
+    "S3@CRET",
+    "S3#CRET?x=y",
+    "S3:CRET",
+]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize(
+    "form", ["redis://:{}@h:1/0", "rediss+cluster://me:{}@h:1,i:2", "redis+sentinel://h:1/s?sentinel_password={}"]
+)
+def test_a_password_of_any_shape_is_left_out_of_a_url_and_of_the_text_around_it(form: str, password: str) -> None:
+    if "?" in form:
+        password = password.partition("#")[0]
+    url = form.format(password)
+    for shown in (
+        shown_url(url),
+        redact(url),
+        redact(f"no way to {url} at all"),
+        " ".join(shown_words(["--redis", url])),
+    ):
+        assert "S3" not in shown
+        assert "CRET" not in shown
+        assert "***" in shown
+    assert shown_url(url).startswith(form.partition("{")[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["http://:pw@host", "pw@host", ":pw@host:1", "re dis://:pw@h", "pw", "x" * 40 + "://pw@h"]
+)
+def test_what_cannot_be_taken_apart_as_a_url_is_not_shown_at_all(text: str) -> None:
+    assert shown_url(text) == "***"
+    assert shown_words(["ctl", "--redis", text, f"--redis={text}"]) == ["ctl", "--redis", "***", "--redis=***"]
+
+
+@pytest.mark.parametrize(
+    "url", ["embedded", "embedded:/srv/a@b", "embedded-cluster", "unix:///srv/a@b/x.sock", "redis://h"]
+)
+def test_what_has_no_password_is_shown_as_it_is(url: str) -> None:
+    assert shown_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{a.}://",
+        "{a://b:}",
+        "{x-}://x@",
+        "redis://{:a@}",
+        "redis://h?{&password=a}",
+        "{://}",
+        "http://{a:}@",
+        "h://h:1?{a=b}@",
+    ],
+)
+def test_the_time_to_look_for_passwords_grows_with_the_text_and_no_faster(text: str) -> None:
+    """An id of 120 KB held a worker for half a minute, so that it was killed with all its tasks."""
+    front, _, rest = text.partition("{")
+    again, _, behind = rest.partition("}")
+    began = time.process_time()
+    redact(front + again * (1_000_000 // len(again)) + behind)
+    assert time.process_time() - began < 3
 
 
 def machine(root: Path, files: dict[str, str]) -> Path:
