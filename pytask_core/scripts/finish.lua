@@ -15,6 +15,7 @@ local function finish(id, token, state, output, event)
   local h = fields(key, 'owner', 'state', 'cleanup', 'command')
   if not h or h[1] ~= token or h[2] ~= 'RUNNING' then
     if not (h and h[1] == token and h[2] == state) then refused[#refused + 1] = id end
+    if not in_hands(h, token) then gone[#gone + 1] = id end
     return
   end
   gone[#gone + 1] = id

@@ -14,6 +14,7 @@ local function leave(keys, args, done, push, command_of)
     local h = fields(key, 'owner', 'state', 'command', 'local')
     if not h or h[1] ~= token or h[2] ~= 'RUNNING' then
       if not (h and h[1] == token and h[2] == done) then refused[#refused + 1] = id end
+      if not in_hands(h, token) then gone[#gone + 1] = id end
     else
       gone[#gone + 1] = id
       local state = put_back(key, command_of(h[3]), h[4])

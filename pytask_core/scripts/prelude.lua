@@ -73,6 +73,11 @@ local function owned_by(token, worker)
   return string.sub(token or '', 1, #worker + 1) == worker .. ':'
 end
 
+-- Whether a task runs in the hands of the worker of that token, under this claim or a later one. `h` = owner, state, ….
+local function in_hands(h, token)
+  return h and h[2] == 'RUNNING' and owned_by(h[1], string.match(token, '^(.*):') or '')
+end
+
 local function final(state)
   return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION'
 end

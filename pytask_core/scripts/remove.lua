@@ -8,9 +8,10 @@ redis.call('SCARD', KEYS[2])
 local id = ARGV[1]
 local h = fields(KEYS[1], 'state', 'owner', 'withdrawn', 'task') or {}
 local known = redis.call('DEL', KEYS[1]) + redis.call('SREM', KEYS[2], id)
+-- Another program may have written another state while a worker has it in hand.
+local worker = string.match(h[2] or '', '^(.*):')
+if worker then let_go(ARGV[3] .. worker, KEYS[3], {id}) end
 if h[1] == 'RUNNING' then
-  local worker = string.match(h[2] or '', '^(.*):')
-  if worker then let_go(ARGV[3] .. worker, KEYS[3], {id}) end
   nudge(ARGV[2], 'stop', h[2])
 elseif h[3] or h[1] == 'WAIT' or (h[4] and not h[1] and redis.call('LPOS', KEYS[5], id)) then
   -- What a foreign program wrote has no state, and is asked for in the queue: it may never have been pushed, and to pass

@@ -187,7 +187,12 @@ class WorkerStore:
 
     def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
         args = [self._keys.task_prefix, self.worker, self._poison.window_ms, *(part for task in tasks for part in task)]
-        return [self._keys.workers], args
+        keys = self._keys
+        return [keys.workers, *([self._held, keys.running] if tasks else [])], args
+
+    def _give_up(self, task_id: str, token: str) -> None:
+        """Let go of what turned out to be no longer this worker's, and will not be renewed any more."""
+        scripts.call(self._client, "renew", *self._renewal([(task_id, token)]))
 
     def report(
         self,
@@ -226,7 +231,10 @@ class WorkerStore:
     def reload(self, task_id: str, token: str) -> Reloaded | None:
         """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
         answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token])
-        return Reloaded(*answer) if answer else None
+        if not answer:
+            self._give_up(task_id, token)
+            return None
+        return Reloaded(*answer)
 
     def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
         """Register a local task, born in this worker's hands."""
@@ -259,7 +267,10 @@ class WorkerStore:
                 int(task_timeout * 1000),
             ],
         )
-        return None if answer is None else str(answer)
+        if answer is None:
+            self._give_up(task_id, token)
+            return None
+        return str(answer)
 
 
 def _waited(since: str | None, now: int) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 from ... import scripts
@@ -13,6 +14,10 @@ from .steps import Call, Steps
 
 #: Why an id is passed over that stays in the task set, where another transition has put it.
 _STAYS_ACTIVE = {"running", "stopped", "changed", "local"}
+
+#: Seconds that a task may be on its way out of a worker's hands, between two steps. Longer bears slower round trips,
+#: shorter counts sooner what another program has taken away by its state alone.
+LEAVING = 2.0
 
 #: What ``renew.lua`` answers of a task that the worker is to let go of, or is letting go of already.
 _OVER = {"lost", "left"}
@@ -47,6 +52,9 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps = Steps(client, keys)
         self._reports = 0
         self._beat = 0
+        #: What was just leaving this worker's hands when it was renewed, and when that was seen.
+        self._left: dict[tuple[str, str], float] = {}
+        self._clock = monotonic
 
     # Registering and waiting
 
@@ -185,18 +193,37 @@ class ManySlotsWorkerStore(WorkerStore):
     # Renewing and ending
 
     def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
+        now = self._clock()
+        before = [task for task, since in self._left.items() if now - since > LEAVING and task not in tasks]
+        asked = [*tasks, *before]
         looked, noted, *told = self._steps.all(
-            [self._looking(), ("still", [self._held], [each for each, _ in tasks] or [""]), *self._renewing(tasks)]
+            [self._looking(), ("still", [self._held], [each for each, _ in asked] or [""]), *self._renewing(asked)]
         )
         if looked[0]:
             self._make_known()
-        rows = list(zip(tasks, told, strict=True))
-        self._note_again(
-            [task for (task, what), there in zip(rows, noted, strict=False) if not there and what not in _OVER]
-        )
+        held = [task for task, there in zip(asked, noted, strict=False) if there]
+        rows = list(zip(asked, told, strict=True))
+        self._note_again([task for task, what in rows if task not in held and what not in _OVER])
         self._steps.give_up(self.worker, [(*task, "") for task, what in rows if what == "lost"])
+        self._part_with([task for task, what in rows if what == "left" and task in held], before, now)
         forgotten, self._forgotten = self._forgotten, False
-        return Renewal(forgotten, [(task[0], "lost" if what in _OVER else what) for task, what in rows if what])
+        told_of = rows[: len(tasks)]
+        return Renewal(forgotten, [(task[0], "lost" if what in _OVER else what) for task, what in told_of if what])
+
+    def _part_with(self, left: Sequence[tuple[str, str]], before: Sequence[tuple[str, str]], now: float) -> None:
+        """Let go of what was leaving already when it was seen before: it is another program that wrote its state.
+
+        It stays in the task set, where a Monitor finds what is to wait and does not.
+        """
+        for task in before:
+            del self._left[task]
+        for task in left:
+            if task not in before:
+                self._left.setdefault(task, now)
+        self._steps.let_go(self.worker, [(each, f"={token}", False) for each, token in left if (each, token) in before])
+
+    def _give_up(self, task_id: str, token: str) -> None:
+        self._steps.give_up(self.worker, [(task_id, token, "")])
 
     def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
         return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
@@ -279,6 +306,7 @@ class ManySlotsWorkerStore(WorkerStore):
         if not other:
             return ""
         if not steps.one("pass_on", [keys.task(task_id)], [token]):
+            self._give_up(task_id, token)
             return None
         steps.all([steps.pushing([(task_id, "must")], into=keys.inbox(other))])
         steps.let_go(self.worker, [(task_id, token, True)])
