@@ -23,7 +23,7 @@ from .task import Task
 
 log = logging.getLogger("pytask.runner")
 
-#: Seconds that a task has to give way after ``StopTask``, and again after the harder ``GreenletExit``.
+#: Seconds that a task has at least after ``StopTask``, however long its ``stop`` took, and after ``GreenletExit``.
 GIVE_WAY = 1.0
 
 
@@ -34,7 +34,7 @@ class Leaving:
         store: for reloads.
         reporter: where it is told what became of them.
         link: whether Redis can be reached.
-        stop_timeout: seconds that a task's ``stop`` may take.
+        stop_timeout: seconds that a task has to leave: its ``stop``, and then what it tidies up after ``StopTask``.
         respawn: runs a copy in the place of one that was to be reloaded.
         settle: called with one that Redis need not be told of.
     """
@@ -87,15 +87,28 @@ class Leaving:
         """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
         greenlet = entry.greenlet
         assert greenlet is not None
+        began = time.monotonic()
         if entry.started and not greenlet.ready():
             self._call_stop(entry, greenlet)
-        for error in (StopTask, gevent.GreenletExit):
-            if greenlet.ready():
-                return True
-            entry.told = entry.told or entry.thrown is not None
-            entry.thrown = error() if entry.began else gevent.GreenletExit()
-            greenlet.kill(entry.thrown, block=False)
-            gevent.wait([greenlet], timeout=GIVE_WAY)
+        if greenlet.ready():
+            return True
+        entry.throw(StopTask() if entry.began else gevent.GreenletExit())
+        # Nearly all are gone by then, and of those few wait for the hurry that would each have to be noted there.
+        greenlet.join(GIVE_WAY)
+        if not greenlet.ready():
+            left = began + self._stop_timeout - time.monotonic()
+            gevent.wait([greenlet, self._hurry], timeout=max(0.0, left), count=1)
+        if greenlet.ready():
+            return True
+        log.warning(
+            "Task %r (%s) is still there %.1f s after it was told to stop, so it gets GreenletExit in the midst of "
+            "what it does. It should let StopTask pass; if it needs longer to tidy up, raise stop_timeout",
+            entry.id,
+            entry.name,
+            time.monotonic() - began,
+        )
+        entry.throw(gevent.GreenletExit())
+        greenlet.join(GIVE_WAY)
         if greenlet.ready():
             return True
         log.error(
@@ -110,9 +123,12 @@ class Leaving:
         task = entry.task
         if task is None or type(task).stop is Task.stop:
             return
+        # An attribute of that name, such as an event, is the user's own.
+        stop = task.stop if callable(task.stop) else partial(type(task).stop, task)
         # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
         context = greenlet.gr_context
-        stop = partial(context.copy().run, task.stop) if context is not None else task.stop
+        if context is not None:
+            stop = partial(context.copy().run, stop)
         stopper = gevent.spawn(self._guarded, stop, entry)
         began = time.monotonic()
         gevent.wait([stopper, self._hurry], timeout=self._stop_timeout, count=1)
@@ -130,7 +146,7 @@ class Leaving:
 
     @staticmethod
     def _guarded(stop: Callable[[], object], entry: Running) -> None:
-        entry.told = True
+        entry.told = entry.winds_up = True
         work_for(entry.id)
         try:
             stop()
@@ -142,6 +158,8 @@ class Leaving:
                 entry.id,
                 entry.name,
             )
+        finally:
+            entry.winds_up = False
 
     def _reload(self, entry: Running) -> None:
         """Run a task anew on the data that its hash has now."""

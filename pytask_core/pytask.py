@@ -43,7 +43,8 @@ class PyTask:
         task_timeout: seconds without a renewal after which Monitor gives a task to another worker. Shorter recovers a
             lost host sooner, longer bears longer pauses of a worker.
         partition_grace: seconds that tasks run on while Redis is away; default half of ``task_timeout``, always less.
-        stop_timeout: seconds that a task's ``stop`` may take. Longer lets tasks wind up, shorter lets workers leave.
+        stop_timeout: seconds that a task has to leave: for its ``stop`` and for what it tidies up after ``StopTask``,
+            together. Longer lets tasks wind up, shorter lets workers leave.
         max_payload: bytes of JSON that data, an output or an event may have.
         cleanup_handlers: the ``module:attribute`` names that a Cleanup started through Redis may call, since whoever
             can write to Redis could otherwise run any function.

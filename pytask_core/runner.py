@@ -27,7 +27,7 @@ from .reporter import Reporter
 from .running import Running
 from .states import TaskState
 from .store import WorkerStore
-from .task import Task
+from .task import Bond, Task, Tools
 
 log = logging.getLogger("pytask.runner")
 
@@ -68,7 +68,7 @@ class TaskRunner:
         reporter: where ends and events go.
         link: whether Redis can be reached.
         options: see :class:`RunnerOptions`.
-        bindings: attributes that every task gets, such as ``redis`` and ``helpers``.
+        tools: what every task is given, such as ``redis`` and ``helpers``.
         handlers: called with each unexpected exception of a task.
     """
 
@@ -79,7 +79,7 @@ class TaskRunner:
         reporter: Reporter,
         link: Link,
         options: RunnerOptions,
-        bindings: Mapping[str, Any],
+        tools: Tools,
         handlers: list[Callable[[BaseException], object]],
     ) -> None:
         self._classes = classes
@@ -87,7 +87,7 @@ class TaskRunner:
         self._reporter = reporter
         self._link = link
         self._options = options
-        self._bindings = dict(bindings)
+        self._tools = tools
         self._handlers = handlers
         self._busy = 0
         self._leaving = Leaving(store, reporter, link, options.stop_timeout, self._spawn, self._settle)
@@ -140,8 +140,9 @@ class TaskRunner:
         try:
             self._run(entry)
         finally:
-            # Its traceback would keep alive whatever the task had in hand, such as a connection.
-            entry.thrown = None
+            # Each knows the other, and what the task has in hand, such as a file, is to be let go at once and not when
+            # Python looks for rings. A traceback would keep it too.
+            entry.task = entry.thrown = None
 
     def _run(self, entry: Running) -> None:
         entry.began = time.monotonic()
@@ -150,40 +151,47 @@ class TaskRunner:
         try:
             state, output = TaskState.SUCCESS, self._perform(entry)
         except (Away, Rejected):
-            entry.leaving = "requeue"
-            self._reporter.requeue(entry)
+            if entry.leaving is None:
+                entry.leaving = "requeue"
+                self._reporter.requeue(entry)
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
-            if entry.gives_way:
+            if not entry.has_ended(shows=self._is_expected(entry, error)):
                 return
             state, output = self._failed(entry, error)
             failure = error if state is TaskState.EXCEPTION else None
-        if entry.gives_way:
+        if output is None:
             return  # whoever asked it to leave reports what it is now
         entry.ended, entry.took = True, time.monotonic() - entry.began
         self._reporter.end(entry, state, output)
         if failure is not None:
-            self._handle(failure)
+            try:
+                self._handle(failure)
+            finally:
+                # Its traceback knows this frame, and keeps what was in the task's hands.
+                failure = None
 
-    def _perform(self, entry: Running) -> str:
-        """Make the instance and run ``start``, inside the context; return the output as JSON."""
+    def _perform(self, entry: Running) -> str | None:
+        """Make the instance and run ``start``, inside the context; the output as JSON, or None if it gave way."""
         cls = self._classes.get(entry.name or "")
         if cls is None:
             return self._misplaced(entry)
         data = decode_data(entry.data)
+        entry.data = None  # Once is enough in memory.
         value = None
         with cls.provide_context():
-            task = cls.__new__(cls)
-            task.__dict__.update(self._bindings, id=entry.id, _emit=partial(self._emit, entry))
-            entry.task = task
+            entry.task = task = cls.__new__(cls)
+            task.__pytask__ = Bond(entry.id, partial(self._emit, entry), self._tools)
             task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
+            del data
             entry.started = True
-            value = task.start()
-        if entry.gives_way:
-            return "null"
+            # An attribute of that name, such as the time, is the user's own.
+            value = task.start() if callable(task.start) else cls.start(task)
+        if not entry.has_ended(shows=value is not None and not isinstance(value, gevent.GreenletExit)):
+            return None
         return encode("the output", value, self._options.max_payload)
 
-    def _misplaced(self, entry: Running) -> str:
+    def _misplaced(self, entry: Running) -> str | None:
         """No class of that name here: hand the task to a worker that has it, or fail it."""
         name = entry.name or ""
         with self._link.guard():
@@ -198,27 +206,30 @@ class TaskRunner:
         if worker is None or worker:
             entry.leaving = "lost"
             self._settle(entry)
-            return "null"
+            return None
         known = ", ".join(sorted(self._classes)) or "none"
         raise MissingTaskError(f"no worker knows a task named {name!r}; this one knows: {known}")
+
+    def _is_expected(self, entry: Running, error: BaseException) -> bool:
+        own: Any = self._classes.get(entry.name or "", Task).Error
+        return isinstance(error, Task.Error) or (isinstance(own, type) and isinstance(error, own))
 
     def _failed(self, entry: Running, error: BaseException) -> tuple[TaskState, str]:
         try:
             return self._describe(entry, error)
         except BaseException as trouble:  # noqa: BLE001 - an error that cannot even be written ends its task as well
             words = f"{type(error).__name__}, whose text cannot be had, since that raises {type(trouble).__name__}"
-            log.warning("Task %r (%s) ended as EXCEPTION: %s", entry.id, entry.name, words)
+            log.error("Task %r (%s) ended as EXCEPTION: %s", entry.id, entry.name, words)
             return TaskState.EXCEPTION, encode("the traceback", words)
 
     def _describe(self, entry: Running, error: BaseException) -> tuple[TaskState, str]:
         """Say in the log and in the output what a task has raised."""
-        cls = self._classes.get(entry.name or "", Task)
-        if isinstance(error, (Task.Error, cls.Error)):
+        if self._is_expected(entry, error):
             message = str(error)[:_TEXT_CAP]
-            log.info("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, message)
+            log.warning("Task %r (%s) ended as ERROR: %.200s", entry.id, entry.name, message)
             return TaskState.ERROR, encode("the message", message)
         trace = "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
-        log.warning("Task %r (%s) ended as EXCEPTION:\n%s", entry.id, entry.name, trace[:5000].rstrip())
+        log.error("Task %r (%s) ended as EXCEPTION:\n%s", entry.id, entry.name, trace[:5000].rstrip())
         return TaskState.EXCEPTION, encode("the traceback", trace[:_TEXT_CAP])
 
     def _handle(self, failure: BaseException) -> None:

@@ -4,14 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import PyTaskException
 
 if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
+    from .worker import Worker
 
 _NO_CONTEXT: AbstractContextManager[None] = nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all tasks of one worker are given."""
+
+    redis: Any
+    helpers: PyTaskHelpers
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bond:
+    """What ties an instance to the worker that runs it: the one thing of ours that an instance holds."""
+
+    id: str
+    emit: Callable[[str, Any], None]
+    tools: Tools
+
+
+class _Given:
+    """What the worker gives a task under a name, where the class and the instance have nothing of their own there."""
+
+    def __init__(self, find: Callable[[Bond], Any]) -> None:
+        self._find = find
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, task: Task | None, owner: type) -> Any:
+        if task is None:
+            return self
+        if task.__pytask__ is None:
+            raise AttributeError(f"a {owner.__name__} has {self._name!r} only while a worker runs it, or if you set it")
+        return self._find(task.__pytask__)
 
 
 class Task:
@@ -27,15 +64,23 @@ class Task:
     #: The name by which tasks of this class are started. Namespace it, such as ``mail/send``.
     NAME: ClassVar[str]
 
-    #: The id of this task.
-    id: str
-    #: A Redis client, shared by all tasks of the worker. Yours to use; a thousand tasks queue for its few connections.
-    redis: Any
-    #: The worker's helpers, to start and stop other tasks.
-    helpers: PyTaskHelpers
+    # Names of ours are few, and each gives way to the same name in a subclass or an instance.
+    if TYPE_CHECKING:
+        #: The id of this task.
+        id: str
+        #: A Redis client that all tasks of the worker share. A thousand tasks queue for its few connections.
+        redis: Any
+        #: The worker's helpers, to start and stop other tasks.
+        helpers: PyTaskHelpers
+        #: The id, as programs for the original know it.
+        _id: str
+    else:
+        id = _id = _Given(lambda bond: bond.id)
+        redis = _Given(lambda bond: bond.tools.redis)
+        helpers = _Given(lambda bond: bond.tools.helpers)
 
-    _emit: Callable[[str, Any], None] | None = None
-    _worker: Any = None
+    #: The runner's own, and the only name besides the documented ones.
+    __pytask__: Bond | None = None
 
     class Error(Exception):
         """Raise it where the task fails in a way you expect: the task ends as ``ERROR`` with the message as output."""
@@ -79,6 +124,6 @@ class Task:
             InvalidTask: JSON cannot carry it.
             PayloadTooLarge: it is larger than ``max_payload``.
         """
-        if self._emit is None:
+        if self.__pytask__ is None:
             raise PyTaskException("a task can emit only while a worker runs it")
-        self._emit(event, data)
+        self.__pytask__.emit(event, data)

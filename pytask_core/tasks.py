@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
@@ -18,6 +18,9 @@ from .link import Away, Rejected
 from .loops import run_loop
 from .poison import tell_deaths
 from .task import Task
+
+if TYPE_CHECKING:
+    from .worker import Worker
 
 __all__ = ["Cleanup", "Monitor"]
 
@@ -40,6 +43,11 @@ LONGEST = 10 * 365 * 86_400.0
 Handler = Callable[[str, dict[str, str]], object]
 
 
+def _worker_of(task: Task) -> Worker:
+    assert task.__pytask__ is not None, "a worker makes it"
+    return task.__pytask__.tools.worker
+
+
 class Monitor(Task):
     """Requeues the tasks of workers that are gone.
 
@@ -54,7 +62,7 @@ class Monitor(Task):
     NAME = "pytask/monitor"
 
     def __init__(self, loop_interval: float = 10, task_timeout: float | None = None) -> None:
-        least = self._worker.options.runner.task_timeout
+        least = _worker_of(self).options.runner.task_timeout
         timeout = least if task_timeout is None else task_timeout
         for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
@@ -73,7 +81,7 @@ class Monitor(Task):
         run_loop(self._check_safely, self.loop_interval)
 
     def _check_safely(self) -> None:
-        self._worker.link.wait()
+        _worker_of(self).link.wait()
         try:
             self.check_tasks()
         except Away:
@@ -92,7 +100,7 @@ class Monitor(Task):
         Raises:
             Away: Redis cannot be reached.
         """
-        keeper, link = self._worker.keeper, self._worker.link
+        keeper, link = _worker_of(self).keeper, _worker_of(self).link
         with link.guard():
             overdue = keeper.overdue(self.loop_interval, self.task_timeout)
         if overdue is None:
@@ -152,8 +160,8 @@ class Cleanup(Task):
         self.retention = math.ceil(retention)
         self.task_handler: Handler | None = None
         if task_handler is not None:
-            allowed = self._worker.options.cleanup_handlers
-            if not self._worker.is_local(self.id) and task_handler not in allowed:
+            allowed = _worker_of(self).options.cleanup_handlers
+            if not _worker_of(self).is_local(self.id) and task_handler not in allowed:
                 raise InvalidTask(
                     f"a Cleanup that is started through Redis may not call {task_handler!r}; list it in "
                     "PyTask(cleanup_handlers=…), or start the Cleanup with start_local_task"
@@ -162,7 +170,7 @@ class Cleanup(Task):
 
     def start(self) -> None:
         """Clean up for ever."""
-        worker, said = self._worker, ""
+        worker, said = _worker_of(self), ""
         blocking = worker.source.own_client(f"pytask-cleanup-{worker.id}")
         try:
             while True:

@@ -36,7 +36,7 @@ from .runner import RunnerOptions, TaskRunner
 from .running import Running
 from .shutdown import Shutdown
 from .store import regime
-from .task import Task
+from .task import Task, Tools
 
 if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
@@ -116,7 +116,7 @@ class Worker:
             self._reporter,
             self.link,
             options.runner,
-            {"redis": source.client, "helpers": helpers, "_worker": self},
+            Tools(source.client, helpers, self),
             handlers,
         )
         #: How late the loop is, and whether this worker should claim less.

@@ -188,8 +188,14 @@ CORE = Rules(
         "tasks": {"connection", "errors", "link", "loops", "poison", "task"},
         "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
     },
-    # For the type checker: a task is given its helpers.
-    lazy={"task": {"helpers"}, "worker": {"helpers"}, "errands": {"helpers", "store"}, "shutdown": {"store"}},
+    # For the type checker: a task is given its helpers, and Monitor and Cleanup know their worker.
+    lazy={
+        "task": {"helpers", "worker"},
+        "tasks": {"worker"},
+        "worker": {"helpers"},
+        "errands": {"helpers", "store"},
+        "shutdown": {"store"},
+    },
     guarded={
         "pytask_supervisor": set(),
         "gevent": GREEN | {"worker"},

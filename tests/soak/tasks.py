@@ -48,14 +48,16 @@ class Noted(Task):
 
     def _begin(self) -> str:
         # The copy's own token, from where the runner keeps it: the hash may name another owner by now.
-        token: str = self._emit.args[0].token  # type: ignore[union-attr]
+        assert self.__pytask__ is not None
+        worker = self.__pytask__.tools.worker.id
+        token: str = self.__pytask__.emit.args[0].token  # type: ignore[attr-defined]
         Noted._runs += 1
-        run = f"{self._worker.id}/{Noted._runs}"
+        run = f"{worker}/{Noted._runs}"
         _ledger.write(
             "begin",
             run=run,
             id=self.id,
-            worker=self._worker.id,
+            worker=worker,
             token=token,
             pid=os.getpid(),
             version=self.version,

@@ -31,9 +31,9 @@ def monitor(server: RedisServer, count: int, workers: int, results: Results) -> 
     link = Link("the server", lambda: None, 30)
     link.begin()
     task: Any = Monitor.__new__(Monitor)
-    task.__dict__.update(
-        _worker=SimpleNamespace(keeper=KeeperStore(client, keys), link=link), loop_interval=0.001, task_timeout=60.0
-    )
+    worker = SimpleNamespace(keeper=KeeperStore(client, keys), link=link)
+    task.__pytask__ = SimpleNamespace(tools=SimpleNamespace(worker=worker))
+    task.__dict__.update(loop_interval=0.001, task_timeout=60.0)
     for _ in range(ROUNDS):
         time.sleep(0.01)
         began = time.perf_counter()

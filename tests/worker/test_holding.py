@@ -1,0 +1,151 @@
+"""What an ended task has held is let go as it ends, and the names that it uses are its own."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from pytask_core import Task
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Live
+
+
+class Thing:
+    """Something that a task holds, such as a file."""
+
+
+class Holds(Task):
+    """Holds things in its attributes and in the variables of its methods, and ends as it is told."""
+
+    NAME = "holds"
+    alive: ClassVar[weakref.WeakSet[Thing]] = weakref.WeakSet()
+    runs = 0
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.thing = Thing()
+        self.alive.add(self.thing)
+        if how == "fails in init":
+            raise ValueError(how)
+
+    def start(self) -> Any:
+        Holds.runs += 1
+        mine = Thing()
+        self.alive.add(mine)
+        if self.how == "fails":
+            raise ValueError(self.how)
+        if self.how == "error":
+            raise self.Error(self.how)
+        if self.how == "output":
+            return mine  # JSON cannot carry it.
+        return Event().wait() if self.how != "ends" else None
+
+    def stop(self) -> None:
+        gevent.sleep(0)
+
+
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _gone() -> bool:
+    # The hub's own variables may still name the greenlet that ran last.
+    gevent.sleep(0)
+    return not Holds.alive
+
+
+@pytest.mark.usefixtures("_no_collector")
+@pytest.mark.parametrize("how", ["ends", "error", "fails", "fails in init", "output"])
+def test_what_a_task_holds_is_let_go_as_it_ends_without_python_looking_for_rings(live: Live, how: str) -> None:
+    app = live.app(Holds)
+    app.add_exception_handler(lambda _error: None)
+    live.begin(app)
+    live.run("holds", how=how)
+    wait_until(_gone, message="what it held is let go")
+
+
+@pytest.mark.usefixtures("_no_collector")
+@pytest.mark.parametrize("how", ["stop_task", "restart_task", "reload_task", "remove_task", "shutdown"])
+def test_what_a_task_holds_is_let_go_when_it_is_made_to_leave(live: Live, how: str) -> None:
+    Holds.runs = 0
+    worker = live.worker(Holds)
+    task_id = live.helpers.start_task("holds", how="for ever")
+    wait_until(lambda: len(Holds.alive) == 2)
+    first = weakref.WeakSet(Holds.alive)
+    if how == "shutdown":
+        live.end(worker)
+    elif how == "stop_task":
+        live.helpers.stop_task(task_id)
+    elif how == "restart_task":
+        live.helpers.restart_task(task_id)
+    elif how == "reload_task":
+        live.helpers.reload_task(task_id)
+    else:
+        live.helpers.remove_task(task_id)
+    wait_until(lambda: not first, message="what the first run held is let go")
+    assert Holds.runs == 1 if how in {"stop_task", "remove_task", "shutdown"} else Holds.runs >= 1
+
+
+class OwnNames(Task):
+    """Uses, for things of its own, every name that pytask has or had for something, and some that it has not."""
+
+    NAME = "own-names"
+
+    def __init__(self) -> None:
+        self._emit = self.start_ = "mine"
+        self._id = "a number of mine"
+        self._bindings = self._entry = self._runner = self._store = "mine"
+        self.start = self.stop = 1.5  # type: ignore[assignment, method-assign] # the time, and a flag
+
+    def start(self) -> Any:
+        self.emit("said", self._emit)
+        return [gevent.spawn(self._worker).get(), self._id, self._emit, sorted(self.__dict__)]
+
+    def stop(self) -> None:
+        raise AssertionError("it is over by then")
+
+    def _worker(self) -> str:
+        return "mine"
+
+    def helpers(self) -> str:  # type: ignore[override]
+        return "mine"
+
+
+def test_the_names_that_a_task_uses_are_its_own(live: Live) -> None:
+    live.worker(OwnNames)
+    task_id = live.run("own-names")
+    assert live.state(task_id) == "SUCCESS", live.output(task_id)
+    assert live.output(task_id).startswith('["mine", "a number of mine", "mine", ["__pytask__", "_bindings", "_emit",')
+
+
+class ClassicNames(Task):
+    """As written for the original."""
+
+    NAME = "classic-names"
+
+    def start(self) -> Any:
+        return [self._id, self.id, self.redis.ping(), self.helpers.get_task(self._id, "task")]
+
+
+def test_the_documented_names_and_the_originals_name_of_the_id_are_there(live: Live) -> None:
+    live.worker(ClassicNames)
+    task_id = live.run("classic-names")
+    assert live.output(task_id) == f'["{task_id}", "{task_id}", true, "classic-names"]'
+
+
+def test_outside_of_a_worker_a_task_says_what_it_lacks_and_takes_what_it_is_given() -> None:
+    task = ClassicNames()
+    with pytest.raises(AttributeError, match="a ClassicNames has 'redis' only while a worker runs it"):
+        task.redis  # noqa: B018 - that it raises is the point
+    task.id, task.redis = "an-id", "a client"
+    assert (task.id, task.redis) == ("an-id", "a client")
