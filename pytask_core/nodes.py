@@ -7,7 +7,7 @@ key. On a single server all commands go over one connection. With redis-py-clust
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import (
@@ -22,6 +22,9 @@ from .keys import beside
 
 #: A key of the slot that the command is for, and the command.
 Command = tuple[str, tuple[Any, ...]]
+
+#: Gives the source of a script by its hash.
+SourceOf = Callable[[str], str]
 
 #: Answers after which a command is sent again. It has not been carried out, unless the connection failed.
 _AGAIN = (MovedError, AskError, TryAgainError, ConnectionError, TimeoutError)
@@ -70,8 +73,9 @@ def ask(client: Any, command: tuple[Any, ...]) -> Any:
 class _Batch:
     """The commands for one node, over one connection."""
 
-    def __init__(self, pool: Any, key: str = "", *, asking: bool = False) -> None:
+    def __init__(self, pool: Any, source_of: SourceOf | None, key: str = "", *, asking: bool = False) -> None:
         self._pool = pool
+        self._source_of = source_of
         self._key = key
         self._asking = asking
         self._connection: Any = None
@@ -90,12 +94,23 @@ class _Batch:
     def write(self) -> None:
         try:
             self._connection = self._pool.get_connection()
-            commands = self.commands
+            commands = self.commands if self._source_of is None else self._with_sources(self._source_of)
             if self._asking:
                 commands = [each for command in commands for each in (("ASKING",), command)]
             self._connection.send_packed_command(self._connection.pack_commands(commands))
         except (ConnectionError, TimeoutError) as error:
             self._failed = error
+
+    def _with_sources(self, source_of: SourceOf) -> list[tuple[Any, ...]]:
+        """Return the commands; where this connection first uses a script, with its source."""
+        sent, commands = self._connection.scripts_sent, []
+        for command in self.commands:
+            if command[0] == "EVALSHA" and command[1] not in sent:
+                sent.add(command[1])
+                commands.append(("EVAL", source_of(command[1]), *command[2:]))
+            else:
+                commands.append(command)
+        return commands
 
     def read(self) -> list[Any]:
         """Return an answer for each command; where the connection failed, that error."""
@@ -132,10 +147,12 @@ class Nodes:
 
     Args:
         client: a client of a cluster or of a single server.
+        source_of: with it, the first use of a script on each connection carries its source.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, source_of: SourceOf | None = None) -> None:
         self._client = client
+        self._source_of = source_of
         self._is_cluster = is_cluster(client)
         self._one_by_one = self._is_cluster and not _shows_nodes(client)
 
@@ -223,7 +240,7 @@ class Nodes:
             name, pool = self._lane(key, answers[place] if asked else None)
             batch = batches.get((name, asked))
             if batch is None:
-                batch = batches[name, asked] = _Batch(pool, key, asking=asked)
+                batch = batches[name, asked] = _Batch(pool, self._source_of, key, asking=asked)
             batch.places.append(place)
             batch.commands.append(command)
         return list(batches.values())

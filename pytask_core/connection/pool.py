@@ -37,10 +37,10 @@ class Pool(BlockingConnectionPool):
         try:
             if connection is None:
                 connection = self.make_connection()  # type: ignore[no-untyped-call] # theirs
-            connection.connect()
+            _open(connection)
             if not _is_silent(connection):
                 connection.disconnect()
-                connection.connect()
+                _open(connection)
         except BaseException as error:
             # Its place is free again, with or without it.
             self.pool.put_nowait(connection)
@@ -59,6 +59,14 @@ class Pool(BlockingConnectionPool):
         except Full:
             # It was taken before a fork or a reset, and its place is filled already.
             return
+
+
+def _open(connection: Any) -> None:
+    """Connect, unless it is. At the other end of a new connection may be a server that knows none of our scripts."""
+    before = connection._sock
+    connection.connect()
+    if connection._sock is not before:
+        connection.scripts_sent = set()
 
 
 def _close_half_open(error: BaseException) -> None:

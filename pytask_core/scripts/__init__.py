@@ -7,6 +7,7 @@ All are safe to run twice, since a reply can be lost after the server has done i
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +62,18 @@ def load(name: str) -> Script:
     """Return the script in ``<name>.lua`` with the shared functions before it."""
     files = (*_PRELUDES.get(name, ("prelude",)), name)
     source = "\n".join(resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files)
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    script = Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    _sources[script.sha] = source
+    return script
+
+
+#: Of the scripts that were loaded, by their hashes.
+_sources: dict[str, str] = {}
+
+
+def source_of(sha: str) -> str:
+    """Return the source of a script that :func:`command` has named by its hash."""
+    return _sources[sha]
 
 
 def command(name: str, keys: list[str], args: list[Any], *, by_sha: bool = True) -> tuple[Any, ...]:
@@ -97,11 +109,34 @@ def call_all(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]
 
 
 def call_each(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]:
-    """Run scripts, each for a slot of its own, in one round trip to all nodes; those for one node in order.
+    """Run scripts, each for a slot of its own, in one round trip to all nodes. Arguments as in :func:`call_all`.
 
-    Those that a node does not know yet are sent again behind the others. Arguments as in :func:`call_all`.
+    A node may refuse one that it does not know yet, or whose slot is just moved, and do those behind it; the refused
+    one is sent again. So no two with the same first key are under way at once: the later waits for the next round trip.
     """
-    nodes = Nodes(client)
+    answers: list[Any] = [None] * len(batch)
+    for places in _rounds([keys[0] for _, keys, _ in batch]):
+        for place, answer in zip(places, _run_each(client, [batch[place] for place in places], replicas), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def _rounds(keys: Sequence[str]) -> Sequence[Sequence[int]]:
+    """Sort places into round trips: each key once in each, in order."""
+    if len(set(keys)) == len(keys):
+        return [range(len(keys))]
+    rounds: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    for place, key in enumerate(keys):
+        if seen[key] == len(rounds):
+            rounds.append([])
+        rounds[seen[key]].append(place)
+        seen[key] += 1
+    return rounds
+
+
+def _run_each(client: Any, batch: Sequence[Call], replicas: int) -> list[Any]:
+    nodes = Nodes(client, source_of)
     # Those of many slots are each safe to repeat as they are; only an event would be heard twice.
     resend = all(name.startswith("slots/") and name != "slots/emit" for name, *_ in batch)
     answers = nodes.run([_addressed(client, each) for each in batch], replicas, resend=resend)

@@ -44,6 +44,11 @@ local function nudge(channel, word, owner)
   redis.call('PUBLISH', channel, owner and word .. ' ' .. owner or word)
 end
 
+-- Publish the events that stand at the end of a script's arguments.
+local function publish_from(channel, args, first)
+  for i = first, #args do redis.call('PUBLISH', channel, args[i]) end
+end
+
 -- Take ids out of a worker's hands; `running` counts what all workers hold.
 local function let_go(held, running, ids)
   if #ids > 0 then

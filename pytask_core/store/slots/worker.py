@@ -36,6 +36,21 @@ class _Entry(NamedTuple):
     more: int  #: entries beyond the first
 
 
+class _LastWords:
+    """The events of each task in one batch. They travel with its end, in one script: so neither a script that a node
+    does not know yet nor a slot that moves can bring them behind it or out of their order.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.left: dict[tuple[str, str], list[str]] = {}
+        for task_id, token, payload in events:
+            self.left.setdefault((task_id, token), []).append(payload)
+
+    def of(self, task_id: str, token: str) -> Sequence[str]:
+        """Take out those of a task."""
+        return self.left.pop((task_id, token), ()) if self.left else ()
+
+
 class ManySlotsWorkerStore(WorkerStore):
     """A worker's transitions in steps."""
 
@@ -247,16 +262,22 @@ class ManySlotsWorkerStore(WorkerStore):
         requeue: Sequence[tuple[str, str]],
     ) -> list[str]:
         task = self._keys.task
+        last = _LastWords(events)
         calls: list[Call] = [
-            *(("emit", [task(each.id)], [each.token, each.payload]) for each in events),
             *(
-                ("finish", [task(each.id)], [each.token, each.state, each.output, each.state.lower()])
+                (
+                    "finish",
+                    [task(each.id)],
+                    [each.token, each.state, each.output, each.state.lower(), *last.of(*each[:2])],
+                )
                 for each in endings
             ),
-            *(("leave", [task(each)], [token, "stop"]) for each, token in stopped),
-            *(("leave", [task(each)], [token, "requeue"]) for each, token in requeue),
+            *(("leave", [task(each)], [token, "stop", *last.of(each, token)]) for each, token in stopped),
+            *(("leave", [task(each)], [token, "requeue", *last.of(each, token)]) for each, token in requeue),
         ]
-        answers = self._steps.all(calls, self._replicas if endings else 0)[len(events) :]
+        # What is left is of tasks that run on.
+        emits: list[Call] = [("emit", [task(each)], [token, *said]) for (each, token), said in last.left.items()]
+        answers = self._steps.all([*emits, *calls], self._replicas if endings else 0)[len(emits) :]
         ids = [*(each.id for each in endings), *(each for each, _ in stopped), *(each for each, _ in requeue)]
         tokens = [*(each.token for each in endings), *(token for _, token in (*stopped, *requeue))]
         became = list(zip(ids, answers, strict=True))
