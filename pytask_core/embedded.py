@@ -12,8 +12,8 @@ data on disk, when FD (the reading end of a pipe) comes to its end, which is whe
 its children are gone. So the server outlives its clients. If it found one it stays until that is gone,
 whose master may leave before ours; then it ends, and ours runs this program anew.
 
-It imports the standard library only, and is one file, since a program that is run by its path has
-no neighbours to import. It never touches task data.
+It imports the standard library only, and its one neighbour by path, since a program that is run by its path
+has no package. It never touches task data.
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import select
 import signal
 import socket
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+private: Any
+if __package__:
+    from . import private
+else:
+    _spec = importlib.util.spec_from_file_location("private", Path(__file__).with_name("private.py"))
+    assert _spec is not None and _spec.loader is not None  # noqa: PT018 - one thing
+    private = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(private)
 
 #: Seconds without a sign of life after which a start has failed. A server that reads a long file
 #: says so when asked, and is waited for without end.
@@ -52,6 +61,12 @@ STAND_BY_INTERVAL = 0.5
 #: What fits into the kernel's ``sun_path`` besides its closing zero byte.
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
+#: What the server and its guardian write in their folder, and open again at the next start.
+NAMES = ("valkey.sock", "valkey.log", "valkey.lock", "valkey.conf", "nodes.conf", "dump.rdb", "appendonlydir")
+
+#: Bytes that are read of an answer, and of the end of the server's log.
+_LONGEST_ANSWER = 1_000_000
+_LAST_OF_LOG = 65_536
 _ANSWER_TIMEOUT = 1.0
 _POLL_INTERVAL = 0.01
 
@@ -69,7 +84,7 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
 
     ``directory`` None or empty: ``$XDG_RUNTIME_DIR/pytask`` where that variable names a folder of
     ours, else ``/tmp/pytask-<uid>``. Raises ``EmbeddedError`` when the path is too long for a unix
-    socket, or the default folder belongs to somebody else.
+    socket, or the folder or socket belongs to somebody else, or others may write to the folder.
     """
     folder = Path(os.path.abspath(os.path.expanduser(directory))) if directory else _default_dir()
     path = folder / "valkey.sock"
@@ -79,7 +94,19 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
             f"{path} has {length} bytes, a unix socket's path at most {MAX_SOCKET_PATH}: "
             "name a shorter folder (embedded:DIR)"
         )
+    with ours_alone():
+        private.check_folder(folder)
+        private.check_names(folder, [path.name])
     return path
+
+
+@contextlib.contextmanager
+def ours_alone() -> Iterator[None]:
+    """Have what somebody else could have made be an ``EmbeddedError``."""
+    try:
+        yield
+    except private.NotPrivateError as error:
+        raise EmbeddedError(str(error)) from error
 
 
 def running_server(path: Path, password: str = "") -> int | None:
@@ -173,6 +200,8 @@ def _exchange(connection: socket.socket, command: bytes) -> bytes:
         if not chunk:
             return b""
         reply += chunk
+        if len(reply) > _LONGEST_ANSWER:
+            return b""
     return reply
 
 
@@ -238,9 +267,15 @@ class Server:
 
     def start(self, inbox: Inbox) -> None:
         """Start it and wait until it answers; ``EmbeddedError`` with its last words if it dies."""
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        with ours_alone():
+            private.check_names(self._path.parent, NAMES)
+            log = private.open_file(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._log_start = os.fstat(log).st_size
         self.born = time.monotonic()
-        self._fork()
+        try:
+            self._fork(log)
+        finally:
+            os.close(log)
         patience = self.born + START_TIMEOUT
         while (found := state(self._path, self._password)) is not State.READY:
             if self.has_died():
@@ -275,7 +310,7 @@ class Server:
                 os.kill(self.pid, signal.SIGKILL)
             time.sleep(_POLL_INTERVAL)
 
-    def _fork(self) -> None:
+    def _fork(self, log: int) -> None:
         guardian = os.getpid()
         # A SIGTERM between fork and exec would run the guardian's handler in the child: lost.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
@@ -286,13 +321,12 @@ class Server:
                 for signum in (signal.SIGTERM, signal.SIGCHLD):
                     signal.signal(signum, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-                self._become_server(guardian)
+                self._become_server(guardian, log)
             finally:
                 os._exit(127)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
-    def _become_server(self, guardian: int) -> None:
-        log = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def _become_server(self, guardian: int, log: int) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -322,19 +356,19 @@ class Server:
 
     def _secrets(self) -> Path:
         file = self._path.with_name("valkey.conf")
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as conf:
-            conf.write(f"requirepass {self._password}\nprimaryauth {self._password}\n")
+        private.write_new(file, f"requirepass {self._password}\nprimaryauth {self._password}\n")
         return file
 
     def _last_words(self) -> str:
         lines = []
         with contextlib.suppress(OSError), open(self._log, "rb") as log:
-            log.seek(self._log_start)
+            log.seek(max(self._log_start, os.fstat(log.fileno()).st_size - _LAST_OF_LOG))
             lines = log.read().decode(errors="replace").strip().splitlines()
         if not lines:
             return f"it left no word in {self._log}"
         # "123:M 01 Jan 2026 12:00:00.000 # words"
-        return re.sub(r"^\d+:\w( \S+){4} \S ", "", lines[-1])
+        head, words = lines[-1].split(" ", 6)[:-1], lines[-1].split(" ", 6)[-1]
+        return words if len(head) == 6 and head[0].partition(":")[0].isdigit() else lines[-1]  # noqa: PLR2004
 
 
 def _die_with(parent: int) -> None:
@@ -354,6 +388,8 @@ def make_folder(folder: Path, is_default: bool) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_default:
             folder.chmod(0o700)
+        with ours_alone():
+            private.check_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, os.strerror(13))
     except OSError as error:
@@ -366,7 +402,8 @@ def find_or_lock(path: Path, inbox: Inbox, password: str = "") -> int | None:
     The lock is held as long as a guardian lives, so that two commands of the same moment, or one
     that comes while a guardian restarts or stops its server, never start a second one.
     """
-    lock = os.open(path.with_name("valkey.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with ours_alone():
+        lock = private.open_file(path.with_name("valkey.lock"), os.O_RDWR | os.O_CREAT)
     born = time.monotonic()
     while True:
         guarded = not _try_lock(lock)
@@ -469,6 +506,8 @@ def main(argv: list[str], serve: Callable[[str | None, int], None] = _serve) -> 
         os.fstat(options.hold_fd)
     except OSError as error:
         parser.error(f"--hold-fd {options.hold_fd}: {error.strerror}")
+    # What it and its server make is for us alone, also in a folder that others may read.
+    os.umask(0o077)
     # The terminal's signals go to its foreground group, which we leave. (Refused where we lead a
     # group of our own, as a shell's job does.)
     with contextlib.suppress(PermissionError):

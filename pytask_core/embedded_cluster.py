@@ -7,7 +7,8 @@ To try a cluster with one command; on one machine it protects from nothing. Two 
 
 It prints ``{"url": "embedded-cluster:DIR", "started": true, "pid": 123}``. All else is as it is said of ``embedded``,
 whose parts it uses. A cluster cannot do without TCP, which is open to all users of the machine: it has a password, in
-a file that only its owner can read.
+a file that only its owner can read. Its bus has none, and whoever joins there gets at everything: that is said at each
+start.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ SLOTS = 16384
 #: Milliseconds without a sign of life after which a replica takes its master's place. Longer bears a busy machine.
 NODE_TIMEOUT = "5000"
 
+#: The bus of a cluster knows no password, only TLS, with which this Valkey is not built.
+OPEN_BUS = (
+    "the embedded cluster is for machines without other users: each of them can join it over its bus, and then read "
+    "and change all tasks, and learn its password; use embedded, whose socket is ours alone, or a cluster of your own"
+)
+#: Characters of a plan; it has some two hundred.
+_LONGEST_PLAN = 10_000
 _POLL_INTERVAL = 0.05
 
 
@@ -56,6 +64,8 @@ class Plan:
 def home(directory: str | None) -> Path:
     """The folder of the cluster in ``directory``; raises as ``embedded.socket_path``, and creates nothing."""
     folder: Path = embedded.socket_path(directory).parent / "cluster"
+    with embedded.ours_alone():
+        embedded.private.check_names(folder.parent, [folder.name])
     embedded.socket_path(folder / "1")  # whether the longest name fits
     return folder
 
@@ -64,11 +74,15 @@ def read_plan(directory: str | None) -> Plan:
     """The plan of the cluster in ``directory``; ``EmbeddedError`` where there has never been one."""
     folder = home(directory)
     try:
-        return Plan(**json.loads((folder / "plan.json").read_text()))
+        with embedded.ours_alone(), open(embedded.private.open_file(folder / "plan.json", os.O_RDONLY)) as file:
+            return Plan(**json.loads(file.read(_LONGEST_PLAN)))
     except (FileNotFoundError, NotADirectoryError):
         raise embedded.EmbeddedError(_none(folder, directory)) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise embedded.EmbeddedError(f"{folder / 'plan.json'} cannot be read: {error}") from error
+    except OSError as error:
+        raise embedded.EmbeddedError(f"{folder / 'plan.json'} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        # What else stands there is not told.
+        raise embedded.EmbeddedError(f"{folder / 'plan.json'} is no plan of a cluster: remove {folder}") from error
 
 
 def find_running(directory: str | None) -> None:
@@ -90,8 +104,8 @@ def _socket(folder: Path, node: int) -> Path:
 
 def _write_plan(folder: Path, plan: Plan) -> None:
     new = folder / "plan.new"
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(plan), file)
+    with embedded.ours_alone():
+        embedded.private.write_new(new, json.dumps(asdict(plan)))
     new.replace(folder / "plan.json")
 
 
@@ -236,7 +250,7 @@ def _serve(directory: str | None, hold_fd: int) -> None:
         for server in cluster.servers:
             server.start(inbox)
         cluster.form(inbox)
-        embedded.say({"url": url, "started": True, "pid": cluster.servers[0].pid})
+        embedded.say({"url": url, "started": True, "pid": cluster.servers[0].pid, "warning": OPEN_BUS})
         _guard(cluster, inbox)
     finally:
         cluster.stop()

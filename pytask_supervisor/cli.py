@@ -21,6 +21,7 @@ from pytask_supervisor.inspection import answer
 from pytask_supervisor.logs import counted, set_up, write_line
 from pytask_supervisor.notify import Notify
 from pytask_supervisor.nursery import Bed, Nursery
+from pytask_supervisor.pidfile import PidFile
 from pytask_supervisor.reception import Reception, ReceptionError
 from pytask_supervisor.respawn import RespawnPolicy
 from pytask_supervisor.settings import load_config, load_settings
@@ -70,8 +71,8 @@ def main(
     for warning in warnings:
         log.warning("%s", warning)
     try:
-        with standing(config):
-            return supervise(config, policy, read)
+        with standing(config) as pidfile:
+            return supervise(config, policy, read, pidfile)
     except StartError as error:
         log.error("%s", error)
         return Exit.USAGE
@@ -81,9 +82,12 @@ def main(
 
 
 def supervise(
-    config: SupervisorConfig, policy: Callable[[], RespawnPolicy], read: Callable[[], SupervisorConfig]
+    config: SupervisorConfig,
+    policy: Callable[[], RespawnPolicy],
+    read: Callable[[], SupervisorConfig],
+    pidfile: PidFile | None = None,
 ) -> Exit:
-    """Build the parts and run them; ``read`` gives the configuration anew."""
+    """Build the parts and run them; ``read`` gives the configuration anew, ``pidfile`` is closed in children."""
     with SignalInbox() as inbox:
         log.info(
             "pytask-supervisor %s (pid %s) starts %s for %s",
@@ -106,6 +110,7 @@ def supervise(
             log.error("%s", error)
             return Exit.USAGE
         supervisor.receive(reception)
+        team.foreign += (pidfile,) if pidfile else ()
         try:
             return supervisor.run()
         finally:

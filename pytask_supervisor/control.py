@@ -55,7 +55,7 @@ def open_control(word: str, pid: int) -> tuple[Path, socket.socket] | None:
 
 
 def _listen(path: Path, leftover: list[Path]) -> socket.socket:
-    with _turn(path.parent):
+    with _turn(_where_to_wait(path.parent)):
         for old in leftover:
             _is_taken(old)
         if _is_taken(path):
@@ -72,6 +72,16 @@ def _listen(path: Path, leftover: list[Path]) -> socket.socket:
         finally:
             os.umask(before)
     return listener
+
+
+def _where_to_wait(folder: Path) -> Path:
+    """A folder whose lock nobody else can hold, as any user can that of a folder such as ``/tmp``."""
+    try:
+        found = os.stat(folder)
+        is_closed = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        return folder if is_closed else own_folder()
+    except (RendezvousError, OSError):
+        return folder
 
 
 @contextmanager
@@ -96,11 +106,13 @@ def _turn(folder: Path) -> Iterator[None]:
 def _is_taken(path: Path) -> bool:
     """Whether somebody answers there; what a dead supervisor has left is removed."""
     try:
-        mode = os.lstat(path).st_mode
+        found = os.lstat(path)
     except FileNotFoundError:
         return False
-    if not stat.S_ISSOCK(mode):
+    if not stat.S_ISSOCK(found.st_mode):
         raise RendezvousError(f"{path} is there, and is no socket: remove it, or name another path")
+    if os.geteuid() not in (0, found.st_uid):
+        raise RendezvousError(f"{path} belongs to another user: name a path in a folder of your own")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -120,7 +132,7 @@ class ControlSocket:
 
     def __init__(self, path: Path, listener: socket.socket, helm: Helm, tally: Tally, label: str) -> None:
         self.path = path
-        self._inode = os.stat(path).st_ino
+        self._inode = os.lstat(path).st_ino
         self._helm = helm
         self._tally = tally
         self._label = label
@@ -141,7 +153,7 @@ class ControlSocket:
     def remove(self) -> None:
         """Take our name out of the file system, unless somebody else has it by now; and let go."""
         with suppress(OSError):
-            if os.stat(self.path).st_ino == self._inode:
+            if os.lstat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
         self.server.close()
 

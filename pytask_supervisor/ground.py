@@ -15,16 +15,19 @@ from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.exits import StartError
 from pytask_supervisor.pidfile import PidFile
 
+#: The first number that is no user's and no group's: to the kernel it says "leave it as it is".
+NO_ID = 2**32 - 1
+
 
 @contextmanager
-def standing(config: SupervisorConfig) -> Iterator[None]:
-    """Go there; what must be undone at the end is. Raises ``StartError``."""
+def standing(config: SupervisorConfig) -> Iterator[PidFile | None]:
+    """Go there; what must be undone at the end is. Gives the pidfile, if there is one. Raises ``StartError``."""
     if config.folder:
         os.chdir(config.folder)
     # Before the user changes: /run is root's.
-    with PidFile(config.pidfile) if config.pidfile is not None else nullcontext():
+    with PidFile(config.pidfile) if config.pidfile is not None else nullcontext() as pidfile:
         become(config)
-        yield
+        yield pidfile
 
 
 def become(config: SupervisorConfig) -> None:
@@ -48,25 +51,44 @@ def become(config: SupervisorConfig) -> None:
             f"only root can become {_asked(config)}, and we are {_name(os.geteuid())}; start it as root, or as that "
             "user, and without the flag"
         ) from error
+    except OSError as error:
+        raise StartError(f"this machine does not let us become {_asked(config)}: {error.strerror}") from error
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
+        raise StartError(
+            f"we were to become {_asked(config)}, and are user {os.getresuid()} and group {os.getresgid()} (real, "
+            "effective, saved); nothing is started as somebody else"
+        )
     if account is not None:
         os.environ.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)
 
 
 def _account(user: str) -> pwd.struct_passwd:
+    number = _number("user", user)
     try:
-        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        return pwd.getpwnam(user) if number is None else pwd.getpwuid(number)
     except KeyError as error:
-        if not user.isdigit():
+        if number is None:
             raise StartError(f"there is no user {user} on this machine") from error
         # A container may run as a number that no file knows.
-        return pwd.struct_passwd((user, "x", int(user), int(user), "", "/", ""))
+        return pwd.struct_passwd((user, "x", number, number, "", "/", ""))
 
 
 def _gid(group: str) -> int:
+    number = _number("group", group)
     try:
-        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        return grp.getgrnam(group).gr_gid if number is None else number
     except KeyError as error:
         raise StartError(f"there is no group {group} on this machine") from error
+
+
+def _number(kind: str, word: str) -> int | None:
+    """The number that the word is, or None for a name. Digits are those of ASCII: the kernel knows no others."""
+    if not (word.isascii() and word.isdigit()):
+        return None
+    # Python does not read numbers of thousands of digits, and no number of a user has as many.
+    if len(word) > len(str(NO_ID)) or int(word) >= NO_ID:
+        raise StartError(f"there is no {kind} {word:.20} on this machine: numbers go up to {NO_ID - 1}")
+    return int(word)
 
 
 def _asked(config: SupervisorConfig) -> str:

@@ -153,6 +153,8 @@ class Guardian:
         self.url = answer.get("url", self.url)
         if self.error is None:
             self._guards = bool(answer.get("started"))
+        if answer.get("warning"):
+            log.warning("%s", answer["warning"])
 
 
 def _path(program: str) -> str:

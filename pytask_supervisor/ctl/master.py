@@ -5,8 +5,11 @@ Called by ``workers`` and ``top``. See ``pytask_supervisor/control.py`` for what
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from pytask_supervisor.rendezvous import RendezvousError, checked, sockets
 
 #: Seconds to wait for an answer. A supervisor gives it in milliseconds, unless it is stopped.
 TIMEOUT = 5.0
+#: Bytes of an answer. That of a thousand workers has half of one million.
+LONGEST_ANSWER = 8_000_000
 #: Seconds between tries to get in.
 PAUSE = 0.02
 
@@ -53,15 +58,20 @@ def ask(path: Path, **request: Any) -> Any:
         raise MasterError(
             f"the supervisor at {path} does not answer within {TIMEOUT:g} s: it may be stopped"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
+    if not isinstance(reply, dict) or not reply.keys() & {"refused", "told", "said"}:
+        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: none of refused, told and said")
     if "refused" in reply:
         raise MasterError(str(reply["refused"]))
     return reply["told"] if "told" in reply else reply["said"]
 
 
 def connect(path: Path) -> socket.socket:
-    """A connection, as soon as there is room for it. Raises ``OSError``, and ``TimeoutError`` in time."""
+    """A connection, as soon as there is room for it. Raises ``OSError``, and ``TimeoutError`` in time.
+
+    To a supervisor of ours or of root's: in a folder such as ``/tmp`` anybody could answer in its place.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(TIMEOUT)
     deadline = time.monotonic() + TIMEOUT
@@ -69,6 +79,7 @@ def connect(path: Path) -> socket.socket:
         while True:
             try:
                 connection.connect(str(path))
+                _check_listener(connection)
                 return connection
             except BlockingIOError as error:  # Many wait there; the kernel does not let us wait with them.
                 if time.monotonic() > deadline:
@@ -79,13 +90,27 @@ def connect(path: Path) -> socket.socket:
         raise
 
 
+def _check_listener(connection: socket.socket) -> None:
+    peer_credentials = getattr(socket, "SO_PEERCRED", None)
+    if os.geteuid() == 0 or peer_credentials is None:
+        return
+    found = connection.getsockopt(socket.SOL_SOCKET, peer_credentials, struct.calcsize("3i"))
+    if struct.unpack("3i", found)[1] not in (0, os.geteuid()):
+        raise PermissionError(errno.EPERM, "another user answers there")
+
+
 def _talk(path: Path, line: bytes) -> bytes:
+    deadline = time.monotonic() + TIMEOUT
     with connect(path) as connection:
         connection.sendall(line)
-        received = b""
+        received = bytearray()
         while not received.endswith(b"\n") and (chunk := connection.recv(65_536)):
             received += chunk
-    return received
+            if len(received) > LONGEST_ANSWER:
+                raise ValueError(f"it has more than {LONGEST_ANSWER} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    return bytes(received)
 
 
 def _answers(path: Path) -> bool:

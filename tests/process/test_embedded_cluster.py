@@ -45,6 +45,8 @@ def test_a_cluster_starts_with_the_supervisor_survives_a_death_and_stops_after_i
     words = ["--app", "jobs:app", "--workers", "2", "--redis", url, "--log-level", "debug"]
     with SupervisorProcess(folder, *words) as supervisor:
         supervisor.wait_ready(2)
+        assert len(supervisor.lines("WARNING", "master")) == 1
+        assert "the embedded cluster is for machines without other users" in supervisor.text
         with closing(PyTaskHelpers(url, **TAGGED)) as helpers:
             first = helpers.start_task("forever")
             wait_until(lambda: helpers.get_task(first, "state") == "RUNNING")

@@ -176,3 +176,36 @@ def test_a_user_or_group_that_is_not_there_is_exit_code_2(start: Start, flag: st
     with start("--workers", "1", flag, value) as supervisor:
         supervisor.expected = [f"there is no {flag[2:]} {value} on this machine"]
         assert supervisor.wait() == 2
+
+
+@pytest.mark.parametrize("flag", ["--user", "--group"])
+@pytest.mark.parametrize("value", ["4294967295", "4294967296", "18446744073709551615", "9" * 5000, "²", "-1", "٣"])
+def test_a_number_that_is_no_user_s_is_a_sentence_and_exit_code_2(start: Start, flag: str, value: str) -> None:
+    """To the kernel 4294967295 says "stay who you are", and we stayed root without a word."""
+    with start("--workers", "1", f"{flag}={value}", *(["--group", "daemon"] if flag == "--user" else [])) as supervisor:
+        supervisor.expected = [f"there is no {flag[2:]} {value:.20} on this machine"]
+        assert supervisor.wait() == 2
+        assert supervisor.text.count("\n") == 1
+        assert supervisor.expected[0] in supervisor.text
+
+
+#: Has the kernel answer setresuid with "done", and not do it.
+LEAVE_IT = """
+import ctypes, os, struct, sys
+number = {"x86_64": 117, "aarch64": 147}[os.uname().machine]
+words = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *word) for word in words))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(words), ctypes.addressof(code)))
+assert ctypes.CDLL(None).prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@needs_root
+@pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="the number of setresuid is not known here")
+def test_who_did_not_become_the_user_starts_nothing(start: Start) -> None:
+    """As where what stands between us and the kernel takes the order and does not carry it out."""
+    with start("--workers", "1", "--user", "daemon", launcher=[sys.executable, "-c", LEAVE_IT]) as supervisor:
+        supervisor.expected = ["we were to become user daemon, and are user (0, 0, 0)"]
+        assert supervisor.wait() == 2
+        assert supervisor.expected[0] in supervisor.text

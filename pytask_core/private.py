@@ -1,0 +1,108 @@
+"""Folders and files that are to be ours alone: what somebody else could have made, linked or opened is refused.
+
+For the embedded servers, whose folder holds all there is: tasks, their data, the socket that gives orders. Like
+``embedded`` it imports the standard library only, since that is also run as a program by its path.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+#: Who may write to a folder may exchange what is in it.
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class NotPrivateError(Exception):
+    """Somebody else has a hand in it; the text is a sentence with the remedy."""
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is another user's, or that others may write to. One that is not there yet is fine."""
+    try:
+        link, found = os.lstat(folder), os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise NotPrivateError(f"{folder} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotPrivateError(f"{folder} is no folder: name another one (embedded:DIR)")
+    for owner in (link.st_uid, found.st_uid):
+        if owner != os.geteuid():
+            raise NotPrivateError(
+                f"{folder} belongs to {_user(owner)}, who could read all tasks in it or give us others: name a folder "
+                f"of {_user(os.geteuid())} (embedded:DIR), or run as {_user(owner)}"
+            )
+    if found.st_mode & WRITABLE:
+        raise NotPrivateError(
+            f"others may write to {folder} (mode {stat.S_IMODE(found.st_mode):o}), and so exchange what is in it: "
+            f"chmod go-w {folder}, or name another folder (embedded:DIR)"
+        )
+    for above in folder.resolve().parents:
+        mode = os.stat(above).st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise NotPrivateError(
+                f"everybody may write to {above} (mode {stat.S_IMODE(mode):o}), and so exchange {folder}: name another "
+                "folder (embedded:DIR)"
+            )
+
+
+def check_names(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links and what is another user's under these names: a program of ours would open them as its own."""
+    for name in names:
+        path = folder / name
+        try:
+            found = os.lstat(path)
+        except OSError:
+            continue  # It is not there, or cannot be opened either.
+        _check(path, found)
+        # Written by an earlier version, or under another umask.
+        if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077:
+            os.chmod(path, 0o700)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """A descriptor of a plain file that only we can read; made if ``flags`` say so. Raises ``OSError`` as well."""
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError:
+        check_names(path.parent, [path.name])  # It may say why.
+        raise
+    try:
+        found = os.fstat(fd)
+        _check(path, found)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPrivateError(f"{path} is no plain file: remove it")
+        if found.st_mode & 0o077:
+            os.fchmod(fd, 0o600)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that only we can read in the place of what has been there."""
+    path.unlink(missing_ok=True)
+    with open(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        file.write(text)
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise NotPrivateError(f"{path} is a link, and none is followed there: remove it")
+    if found.st_uid != os.geteuid():
+        raise NotPrivateError(f"{path} belongs to {_user(found.st_uid)}, not to {_user(os.geteuid())}: remove it")
+    if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
+        raise NotPrivateError(f"{path} has another name too (a hard link): remove it")
+
+
+def _user(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - to say what is wrong, and else never
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
