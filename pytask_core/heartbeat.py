@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import gevent
 
+from .lease import Lease
 from .link import Away, Link, Rejected
-from .loops import run_loop
 from .runner import TaskRunner
 from .running import Running
 from .store import WorkerStore
@@ -32,9 +32,8 @@ class Heartbeat:
         store: the worker's store.
         runner: whose tasks.
         link: whether Redis can be reached.
-        interval: seconds between renewals. Shorter finds missed commands sooner, longer costs less.
-        grace: seconds that tasks run on without a renewal.
-        on_isolated: called when the grace is over.
+        lease: how often to renew, and how long tasks run on without a renewal.
+        on_isolated: called when that time is over.
         on_reunited: called when a renewal has got through again after that.
         on_lost: called with each task that was found to be no longer this worker's.
         clock: seconds, monotonic.
@@ -45,8 +44,7 @@ class Heartbeat:
         store: WorkerStore,
         runner: TaskRunner,
         link: Link,
-        interval: float,
-        grace: float,
+        lease: Lease,
         on_isolated: Callable[[], object],
         on_reunited: Callable[[], object],
         on_lost: Callable[[Running], object],
@@ -55,8 +53,7 @@ class Heartbeat:
         self._store = store
         self._runner = runner
         self._link = link
-        self._interval = interval
-        self._grace = grace
+        self._lease = lease
         self._on_isolated = on_isolated
         self._on_reunited = on_reunited
         self._on_lost = on_lost
@@ -68,7 +65,12 @@ class Heartbeat:
 
     def run(self) -> None:
         """Renew for ever."""
-        run_loop(self._safely, self._interval)
+        due = self._clock()
+        while True:
+            self._safely()
+            # The interval changes with the lease.
+            due = max(due + self._lease.interval, self._clock())
+            gevent.sleep(due - self._clock())
 
     def _safely(self) -> None:
         self._link.wait()
@@ -77,7 +79,7 @@ class Heartbeat:
         except Away:
             pass
         except Exception:
-            log.exception("Leases could not be renewed; trying again in %g s", self._interval)
+            log.exception("Leases could not be renewed; trying again in %g s", self._lease.interval)
 
     def renew(self) -> None:
         """Renew everything once, and pass on what is told.
@@ -89,18 +91,20 @@ class Heartbeat:
         entries = list(self._runner.tasks.values())
         lost: list[Running] = []
         forgotten = False
+        promised = self._lease.promise()
         for start in range(0, max(len(entries), 1), BATCH):
             batch = entries[start : start + BATCH]
             with self._link.guard():
-                answer = self._store.renew([(entry.id, entry.token) for entry in batch])
+                answer = self._store.renew([(entry.id, entry.token) for entry in batch], promised)
             forgotten = forgotten or answer.forgotten
             asked = {entry.id: entry for entry in batch}
             for task_id, told in answer.told:
                 lost += self._told(asked[task_id], told)
         self._lose(lost, forgotten)
         self._renewed = began
+        self._lease.renewed(promised, answer.asked)
         # One that was under way all the time that Redis was frozen says too little about now.
-        if self._isolated and self._clock() - began <= self._grace:
+        if self._isolated and self._clock() - began <= self._lease.grace:
             self._isolated = False
             self._on_reunited()
 
@@ -156,16 +160,21 @@ class Heartbeat:
             self._runner.ask(entry.id, "lost", entry.token)
             self._on_lost(entry)
 
+    @property
+    def left(self) -> float:
+        """Seconds for which nobody else may take the tasks yet."""
+        return max(0.0, self._renewed + self._lease.seconds - self._clock())
+
     def guard(self) -> None:
         """Watch for ever that renewals get through."""
         while True:
             gevent.sleep(GUARD_INTERVAL)
-            if not self._isolated and self._clock() - self._renewed > self._grace:
+            if not self._isolated and self._clock() - self._renewed > self._lease.grace:
                 self._isolated = True
                 log.warning(
                     "No lease could be renewed for %g s, so another worker may soon own the tasks of this one: all %d "
                     "are stopped here",
-                    self._grace,
+                    self._lease.grace,
                     len(self._runner.tasks),
                 )
                 self._on_isolated()

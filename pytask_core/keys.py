@@ -163,8 +163,14 @@ class RedisKeys:
 
     @property
     def monitor(self) -> str:
-        """HASH ``round`` (ms, when a Monitor last looked) and ``cursor`` (where its paged scan stands)."""
+        """HASH ``round`` (ms, when a Monitor last looked), ``cursor`` (where its paged scan stands), ``lease`` (ms, the
+        shortest that a Monitor asks for) and ``lease_until`` (ms, when that is forgotten)."""
         return beside(self.task_set, "monitor")
+
+    @property
+    def leases(self) -> str:
+        """HASH worker id -> ``<number of the promise> <ms>``: the silence after which others may take what it holds."""
+        return beside(self.task_set, "leases")
 
     @property
     def waiting(self) -> str:

@@ -68,6 +68,12 @@ class Leaving:
         """Wait for no ``stop`` method any longer."""
         self._hurry.set()
 
+    def cut_short(self) -> None:
+        """Wait no longer for the ``stop`` methods of those that leave just now; others have their time later."""
+        if not self._hurry.is_set():
+            self._hurry.set()
+            self._hurry = Event()
+
     def _leave(self, entry: Running) -> None:
         gone = self._quit(entry)
         if entry.ended:
@@ -130,11 +136,11 @@ class Leaving:
         if context is not None:
             stop = partial(context.copy().run, stop)
         stopper = gevent.spawn(self._guarded, stop, entry)
-        began = time.monotonic()
-        gevent.wait([stopper, self._hurry], timeout=self._stop_timeout, count=1)
+        began, hurry = time.monotonic(), self._hurry
+        gevent.wait([stopper, hurry], timeout=self._stop_timeout, count=1)
         if not stopper.ready():
             # In a hurry it is still begun, since what it ends may be no greenlet that we know, but nobody waits for it.
-            level = logging.DEBUG if self._hurry.is_set() else logging.WARNING
+            level = logging.DEBUG if hurry.is_set() else logging.WARNING
             log.log(
                 level,
                 "The stop() of task %r (%s) has not returned after %.1f s; going on without it",

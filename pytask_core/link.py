@@ -33,7 +33,7 @@ class Link:
     Args:
         where: names the server in the log.
         probe: asks the server whether it can serve us, and raises if not.
-        grace: seconds that tasks run on while it is away; for the log.
+        grace: tells the seconds that tasks run on while it is away; for the log.
         clock: seconds, monotonic.
     """
 
@@ -41,7 +41,7 @@ class Link:
         self,
         where: str,
         probe: Callable[[], object],
-        grace: float,
+        grace: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._where = where
@@ -100,7 +100,7 @@ class Link:
             "Redis at %s is away: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
             self._where,
             why,
-            self._grace,
+            self._grace(),
         )
         self._prober = gevent.spawn(self._knock, why)
 

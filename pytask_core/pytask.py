@@ -14,6 +14,7 @@ from . import errors
 from .connection import RedisSource
 from .errors import PyTaskException
 from .helpers import PyTaskHelpers, replicas_for
+from .lease import RENEWALS
 from .payload import MAX_PAYLOAD, encode
 from .poison import PoisonRule
 from .runner import RunnerOptions
@@ -33,15 +34,16 @@ class PyTask:
             list of ``(host, port)`` or such dicts (one: a plain client, several: a cluster client), a URL, or None
             (``PYTASK_REDIS_URL``, else localhost:6379).
         update_task_interval: seconds between renewals of running tasks; default 5, or a quarter of a ``task_timeout``
-            below 20. Shorter finds a missed stop sooner, longer costs less.
+            below 20. Shorter finds a missed stop sooner, longer costs less. ``task_timeout`` stretches to four times
+            it, unless ``partition_grace`` is given.
         task_set: name of the task set.
         task_prefix: what stands before an id in its key.
         new_queue: name of the queue of waiting ids.
         end_queue: name of the queue of ended ids.
         concurrency: tasks at once in one worker; 0 for no bound. More shares one process among more waiting, fewer
             bounds memory. Local tasks do not count.
-        task_timeout: seconds without a renewal after which Monitor gives a task to another worker. Shorter recovers a
-            lost host sooner, longer bears longer pauses of a worker.
+        task_timeout: seconds without a renewal after which Monitor gives a task to another worker, unless a Monitor has
+            a shorter one. Shorter recovers a lost host sooner, longer bears longer pauses of a worker.
         partition_grace: seconds that tasks run on while Redis is away; default half of ``task_timeout``, always less.
         stop_timeout: seconds that a task has to leave: for its ``stop`` and for what it tidies up after ``StopTask``,
             together. Longer lets tasks wind up, shorter lets workers leave.
@@ -96,8 +98,19 @@ class PyTask:
         self.task_timeout = task_timeout
         self._check_seconds("task_timeout")
         self.update_task_interval = min(5, task_timeout / 4) if update_task_interval is None else update_task_interval
+        self._check_seconds("update_task_interval")
+        if partition_grace is None:
+            # One late renewal must not stop all tasks.
+            self.task_timeout = max(task_timeout, RENEWALS * self.update_task_interval)
+        if self.task_timeout != task_timeout:
+            log.info(
+                "update_task_interval=%g is more than a quarter of task_timeout=%g, which stretches to %g s",
+                self.update_task_interval,
+                task_timeout,
+                self.task_timeout,
+            )
         self.concurrency = concurrency
-        self.partition_grace = task_timeout / 2 if partition_grace is None else partition_grace
+        self.partition_grace = self.task_timeout / 2 if partition_grace is None else partition_grace
         self.stop_timeout = stop_timeout
         self.max_payload = max_payload
         if isinstance(cleanup_handlers, str):
@@ -123,7 +136,7 @@ class PyTask:
             raise ValueError(f"concurrency must be a whole number, 0 for no bound, not {self.concurrency!r}")
         if isinstance(self.max_payload, bool) or not isinstance(self.max_payload, int) or self.max_payload < 1:
             raise ValueError(f"max_payload must be a whole number of bytes above 0, not {self.max_payload!r}")
-        for option in ("update_task_interval", "partition_grace", "stop_timeout"):
+        for option in ("partition_grace", "stop_timeout"):
             self._check_seconds(option)
         if self.partition_grace >= self.task_timeout:
             raise ValueError(

@@ -281,6 +281,21 @@ class TaskRunner:
         for task_id in list(self.tasks):
             self.ask(task_id, what)
 
+    def cut_short(self, seconds: float) -> None:
+        """Have those that leave just now be gone in time: half of it is for their ``stop``, and some to tidy up."""
+        gevent.sleep(seconds / 2)
+        self._leaving.cut_short()
+        gevent.sleep(seconds / 4)
+        late = [entry for entry in self.tasks.values() if entry.leaving and entry.began and entry.greenlet]
+        if late:
+            log.warning(
+                "Tasks that get GreenletExit in the midst of what they do, since another worker may soon own them: "
+                "%.500r",
+                [entry.id for entry in late],
+            )
+        for entry in late:
+            entry.throw(gevent.GreenletExit())
+
     def hurry(self) -> None:
         """Wait for no ``stop`` method any longer."""
         self._leaving.hurry()

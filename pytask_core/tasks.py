@@ -55,23 +55,19 @@ class Monitor(Task):
 
     Args:
         loop_interval: seconds between rounds. Shorter finds a lost host sooner, longer costs less.
-        task_timeout: seconds without a renewal after which a task goes to another worker; default that of the app,
-            which must not be longer than this.
+        task_timeout: seconds without a renewal after which a task goes to another worker; default that of the app.
+            Where it is shorter than a worker's own, that worker learns so with its next renewal, renews more often, and
+            is judged by it from then on. Of several Monitors the shortest counts.
     """
 
     NAME = "pytask/monitor"
 
     def __init__(self, loop_interval: float = 10, task_timeout: float | None = None) -> None:
-        least = _worker_of(self).options.runner.task_timeout
-        timeout = least if task_timeout is None else task_timeout
+        self._unknown = _worker_of(self).options.runner.task_timeout
+        timeout = self._unknown if task_timeout is None else task_timeout
         for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
                 raise InvalidTask(f"{name} must be a number of seconds above 0 and at most {LONGEST:g}, not {value!r}")
-        if timeout < least:
-            raise InvalidTask(
-                f"a Monitor with task_timeout={timeout:g} would take tasks from workers that live, whose app has "
-                f"task_timeout={least:g}: leave it out, or give both the same"
-            )
         self._said = ""
         self.loop_interval = loop_interval
         self.task_timeout = timeout
@@ -102,23 +98,23 @@ class Monitor(Task):
         """
         keeper, link = _worker_of(self).keeper, _worker_of(self).link
         with link.guard():
-            overdue = keeper.overdue(self.loop_interval, self.task_timeout)
+            overdue = keeper.overdue(self.loop_interval, self.task_timeout, self._unknown)
         if overdue is None:
             return
-        for worker in overdue:
+        for worker, lease in overdue.items():
             with link.guard():
-                done = keeper.hand_back(worker, self.task_timeout)
+                done = keeper.hand_back(worker, lease)
             monitor_log.warning(
                 "Worker %s has not been heard of for %g s; the %d tasks it held wait again",
                 worker,
-                self.task_timeout,
+                lease,
                 done.waiting,
             )
             tell_deaths(done.convicted, done.often)
         until = monotonic() + SWEEP_BUDGET
         while True:
             with link.guard():
-                page = keeper.sweep(self.task_timeout)
+                page = keeper.sweep(self.task_timeout, self._unknown)
             for task_id, became in page.told:
                 self._tell(task_id, became)
             if page.last or monotonic() > until:

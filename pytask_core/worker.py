@@ -26,6 +26,7 @@ from .figures import Figures
 from .garbage import calm_collector
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
+from .lease import Lease
 from .link import Link
 from .local_tasks import LocalTasks
 from .loops import Backoff
@@ -108,7 +109,9 @@ class Worker:
         self._store = stores.worker(self._client, self._blocking, keys, self.id, options.poison, options.replicas)
         self.keeper = stores.keeper(self._client, keys, options.poison)
         self._where_keys_lie = "" if not source.is_cluster else _ONE_SLOT if keys.one_slot else _MANY_SLOTS
-        self.link = Link(source.describe(), self._probe, options.partition_grace)
+        lease = Lease(options.runner.task_timeout, options.update_task_interval, options.partition_grace)
+        self._store.lease = lease.seconds
+        self.link = Link(source.describe(), self._probe, lambda: lease.grace)
         self._reporter = Reporter(self._store, self.link)
         self._runner = TaskRunner(
             classes,
@@ -137,8 +140,7 @@ class Worker:
             self._store,
             self._runner,
             self.link,
-            options.update_task_interval,
-            options.partition_grace,
+            lease,
             self._isolate,
             self._locals.start,
             self._locals.lost,
@@ -330,6 +332,7 @@ class Worker:
         """Redis was away for too long: stop everything here; local tasks start again when it is back."""
         self._locals.let_go()
         self._runner.ask_all("requeue")
+        self._greenlets.append(gevent.spawn(self._runner.cut_short, self._heartbeat.left))
 
     def _close_rooms(self) -> None:
         """Nothing renews, takes or sends any more."""

@@ -3,20 +3,21 @@
 -- one with too many charges ends as EXCEPTION instead.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox (LIST)  KEYS[3] task set (SET)  KEYS[4] held (SET)  KEYS[5] running (STRING)
 -- KEYS[6] workers (ZSET)  KEYS[7] end queue (LIST)  KEYS[8] cleaning (LIST)  KEYS[9] names (SET)
--- KEYS[10] suspect (STRING)  KEYS[11] number of the last claim (STRING)
+-- KEYS[10] suspect (STRING)  KEYS[11] number of the last claim (STRING)  KEYS[12] leases (HASH)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] ids at most in this call
--- ARGV[4] ms: do so only where the worker has not beaten for so long; '' for one known to be gone
+-- ARGV[4] ms: do so only where the worker has not beaten for so long, nor for as long as it has promised to; '' for one known
+-- to be gone
 -- ARGV[5] max_deliveries, 0: charge nothing  ARGV[6] poison_window, ms  ARGV[7] output of a convicted task (JSON)
 -- Returns {how many ids wait again, how many are left; -1 where the worker is alive, {convicted id, …},
 -- {id that was present at many deaths, …}}.
 
-local new, inbox, active, held, running, workers, ended, cleaning, names, suspect, last = unpack(KEYS)
+local new, inbox, active, held, running, workers, ended, cleaning, names, suspect, last, leases = unpack(KEYS)
 local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, window, now = tonumber(ARGV[5]), tonumber(ARGV[6]), now_ms()
 check(new, active, held, running)
 for _, list in ipairs({ended, inbox, cleaning}) do redis.call('LLEN', list) end
 local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
-if ARGV[4] ~= '' and beat and beat > now - ARGV[4] then return {0, -1, {}, {}} end
+if ARGV[4] ~= '' and beat and beat > now - lease_of(leases, worker, tonumber(ARGV[4]), 0) then return {0, -1, {}, {}} end
 local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
 
 -- What becomes of a task that would wait again, where its worker has died: soon after its last beat, however late that is
@@ -56,6 +57,7 @@ if #unclean > 0 then redis.call('RPUSH', ended, unpack(unclean)) end
 local left = redis.call('SCARD', held) + redis.call('LLEN', inbox) + redis.call('LLEN', cleaning)
 if left == 0 then
   redis.call('ZREM', workers, worker)
+  redis.call('HDEL', leases, worker)
   redis.call('DEL', names, suspect, last)
 end
 return {#back, left, convicted, often}

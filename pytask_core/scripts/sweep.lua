@@ -1,17 +1,27 @@
 -- Look at one page of the task set for ids that run without anybody renewing them (written by hand, by the original, or
 -- left so by a crash) and for ids without a hash.
 -- KEYS[1] monitor (HASH)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)  KEYS[4] running (STRING)
+-- KEYS[5] leases (HASH)
 -- ARGV[1] task prefix  ARGV[2] page size  ARGV[3] task_timeout, ms  ARGV[4] prefix of the sets of held ids
+-- ARGV[5] the lease, in ms, of workers that have promised none
 -- Returns {1 where the page was the last, {id, what became of it, …}}.
 
 check(KEYS[3], KEYS[2])
-local prefix, oldest = ARGV[1], (now_ms() - ARGV[3]) / 1000
+local prefix, now = ARGV[1], now_ms()
 local page = redis.call('SSCAN', KEYS[2], redis.call('HGET', KEYS[1], 'cursor') or '0', 'COUNT', ARGV[2])
 local told = {}
+
+-- Whether a task has not been renewed for too long: by the promise of its worker, where a worker has it.
+local function is_stale(last_update, owner)
+  local silence, asked = now - (tonumber(last_update or 0) or 0) * 1000, tonumber(ARGV[3])
+  if silence <= asked or not owner then return silence > asked end
+  return silence > lease_of(KEYS[5], string.match(owner, '^(.*):') or owner, asked, ARGV[5])
+end
+
 for _, id in ipairs(page[2]) do
   local key = prefix .. id
   local h = fields(key, 'state', 'last_update', 'local', 'owner', 'command')
-  if h and h[1] == 'RUNNING' and (tonumber(h[2] or 0) or 0) < oldest then
+  if h and h[1] == 'RUNNING' and is_stale(h[2], h[4]) then
     local worker = string.match(h[4] or '', '^(.*):')
     if worker then let_go(ARGV[4] .. worker, KEYS[4], {id}) end
     local state = put_back(key, h[5], h[3])

@@ -36,6 +36,12 @@ class Swept(NamedTuple):
     told: list[tuple[str, str]]  #: id and what became of it: WAIT, STOPPED, GONE or missing
 
 
+def _milliseconds(task_timeout: float, unknown: float | None, between: str) -> tuple[int, str, int]:
+    """As the scripts take both: with what stands between them."""
+    longest = task_timeout if unknown is None else max(unknown, task_timeout)
+    return int(task_timeout * 1000), between, int(longest * 1000)
+
+
 class KeeperStore:
     """Transitions that mend what others left, each one script over a batch.
 
@@ -55,7 +61,8 @@ class KeeperStore:
 
         Args:
             worker: its id.
-            overdue_by: seconds without a beat after which it counts as dead; None: it is known to be gone.
+            overdue_by: seconds without a beat after which it counts as dead, unless it has promised to be heard of only
+                later; None: it is known to be gone.
             died: charge its death to the tasks it ran; False where it leaves in good order.
         """
         keys = self._keys
@@ -78,6 +85,7 @@ class KeeperStore:
                     keys.names(worker),
                     keys.suspect(worker),
                     keys.last_claim(worker),
+                    keys.leases,
                 ],
                 [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict],
             )
@@ -85,33 +93,40 @@ class KeeperStore:
             if left <= 0:
                 return done
 
-    def overdue(self, interval: float, task_timeout: float) -> list[str] | None:
-        """Begin a round of Monitor.
+    def overdue(self, interval: float, task_timeout: float, unknown: float | None = None) -> dict[str, float] | None:
+        """Ask for a lease, and begin a round of Monitor.
 
         Args:
             interval: seconds between rounds of all Monitors together.
-            task_timeout: seconds without a beat after which a worker is overdue.
+            task_timeout: seconds without a beat after which a worker is overdue, once it has promised to keep to that.
+            unknown: seconds that count as the promise of workers that have made none; default ``task_timeout``.
 
         Returns:
-            The workers that are overdue, or None where another Monitor has had this round.
+            The workers that are overdue, each with the seconds that it was allowed, or None where another Monitor has
+            had this round.
         """
         keys = self._keys
         answer = scripts.call(
             self._client,
             "overdue",
-            [keys.monitor, keys.workers, keys.running],
-            [int(interval * 1000), int(task_timeout * 1000), keys.held_prefix],
+            [keys.monitor, keys.workers, keys.running, keys.leases],
+            [int(interval * 1000), *_milliseconds(task_timeout, unknown, keys.held_prefix)],
         )
-        return None if answer is None else list(answer)
+        return None if answer is None else {answer[i]: answer[i + 1] / 1000 for i in range(0, len(answer), 2)}
 
-    def sweep(self, task_timeout: float) -> Swept:
-        """Look at the next page of the task set for ids that nobody renews or that have no hash."""
+    def sweep(self, task_timeout: float, unknown: float | None = None) -> Swept:
+        """Look at the next page of the task set for ids that nobody renews or that have no hash.
+
+        Args:
+            task_timeout: seconds without a renewal after which that is so, as of :meth:`overdue`.
+            unknown: likewise.
+        """
         keys = self._keys
         last, told = scripts.call(
             self._client,
             "sweep",
-            [keys.monitor, keys.task_set, keys.new_queue, keys.running],
-            [keys.task_prefix, BATCH, int(task_timeout * 1000), keys.held_prefix],
+            [keys.monitor, keys.task_set, keys.new_queue, keys.running, keys.leases],
+            [keys.task_prefix, BATCH, *_milliseconds(task_timeout, unknown, keys.held_prefix)],
         )
         return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
 

@@ -60,6 +60,7 @@ class Renewal(NamedTuple):
 
     forgotten: bool  #: since the last renewal Redis had forgotten this worker, which is registered again
     told: list[tuple[str, str]]  #: id and ``lost``, or the command that is recorded for it
+    asked: float | None = None  #: the lease in seconds that the Monitors ask for, where a promise was made
 
 
 class Reloaded(NamedTuple):
@@ -100,18 +101,25 @@ class WorkerStore:
         self._names: list[str] = []
         self._registered = False
         self._forgotten = False
+        #: The lease in seconds that was promised last, or is to be promised first.
+        self.lease = 60.0
+        self._promises = 0
         self._held = keys.held(worker)
         self._inbox = keys.inbox(worker)
 
     def register(self, names: Iterable[str]) -> None:
         """Make this worker known, with the task names it can run."""
         self._names = list(names)
-        anew, _ = scripts.call(self._client, "renew", *self._renewal([]))
+        anew, *_ = scripts.call(self._client, "renew", *self._renewal([]))
         self._make_known(anew and self._registered)
         self._registered = True
 
     def _make_known(self, anew: bool = True) -> None:
         self._forgotten = self._forgotten or anew
+        if anew:
+            # Who registers by a claim has promised nothing; until now it was judged by what its Monitor's app wants.
+            number, lease, _ = self._promise()
+            self._client.execute_command("HSET", self._keys.leases, self.worker, f"{number} {lease}")
         if self._names:
             # An id of a worker is never used again, so nothing has to be taken away before.
             self._client.execute_command("SADD", self._keys.names(self.worker), *self._names)
@@ -127,7 +135,7 @@ class WorkerStore:
         """
         # The beat goes first, in the same packet: an id in the inbox of a worker that nobody knows would be lost.
         take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        (anew, _), moved = scripts.call_then(self._blocking, [("renew", *self._renewal([]))], take)
+        (anew, *_), moved = scripts.call_then(self._blocking, [("renew", *self._renewal([]))], take)
         if anew:
             self._make_known()
         return moved is not None
@@ -142,7 +150,7 @@ class WorkerStore:
         """
         take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
         calls = [("renew", *self._renewal([])), ("claim", *self._claiming(token, room, is_taken=True))]
-        (anew, _), _, answer = scripts.call_around(self._blocking, calls[0], take, calls[1])
+        (anew, *_), _, answer = scripts.call_around(self._blocking, calls[0], take, calls[1])
         if anew:
             self._make_known()
         return self._claims(answer)
@@ -177,18 +185,33 @@ class WorkerStore:
         waited = {claimed[i]: each for i in rows if (each := _waited(claimed[i + 3], now)) is not None}
         return Claims(tasks, _pairs(passed), left, waited)
 
-    def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
-        """Renew the worker's lease and the ``last_update`` of tasks (id, token), at most ``BATCH`` of them."""
-        anew, told = scripts.call(self._client, "renew", *self._renewal(tasks))
+    def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
+        """Renew the worker's lease and the ``last_update`` of tasks, at most ``BATCH`` of them.
+
+        Args:
+            tasks: id and token of each.
+            lease: seconds of silence that the worker promises to stay below, and keeps to already; None: as before.
+        """
+        anew, told, asked = scripts.call(self._client, "renew", *self._renewal(tasks, self._promise(lease)))
         if anew:
             self._make_known()
         forgotten, self._forgotten = self._forgotten, False
-        return Renewal(forgotten, _pairs(told))
+        return Renewal(forgotten, _pairs(told), None if asked is None else asked / 1000)
 
-    def _renewal(self, tasks: Sequence[tuple[str, str]]) -> tuple[list[str], list[Any]]:
-        args = [self._keys.task_prefix, self.worker, self._poison.window_ms, *(part for task in tasks for part in task)]
+    def _renewal(
+        self, tasks: Sequence[tuple[str, str]], promise: Sequence[Any] | None = None
+    ) -> tuple[list[str], list[Any]]:
         keys = self._keys
-        return [keys.workers, *([self._held, keys.running] if tasks else [])], args
+        names = [keys.workers, keys.leases, keys.monitor, *([self._held, keys.running] if tasks else [])]
+        args = [keys.task_prefix, self.worker, self._poison.window_ms, *(promise or self._promise())]
+        return names, [*args, *(part for task in tasks for part in task)]
+
+    def _promise(self, lease: float | None = None) -> list[Any]:
+        """As the scripts take it: number, milliseconds, and whether it counts from now on."""
+        if lease is not None:
+            self.lease = lease
+            self._promises += 1
+        return [self._promises, int(self.lease * 1000), "" if lease is None else "1"]
 
     def _give_up(self, task_id: str, token: str) -> None:
         """Let go of what turned out to be no longer this worker's, and will not be renewed any more."""

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from typing import Any
 
 import gevent
 
@@ -112,14 +113,14 @@ def refuse(error: BaseException) -> None:
 
 def make() -> PyTask:
     """The app; Redis is named by the supervisor."""
-    app = PyTask(
-        update_task_interval=RENEWAL,
-        task_timeout=LEASE,
-        partition_grace=GRACE,
-        stop_timeout=STOP,
-        poison_window=WINDOW,
-        **json.loads(os.environ.get(OPTIONS, "{}")),
-    )
+    options: dict[str, Any] = {
+        "update_task_interval": RENEWAL,
+        "task_timeout": LEASE,
+        "partition_grace": GRACE,
+        "stop_timeout": STOP,
+        "poison_window": WINDOW,
+    }
+    app = PyTask(**options | json.loads(os.environ.get(OPTIONS, "{}")))
     app.add_tasks(Short, Forever, Polite, Poison, Blocker, Large, Picky, Rude, Monitor, Cleanup)
     if FRESH in os.environ:
         app.add_task(Fresh)

@@ -15,6 +15,9 @@ from tests.support import resharding
 from tests.support.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until
 
+#: Of a renewal.
+KEYS = ["{pytask}workers", "{pytask}leases", "{pytask}monitor"]
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ServerCluster]:
@@ -68,7 +71,7 @@ def test_a_script_waits_until_all_keys_are_in_one_place_even_those_it_was_not_to
     cluster: ServerCluster, client: Any
 ) -> None:
     answers: list[Any] = []
-    call = ("renew", ["{pytask}workers"], ["{pytask}task-", "w1", 1000])
+    call = ("renew", KEYS, ["{pytask}task-", "w1", 1000, 0, 60_000, ""])
     client.mset_nonatomic({"{pytask}other": "1", "{pytask}one-more": "2"})
 
     def run() -> None:
@@ -82,7 +85,7 @@ def test_a_script_waits_until_all_keys_are_in_one_place_even_those_it_was_not_to
         assert answers == []
     thread.join(10)
 
-    assert answers == [[1, []]]
+    assert answers == [[1, [], None]]
     assert client.zrange("{pytask}workers", 0, -1) == ["w1"]
 
 
@@ -96,6 +99,6 @@ def test_a_slot_that_stays_half_way_for_long_is_an_outage(
         resharding.half_way(cluster, "{pytask}workers"),
         pytest.raises(Exception, match="not in one place") as caught,
     ):
-        scripts.call(client, "renew", ["{pytask}workers"], ["{pytask}task-", "w1", 1000])
+        scripts.call(client, "renew", KEYS, ["{pytask}task-", "w1", 1000, 0, 60_000, ""])
 
     assert outage(caught.value) is not None

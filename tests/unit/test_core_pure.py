@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytask_core import PyTask
 from pytask_core.errors import InvalidTask, PayloadTooLarge, PyTaskException
 from pytask_core.keys import RedisKeys
+from pytask_core.lease import Lease
 from pytask_core.loops import Backoff
 from pytask_core.payload import decode_data, encode
 from pytask_core.poison import PoisonRule
@@ -179,6 +180,43 @@ def test_a_short_task_timeout_alone_is_enough() -> None:
     app = PyTask("redis://127.0.0.1:1", task_timeout=8)
     assert (app.update_task_interval, app.partition_grace) == (2, 4)
     assert PyTask("redis://127.0.0.1:1").update_task_interval == 5
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(15, 60), (16, 64), (30, 120), (3600, 14_400)])
+def test_the_lease_stretches_with_the_interval_of_renewals(interval: float, timeout: float) -> None:
+    app = PyTask("redis://127.0.0.1:1", update_task_interval=interval)
+    assert (app.update_task_interval, app.task_timeout, app.partition_grace) == (interval, timeout, timeout / 2)
+
+
+def test_a_grace_that_is_given_must_have_room_for_a_late_renewal() -> None:
+    with pytest.raises(ValueError, match="update_task_interval=20 must be at most half of partition_grace=30"):
+        PyTask("redis://127.0.0.1:1", update_task_interval=20, partition_grace=30)
+
+
+def test_a_lease_is_kept_to_before_it_is_promised_and_longer_only_once_the_promise_has_arrived() -> None:
+    lease = Lease(60, 5, 30)
+    assert (lease.promise(), lease.interval, lease.grace) == (60, 5, 30)
+
+    lease.renewed(60, 2)
+    assert (lease.promise(), lease.seconds, lease.interval, lease.grace) == (2, 2, 0.5, 1)
+
+    lease.renewed(2, None)
+    assert (lease.promise(), lease.seconds, lease.interval, lease.grace) == (60, 2, 0.5, 1)
+    lease.renewed(60, None)
+    assert (lease.seconds, lease.interval, lease.grace) == (60, 5, 30)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0, 1), (0.2, 1), (60, 60), (61, 60), (1e9, 60)])
+def test_no_lease_is_too_short_to_stop_tasks_or_longer_than_the_app_wants(asked: float, kept: float) -> None:
+    lease = Lease(60, 5, 30)
+    lease.renewed(60, asked)
+    assert lease.promise() == kept
+
+
+def test_a_lease_of_the_apps_own_may_be_as_short_as_it_likes() -> None:
+    lease = Lease(0.4, 0.1, 0.3)
+    lease.renewed(0.4, 0.4)
+    assert (lease.promise(), lease.interval, lease.grace) == (0.4, 0.1, 0.3)
 
 
 @pytest.mark.parametrize("instance", [("localhost", 6379), b"redis://x", 7, 1.5, ["localhost:6379"]], ids=repr)

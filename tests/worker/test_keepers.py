@@ -147,14 +147,6 @@ def test_a_monitor_with_options_that_make_no_sense_says_so(live: Live, data: dic
     assert next(iter(data)) in live.output(task_id)
 
 
-def test_a_monitor_that_would_take_tasks_from_workers_that_live_is_refused_in_a_sentence(live: Live) -> None:
-    live.worker(Monitor, task_timeout=30)
-    task_id = live.run("pytask/monitor", task_timeout=29)
-
-    assert live.state(task_id) == "EXCEPTION"
-    assert "whose app has task_timeout=30" in live.output(task_id)
-
-
 def test_a_monitor_outlives_a_string_at_the_task_set(live: Live) -> None:
     live.errors_expected = True
     worker = live.begin(keeper_app(live, "pytask/monitor", loop_interval=0.1))

@@ -1,12 +1,13 @@
 -- What a worker that is gone still holds.
--- KEYS[1] workers (ZSET)  KEYS[2] held (SET)  KEYS[3] holders (HASH id -> claim tokens)
--- ARGV[1] worker  ARGV[2] ms: only where it has not beaten for so long; '' for one known to be gone
+-- KEYS[1] workers (ZSET)  KEYS[2] held (SET)  KEYS[3] holders (HASH id -> claim tokens)  KEYS[4] leases (HASH)
+-- ARGV[1] worker  ARGV[2] ms: only where it has not beaten for so long, nor for as long as it has promised to; '' for one
+-- known to be gone
 -- Returns false where the worker is alive, else {its last beat or '', {id, the worker's last claim token as noted, or
 -- '<worker>:', …}}.
 
 local worker = ARGV[1]
 local beat = tonumber(redis.call('ZSCORE', KEYS[1], worker) or '')
-if ARGV[2] ~= '' and beat and beat > now_ms() - ARGV[2] then return false end
+if ARGV[2] ~= '' and beat and beat > now_ms() - lease_of(KEYS[4], worker, tonumber(ARGV[2]), 0) then return false end
 local found = {}
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local last = ''

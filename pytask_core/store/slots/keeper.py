@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -22,7 +23,7 @@ class ManySlotsKeeperStore(KeeperStore):
     def hand_back(self, worker: str, overdue_by: float | None = None, *, died: bool = True) -> HandedBack:
         keys, steps = self._keys, self._steps
         limit = "" if overdue_by is None else int(overdue_by * 1000)
-        found = steps.one("held", [keys.workers, keys.held(worker), keys.holders], [worker, limit])
+        found = steps.one("held", [keys.workers, keys.held(worker), keys.holders, keys.leases], [worker, limit])
         if found is None:
             return HandedBack(0, [], [])
         beat, flat = found
@@ -38,7 +39,7 @@ class ManySlotsKeeperStore(KeeperStore):
                 done.waiting + released.waiting, done.convicted + released.convicted, done.often + released.often
             )
         steps.one("unclean", [keys.end_queue, keys.cleaning(worker), keys.last_report(worker)])
-        known = [keys.workers, keys.held(worker), keys.names(worker), keys.suspect(worker)]
+        known = [keys.workers, keys.held(worker), keys.names(worker), keys.suspect(worker), keys.leases]
         # One that has come back to life meanwhile is known on, until it is overdue again.
         if not steps.one("forget", known, [worker]):
             steps.unbox(worker, forget=True)
@@ -74,8 +75,8 @@ class ManySlotsKeeperStore(KeeperStore):
         if calls:
             steps.all(calls)
 
-    def overdue(self, interval: float, task_timeout: float) -> list[str] | None:
-        workers = super().overdue(interval, task_timeout)
+    def overdue(self, interval: float, task_timeout: float, unknown: float | None = None) -> dict[str, float] | None:
+        workers = super().overdue(interval, task_timeout, unknown)
         if workers is None:
             return None
         keys = self._keys
@@ -83,14 +84,14 @@ class ManySlotsKeeperStore(KeeperStore):
         boxed = self._client.smembers(keys.inboxes)
         known = self._client.zrange(keys.workers, 0, -1)
         self._steps.one("tidy", [keys.new_queue, keys.waiting, keys.removed], [keys.inbox_prefix, *known[:1000]])
-        return [*workers, *sorted(boxed.difference(known))]
+        return {**workers, **dict.fromkeys(sorted(boxed.difference(known)), task_timeout)}
 
-    def sweep(self, task_timeout: float) -> Swept:
+    def sweep(self, task_timeout: float, unknown: float | None = None) -> Swept:
         keys, steps = self._keys, self._steps
         last, ids = steps.one("page", [keys.monitor, keys.task_set], [BATCH])
         if not ids:
             return Swept(bool(last), [])
-        answers = steps.all([("sweep", [keys.task(each)], [int(task_timeout * 1000)]) for each in ids])
+        answers = self._sweep_each(ids, int(task_timeout * 1000), int(max(task_timeout, unknown or 0.0) * 1000))
         became = {each: what for each, (what, _) in zip(ids, answers, strict=True) if what}
         self._move(became)
         for each, (what, owner) in zip(ids, answers, strict=True):
@@ -99,6 +100,29 @@ class ManySlotsKeeperStore(KeeperStore):
         steps.deactivate([each for each, what in became.items() if what != "STOPPED"])
         named = {"end again": "ended"}
         return Swept(bool(last), [(each, named.get(what, what)) for each, what in became.items()])
+
+    def _sweep_each(self, ids: Sequence[str], asked: int, unknown: int) -> list[tuple[str, str]]:
+        """Return what became of each, and its owner; the leases are in milliseconds."""
+
+        def look(owners: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, str]]:
+            calls = [("sweep", [self._keys.task(each)], [asked, unknown, *owner]) for each, owner in owners.items()]
+            return {each: (what, owner) for each, (what, owner) in zip(owners, self._steps.all(calls), strict=True)}
+
+        found = look(dict.fromkeys(ids, ("", 0)))
+        owners = {each: owner for each, (what, owner) in found.items() if what == "ask"}
+        if owners:
+            leases = self._leases({owner.rpartition(":")[0] for owner in owners.values()}, unknown)
+            found |= look({each: (owner, leases[owner.rpartition(":")[0]]) for each, owner in owners.items()})
+        # One that still is to be asked for has another owner by now.
+        return [("", owner) if what == "ask" else (what, owner) for what, owner in found.values()]
+
+    def _leases(self, workers: set[str], unknown: int) -> dict[str, int]:
+        names = sorted(workers)
+        noted = self._client.hmget(self._keys.leases, names)
+        promises = {
+            each: re.fullmatch(r"[0-9]+ ([0-9]{1,15})", text or "") for each, text in zip(names, noted, strict=True)
+        }
+        return {each: int(promise[1]) if promise else unknown for each, promise in promises.items()}
 
     def collect(self, worker: str, *, hashes: bool) -> list[tuple[str, dict[str, str]]]:
         ids = [task_id for task_id, _ in super().collect(worker, hashes=False)]

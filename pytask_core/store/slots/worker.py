@@ -79,14 +79,15 @@ class ManySlotsWorkerStore(WorkerStore):
         self._make_known(anew and self._registered)
         self._registered = True
 
-    def _looking(self) -> Call:
+    def _looking(self, lease: float | None = None) -> Call:
         keys = self._keys
-        return "look", [keys.workers, self._held, keys.running], [self.worker]
+        names = [keys.workers, self._held, keys.running, keys.leases, keys.monitor]
+        return "look", names, [self.worker, *self._promise(lease)]
 
     def _look(self) -> list[int]:
         """Beat; return whether the worker was forgotten, what its share is measured by, and when that was."""
         answer: list[int] = self._steps.all([self._looking()])[0]
-        return answer
+        return answer[:5]
 
     def take(self, timeout: float) -> bool:
         # The beat goes first: an id in the inbox of a worker that nobody knows would be lost.
@@ -207,12 +208,12 @@ class ManySlotsWorkerStore(WorkerStore):
 
     # Renewing and ending
 
-    def renew(self, tasks: Sequence[tuple[str, str]]) -> Renewal:
+    def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
         now = self._clock()
         before = [task for task, since in self._left.items() if now - since > LEAVING and task not in tasks]
         asked = [*tasks, *before]
         looked, noted, *told = self._steps.all(
-            [self._looking(), ("still", [self._held], [each for each, _ in asked] or [""]), *self._renewing(asked)]
+            [self._looking(lease), ("still", [self._held], [each for each, _ in asked] or [""]), *self._renewing(asked)]
         )
         if looked[0]:
             self._make_known()
@@ -222,8 +223,8 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.give_up(self.worker, [(*task, "") for task, what in rows if what == "lost"])
         self._part_with([task for task, what in rows if what == "left" and task in held], before, now)
         forgotten, self._forgotten = self._forgotten, False
-        told_of = rows[: len(tasks)]
-        return Renewal(forgotten, [(task[0], "lost" if what in _OVER else what) for task, what in told_of if what])
+        told_of = [(task[0], "lost" if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
+        return Renewal(forgotten, told_of, None if looked[5] is None else looked[5] / 1000)
 
     def _part_with(self, left: Sequence[tuple[str, str]], before: Sequence[tuple[str, str]], now: float) -> None:
         """Let go of what was leaving already when it was seen before: it is another program that wrote its state.
