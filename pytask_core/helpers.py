@@ -24,8 +24,9 @@ TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str]
 class PyTaskHelpers:
     """Start, stop and look at tasks, from any program that reaches Redis. Safe to share between threads and greenlets.
 
-    Commands are recorded in Redis, so they reach a task also when its worker or the connection blinks. Nothing is sent
-    twice on its own: an error of the connection is raised, and whether the command arrived is then unknown.
+    Commands are recorded in Redis, so they reach a task also when its worker or the connection blinks. What may have
+    arrived is not sent twice on its own: an error of the connection is raised. Whether the command was carried out is
+    then unknown, but it will not be any more: the server does nothing for a command that it gets to late.
 
     Args:
         redis_instance: a client, a dict of its options, a list of ``(host, port)``, a URL, or None

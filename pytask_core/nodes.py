@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the library's name
@@ -18,6 +18,7 @@ from redis.exceptions import (
 )
 
 from .connection import AskError, MovedError, TryAgainError
+from .deadlines import Deadlines, is_late
 from .keys import beside
 
 #: A key of the slot that the command is for, and the command.
@@ -33,6 +34,9 @@ _AGAIN = (MovedError, AskError, TryAgainError, ConnectionError, TimeoutError)
 #: callers sooner.
 PATIENCE = 5.0
 
+#: What a caller is told then.
+_HALF_WAY = f"its slot was not in one place for {PATIENCE:g} s"
+
 #: Seconds between two rounds, from the second on: some keys are here and some there, or two nodes name each other.
 PAUSE = 0.02
 
@@ -44,27 +48,56 @@ class Unconfirmed(ConnectionError):  # noqa: N818 - it is an outage like the oth
     """A write has been made, and too few replicas have confirmed it in time."""
 
 
-def ask(client: Any, command: tuple[Any, ...]) -> Any:
+def ask(client: Any, command: tuple[Any, ...], deadlines: Deadlines | None = None) -> Any:
     """Send one command and return its answer.
 
     On a single server straight over a connection: what a client of redis-py does around a command costs more than the
-    command. Nothing is sent twice.
+    command. Nothing is sent twice, but what the server has refused since its time was over.
+
+    Args:
+        client: a client of a single server; without ``deadlines`` also of a cluster.
+        command: the command; with ``deadlines`` a script that waits for its own.
+        deadlines: see :class:`Deadlines`.
 
     Raises:
         redis.RedisError: the server cannot be reached, or answers with an error.
     """
-    if is_cluster(client):
-        return client.execute_command(*command)
-    pool = client.connection_pool
+    if deadlines is None:
+        return client.execute_command(*command) if is_cluster(client) else _ask(client, command, None)
+    began = deadlines.now()
+    while True:
+        try:
+            return _ask(client, command, deadlines)
+        except ResponseError as error:
+            if not is_late(error):
+                raise
+            if deadlines.now() - began > PATIENCE:
+                raise _slow() from error
+            deadlines.forget()
+
+
+def _slow() -> TimeoutError:
+    return TimeoutError(
+        f"the server is too slow: for {PATIENCE:g} s it has got to nothing in time, and has done nothing"
+    )
+
+
+def _ask(client: Any, command: tuple[Any, ...], deadlines: Deadlines | None) -> Any:
+    pool, sent = client.connection_pool, 0.0
     connection = pool.get_connection()
     try:
+        if deadlines is not None:
+            command = (*command, deadlines.next("", connection))
+            sent = deadlines.now()
         connection.send_packed_command(connection.pack_command(*command))
         return connection.read_response()
     except ResponseError:
         raise  # an answer like any other
-    except BaseException:
+    except BaseException as error:
         # The answer may still come, and is not for whoever has this connection next.
         connection.disconnect()
+        if deadlines is not None and sent and isinstance(error, (ConnectionError, TimeoutError)):
+            deadlines.sit_out(sent)
         raise
     finally:
         pool.release(connection)
@@ -73,13 +106,26 @@ def ask(client: Any, command: tuple[Any, ...]) -> Any:
 class _Batch:
     """The commands for one node, over one connection."""
 
-    def __init__(self, pool: Any, source_of: SourceOf | None, key: str = "", *, asking: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        pool: Any,
+        source_of: SourceOf | None,
+        deadlines: Deadlines | None,
+        key: str = "",
+        *,
+        asking: bool = False,
+    ) -> None:
+        self.name = name
         self._pool = pool
         self._source_of = source_of
+        self._deadlines = deadlines
         self._key = key
         self._asking = asking
         self._connection: Any = None
         self._failed: RedisError | None = None
+        #: Whether the node may have got something of it.
+        self.sent = False
         self.places: list[int] = []
         self.commands: list[tuple[Any, ...]] = []
 
@@ -94,17 +140,26 @@ class _Batch:
     def write(self) -> None:
         try:
             self._connection = self._pool.get_connection()
-            commands = self.commands if self._source_of is None else self._with_sources(self._source_of)
+            commands = self._timed() if self._deadlines is not None else self.commands
+            commands = self._with_sources(commands, self._source_of) if self._source_of is not None else commands
             if self._asking:
                 commands = [each for command in commands for each in (("ASKING",), command)]
-            self._connection.send_packed_command(self._connection.pack_commands(commands))
+            packed = self._connection.pack_commands(commands)
+            self.sent = True
+            self._connection.send_packed_command(packed)
         except (ConnectionError, TimeoutError) as error:
             self._failed = error
 
-    def _with_sources(self, source_of: SourceOf) -> list[tuple[Any, ...]]:
+    def _timed(self) -> list[tuple[Any, ...]]:
+        """Return the commands, each script with its deadline."""
+        assert self._deadlines is not None
+        until = self._deadlines.next(self.name, self._connection)
+        return [(*each, until) if each[0] in {"EVALSHA", "EVAL"} else each for each in self.commands]
+
+    def _with_sources(self, given: list[tuple[Any, ...]], source_of: SourceOf) -> list[tuple[Any, ...]]:
         """Return the commands; where this connection first uses a script, with its source."""
         sent, commands = self._connection.scripts_sent, []
-        for command in self.commands:
+        for command in given:
             if command[0] == "EVALSHA" and command[1] not in sent:
                 sent.add(command[1])
                 commands.append(("EVAL", source_of(command[1]), *command[2:]))
@@ -142,17 +197,46 @@ class _Batch:
             self._pool.release(connection)
 
 
+class _Tries:
+    """How often a batch goes out again: for a while where nodes refer it elsewhere, once where a connection failed."""
+
+    def __init__(self, *, resend: bool) -> None:
+        self._resend = resend
+        self._failed = False
+        self._pause = 0.0
+        self._deadline = time.monotonic() + PATIENCE
+
+    def may_go_on(self, broken: Sequence[_Batch]) -> bool:
+        """Whether to go on though connections failed: what no node can have got harms nobody."""
+        goes_on = not self._failed and (self._resend or not any(batch.sent for batch in broken))
+        self._failed = True
+        return goes_on
+
+    def are_over(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def pause(self) -> float:
+        """Seconds until the next."""
+        pause, self._pause = self._pause, PAUSE
+        return pause
+
+
 class Nodes:
     """Sends batches.
 
     Args:
         client: a client of a cluster or of a single server.
         source_of: with it, the first use of a script on each connection carries its source.
+        deadlines: with it, all commands are scripts that wait for their deadlines. A failure is raised only when what
+            was sent is carried out no more.
     """
 
-    def __init__(self, client: Any, source_of: SourceOf | None = None) -> None:
+    def __init__(self, client: Any, source_of: SourceOf | None = None, deadlines: Deadlines | None = None) -> None:
         self._client = client
         self._source_of = source_of
+        self._deadlines = deadlines
+        #: When the last batch was sent.
+        self._sent = 0.0
         self._is_cluster = is_cluster(client)
         self._one_by_one = self._is_cluster and not _shows_nodes(client)
 
@@ -174,25 +258,26 @@ class Nodes:
         if self._one_by_one:
             return self._run_one_by_one(commands, replicas)
         answers: list[Any] = [None] * len(commands)
-        confirmed = self._send(commands, range(len(commands)), answers, replicas)
-        deadline, failed, pause = time.monotonic() + PATIENCE, False, 0.0
-        while pending := [place for place, answer in enumerate(answers) if isinstance(answer, _AGAIN)]:
+        tries = _Tries(resend=resend and self._is_cluster)
+        pending: Sequence[int] = range(len(commands))
+        confirmed = True
+        while pending:
+            batches = self._sort(commands, pending, answers)
+            confirmed = self._send(batches, answers, replicas) and confirmed
+            pending = [place for place, answer in enumerate(answers) if isinstance(answer, _AGAIN) or is_late(answer)]
+            broken = [each for each in batches if isinstance(answers[each.places[0]], (ConnectionError, TimeoutError))]
             told = [answers[place] for place in pending]
-            broken = [place for place in pending if isinstance(answers[place], (ConnectionError, TimeoutError))]
-            gone = self._lane(commands[broken[0]][0])[0] if broken and self._is_cluster else ""
-            if broken and (failed or not resend or not self._is_cluster):
-                if self._is_cluster:
-                    self._learn([], gone)
-                raise answers[broken[0]]
-            if time.monotonic() > deadline:
+            if broken and not (self._is_cluster and tries.may_go_on(broken)):
+                self._give_up(broken[0], answers[broken[0].places[0]])
+            if pending and tries.are_over():
                 for place in pending:
-                    answers[place] = TryAgainError(f"its slot was not in one place for {PATIENCE:g} s")
+                    answers[place] = _slow() if is_late(answers[place]) else TryAgainError(_HALF_WAY)
                 break
-            failed = failed or bool(broken)
-            self._learn(told, gone)
-            time.sleep(pause)
-            pause = PAUSE
-            confirmed = self._send(commands, pending, answers, replicas) and confirmed
+            if pending:
+                self._learn(told, broken[0].name if broken else "")
+                if self._deadlines is not None and any(map(is_late, told)):
+                    self._deadlines.forget()
+                time.sleep(tries.pause())
         if not confirmed:
             raise Unconfirmed(
                 f"fewer than {replicas} replicas have confirmed a write within {CONFIRM_TIMEOUT} ms, as durability asks"
@@ -207,14 +292,24 @@ class Nodes:
         answers: list[Any] = []
         for _, command in commands:
             try:
-                answers.append(self._client.execute_command(*command))
+                # That library may send a command twice by itself, so a deadline would not tell when it is over.
+                answers.append(self._client.execute_command(*command, *([""] if self._deadlines is not None else [])))
             except ResponseError as error:
                 answers.append(error)
         return answers
 
-    def _send(self, commands: Sequence[Command], places: Iterable[int], answers: list[Any], replicas: int) -> bool:
-        """Send those at some places to where they belong by now, and note the answers; whether replicas have them."""
-        batches = self._sort(commands, places, answers)
+    def _give_up(self, broken: _Batch, error: Exception) -> NoReturn:
+        """Tell the caller of a node that failed; of what has a deadline, only when it is carried out no more."""
+        if self._is_cluster:
+            self._learn([], broken.name)
+        if self._deadlines is not None and self._sent:
+            self._deadlines.sit_out(self._sent)
+        if broken.name and broken.name not in str(error):
+            raise type(error)(f"node {broken.name}: {error}") from error
+        raise error
+
+    def _send(self, batches: Sequence[_Batch], answers: list[Any], replicas: int) -> bool:
+        """Send batches, and note the answers; whether replicas have what was written."""
         confirmed = True
         try:
             # To all nodes before the first answer is awaited.
@@ -222,6 +317,8 @@ class Nodes:
                 if replicas:
                     batch.confirm(replicas)
                 batch.write()
+                if batch.sent and self._deadlines is not None:
+                    self._sent = self._deadlines.now()
             for batch in batches:
                 got = batch.read()
                 confirmed = confirmed and _confirmed(got, replicas)
@@ -240,7 +337,7 @@ class Nodes:
             name, pool = self._lane(key, answers[place] if asked else None)
             batch = batches.get((name, asked))
             if batch is None:
-                batch = batches[name, asked] = _Batch(pool, self._source_of, key, asking=asked)
+                batch = batches[name, asked] = _Batch(name, pool, self._source_of, self._deadlines, key, asking=asked)
             batch.places.append(place)
             batch.commands.append(command)
         return list(batches.values())

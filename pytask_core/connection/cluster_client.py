@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import random
 import threading
+import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.cluster import ClusterNode, RedisCluster
@@ -32,6 +33,10 @@ from .wire import TEXT, quiet
 
 #: What a node answers that refers to another, or that cannot answer yet.
 REFERRALS = (AskError, MovedError, TryAgainError)
+
+#: Seconds after which no further node is asked where the slots are. Nodes that refuse us cost nothing, those that are
+#: silent two seconds each: longer finds the one that answers among more of those, shorter keeps callers less long.
+ASK_FOR = 3.0
 
 #: Connections to nodes, without and with TLS.
 PLAIN, TLS = Connection, SSLConnection
@@ -68,34 +73,33 @@ class ClusterClient(AtFirstUse, RedisCluster):
         self._turns = threading.BoundedSemaphore(connections)
 
     def _connect(self) -> None:
-        host, port = self._start[0].host, self._start[0].port
         readable = {key: self._options[key] for key in TEXT if key in self._options}
-        try:
-            super().__init__(
-                # Only with a URL does it take our pools.
-                url=f"redis://{shown([(host, port)])}",
-                startup_nodes=list(self._start[1:]),
-                connection_pool_class=self._new_pool,
-                **{**quiet(), **readable, **self._more},
-            )
-        except IndexError:
-            raise ConnectionError("no node of the cluster has slots yet") from None
-        except RedisClusterException as error:
-            raise _as_others(error) from error
+        begin = super().__init__
+
+        def begin_with(node: ClusterNode) -> None:
+            # Only with a URL does it take our pools.
+            url = f"redis://{shown([(node.host, node.port)])}"
+            begin(url=url, connection_pool_class=self._new_pool, **{**quiet(), **readable, **self._more})
+
+        _one_of(self._start, begin_with)
         manager = self.nodes_manager
         ask = manager.initialize
         known = inspect.signature(ask).parameters
 
-        def ask_all(*args: Any, **kwargs: Any) -> None:
-            manager.startup_nodes = {**{node.name: node for node in self._start}, **manager.startup_nodes}
-            try:
-                # Older versions cannot be told which node has just failed.
+        def ask_all(*args: Any, last_failed_node_name: str | None = None, **kwargs: Any) -> None:
+            nodes = {**{node.name: node for node in self._start}, **manager.startup_nodes}
+
+            def ask_one(node: ClusterNode) -> None:
+                manager.startup_nodes = {node.name: node}
                 ask(*args, **{name: value for name, value in kwargs.items() if name in known})
-            except RedisClusterException as error:
-                raise _as_others(error) from error
+
+            try:
+                _one_of(nodes.values(), ask_one, last_failed_node_name)
+            finally:
+                # It would forget those that it was given for those that it has found.
+                manager.startup_nodes = {**nodes, **manager.startup_nodes}
             self._close_idle()
 
-        # It would forget those that it was given for those that it has found.
         manager.initialize = ask_all  # type: ignore[method-assign] # of this one alone
 
     def _new_pool(self, **options: Any) -> Any:
@@ -169,6 +173,26 @@ class ClusterClient(AtFirstUse, RedisCluster):
         """Close all connections."""
         for pool in list(self._pools):
             pool.disconnect()
+
+
+def _one_of(nodes: Iterable[ClusterNode], ask: Callable[[ClusterNode], None], last: str | None = None) -> None:
+    """Ask one node after the other until one answers, for :data:`ASK_FOR`; the one that has just failed last."""
+    order = list(nodes)
+    random.shuffle(order)
+    order.sort(key=lambda node: node.name == last)
+    began = time.monotonic()
+    trouble: Exception = ConnectionError("no node of the cluster is known")
+    for node in order:
+        try:
+            return ask(node)
+        except IndexError:
+            trouble = ConnectionError("no node of the cluster has slots yet")
+        except RedisClusterException as error:
+            trouble = _as_others(error)
+            trouble.__cause__ = error
+        if time.monotonic() - began > ASK_FOR:
+            break
+    raise trouble
 
 
 def _as_others(error: Exception) -> Exception:

@@ -16,6 +16,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from ..deadlines import Deadlines
 from ..keys import beside
 from ..nodes import Command, Nodes, ask, is_cluster
 
@@ -62,9 +63,9 @@ class Script:
 
 
 @cache
-def load(name: str) -> Script:
-    """Return the script in ``<name>.lua`` with the shared functions before it."""
-    files = (*_PRELUDES.get(name, ("prelude",)), name)
+def load(name: str, *, timed: bool = False) -> Script:
+    """Return the script in ``<name>.lua`` with the shared functions before it; ``timed``: see :mod:`.deadlines`."""
+    files = (*_PRELUDES.get(name, ("prelude",)), *(("deadline",) if timed else ()), name)
     source = "\n".join(resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files)
     script = Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
@@ -80,39 +81,46 @@ def source_of(sha: str) -> str:
     return _sources[sha]
 
 
-def command(name: str, keys: list[str], args: list[Any], *, by_sha: bool = True) -> tuple[Any, ...]:
-    """Return the command that runs a script: by its hash, or with its source."""
-    script = load(name)
+def command(
+    name: str, keys: list[str], args: list[Any], *, by_sha: bool = True, timed: bool = False
+) -> tuple[Any, ...]:
+    """Return the command that runs a script: by its hash, or with its source; ``timed``: lacks its deadline yet."""
+    script = load(name, timed=timed)
     head = ("EVALSHA", script.sha) if by_sha else ("EVAL", script.source)
     return (*head, len(keys), *keys, *args)
 
 
-def call(client: Any, name: str, keys: list[str], args: list[Any]) -> Any:
-    """Run a script; a server that does not know it yet (new, restarted, flushed) is sent its source."""
+def call(client: Any, name: str, keys: list[str], args: list[Any], deadlines: Deadlines | None = None) -> Any:
+    """Run a script; a server that does not know it yet (new, restarted, flushed) is sent its source.
+
+    With ``deadlines`` it is carried out before the caller hears of a failure, or never.
+    """
     if is_cluster(client):
-        return call_each(client, [(name, keys, args)])[0]
+        return call_each(client, [(name, keys, args)], deadlines=deadlines)[0]
+    timed = deadlines is not None
     try:
-        return ask(client, command(name, keys, args))
+        return ask(client, command(name, keys, args, timed=timed), deadlines)
     except NoScriptError:
-        return ask(client, command(name, keys, args, by_sha=False))
+        return ask(client, command(name, keys, args, by_sha=False, timed=timed), deadlines)
 
 
-def call_all(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]:
+def call_all(client: Any, batch: Sequence[Call], replicas: int = 0, deadlines: Deadlines | None = None) -> list[Any]:
     """Run scripts of one slot in one round trip, in order.
 
     Args:
         client: what to send them with.
         batch: name, keys and arguments of each.
         replicas: how many replicas must have what they wrote before this returns.
+        deadlines: as in :func:`call`.
     """
     if len(batch) == 1 and not replicas:
-        return [call(client, *batch[0])]
+        return [call(client, *batch[0], deadlines)]
     # With their source: one that the server did not know would have to be sent again, after those behind it.
-    nodes = Nodes(client)
-    return _good(nodes.run([_addressed(client, each, by_sha=False) for each in batch], replicas))
+    nodes, timed = Nodes(client, deadlines=deadlines), deadlines is not None
+    return _good(nodes.run([_addressed(client, each, by_sha=False, timed=timed) for each in batch], replicas))
 
 
-def call_each(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any]:
+def call_each(client: Any, batch: Sequence[Call], replicas: int = 0, deadlines: Deadlines | None = None) -> list[Any]:
     """Run scripts, each for a slot of its own, in one round trip to all nodes. Arguments as in :func:`call_all`.
 
     A node may refuse one that it does not know yet, or whose slot is just moved, and do those behind it; the refused
@@ -120,7 +128,8 @@ def call_each(client: Any, batch: Sequence[Call], replicas: int = 0) -> list[Any
     """
     answers: list[Any] = [None] * len(batch)
     for places in _rounds([keys[0] for _, keys, _ in batch]):
-        for place, answer in zip(places, _run_each(client, [batch[place] for place in places], replicas), strict=True):
+        part = _run_each(client, [batch[place] for place in places], replicas, deadlines)
+        for place, answer in zip(places, part, strict=True):
             answers[place] = answer
     return answers
 
@@ -139,14 +148,15 @@ def _rounds(keys: Sequence[str]) -> Sequence[Sequence[int]]:
     return rounds
 
 
-def _run_each(client: Any, batch: Sequence[Call], replicas: int) -> list[Any]:
-    nodes = Nodes(client, source_of)
-    # Those of many slots are each safe to repeat as they are; only an event would be heard twice.
-    resend = all(name.startswith("slots/") and name != "slots/emit" for name, *_ in batch)
-    answers = nodes.run([_addressed(client, each) for each in batch], replicas, resend=resend)
+def _run_each(client: Any, batch: Sequence[Call], replicas: int, deadlines: Deadlines | None) -> list[Any]:
+    nodes, timed = Nodes(client, source_of, deadlines), deadlines is not None
+    # Those of many slots are each safe to repeat as they are, since they carry a claim token; only an event would be
+    # heard twice. What a client orders carries none: repeated, it would undo what others have ordered meanwhile.
+    resend = not timed and all(name.startswith("slots/") and name != "slots/emit" for name, *_ in batch)
+    answers = nodes.run([_addressed(client, each, timed=timed) for each in batch], replicas, resend=resend)
     unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if unknown:
-        again = nodes.run([_addressed(client, batch[place], by_sha=False) for place in unknown], replicas)
+        again = nodes.run([_addressed(client, batch[at], by_sha=False, timed=timed) for at in unknown], replicas)
         for place, answer in zip(unknown, again, strict=True):
             answers[place] = answer
     return _good(answers)
@@ -173,13 +183,13 @@ def call_around(client: Any, before: Call, command_: tuple[Any, ...], after: Cal
     return _good(answers)
 
 
-def _addressed(client: Any, call: Call, *, by_sha: bool = True) -> Command:
+def _addressed(client: Any, call: Call, *, by_sha: bool = True, timed: bool = False) -> Command:
     name, keys, args = call
     if is_cluster(client) and (len(keys) > 1 or not (name.startswith("slots/") or name in _OF_ONE_HASH)):
         # While its slot is moved key by key, a script would find some keys gone, those that it is not told in ``keys``
         # among them. One that is never there makes the nodes refuse it until all are in one place again.
         keys = [*keys, beside(keys[0], "nothing")]
-    return keys[0], command(name, keys, args, by_sha=by_sha)
+    return keys[0], command(name, keys, args, by_sha=by_sha, timed=timed)
 
 
 def _good(answers: list[Any]) -> list[Any]:

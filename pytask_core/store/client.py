@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from .. import scripts
+from ..deadlines import Deadlines
 from ..keys import RedisKeys
 from ..nodes import Nodes
 
@@ -31,6 +32,8 @@ class ClientStore:
         self._client = client
         self._keys = keys
         self._replicas = replicas
+        #: What a client orders is carried out in time or never, since a late stop would stop another run.
+        self._deadlines = Deadlines()
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         """Queue tasks, many a round trip; those that wait or run already are left alone.
@@ -47,25 +50,18 @@ class ClientStore:
             args: list[Any] = [self._keys.task_prefix]
             for task_id, name, data, cleanup in batch:
                 args += (task_id, name, data, "" if cleanup else "false")
-            (answers,) = scripts.call_all(self._client, [("enqueue", keys, args)], self._replicas)
+            (answers,) = scripts.call_all(self._client, [("enqueue", keys, args)], self._replicas, self._deadlines)
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer >= 0
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
         keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
-        return int(scripts.call(self._client, "stop", keys, [task_id, self._keys.control(task_id), NEAR]))
+        return int(self._order("stop", keys, [task_id, self._keys.control(task_id), NEAR]))
 
     def ask_reload(self, task_id: str) -> int:
         """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""
-        return int(
-            scripts.call(
-                self._client,
-                "ask_reload",
-                [self._keys.task(task_id)],
-                [self._keys.control(task_id)],
-            )
-        )
+        return int(self._order("ask_reload", [self._keys.task(task_id)], [self._keys.control(task_id)]))
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
@@ -76,7 +72,7 @@ class ClientStore:
             self._keys.removed,
         ]
         args = [task_id, self._keys.control(task_id), *states]
-        return int(scripts.call(self._client, "restart", keys, args))
+        return int(self._order("restart", keys, args))
 
     def remove(self, task_id: str) -> bool:
         """Forget a task in whatever state; False where there was none."""
@@ -88,7 +84,10 @@ class ClientStore:
             self._keys.new_queue,
         ]
         args = [task_id, self._keys.control(task_id), self._keys.held_prefix]
-        return bool(scripts.call(self._client, "remove", keys, args))
+        return bool(self._order("remove", keys, args))
+
+    def _order(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        return scripts.call(self._client, name, keys, args, self._deadlines)
 
     def get(self, task_id: str) -> dict[str, str]:
         """Return the whole hash; empty where there is none."""

@@ -25,7 +25,7 @@ class ManySlotsClientStore(ClientStore):
 
     def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
         super().__init__(client, keys, replicas)
-        self._steps = Steps(client, keys)
+        self._steps = Steps(client, keys, self._deadlines)
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         rest = iter(tasks)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ... import scripts
+from ...deadlines import Deadlines
 from ...keys import RedisKeys
 
 #: Name of a script below ``slots/``, its keys and its arguments.
@@ -18,11 +19,13 @@ class Steps:
     Args:
         client: a cluster client that answers text.
         keys: the names of the system.
+        deadlines: with it, each step is carried out in time or never.
     """
 
-    def __init__(self, client: Any, keys: RedisKeys) -> None:
+    def __init__(self, client: Any, keys: RedisKeys, deadlines: Deadlines | None = None) -> None:
         self._client = client
         self._keys = keys
+        self._deadlines = deadlines
 
     def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
         """Run scripts in one round trip, those for one slot in order.
@@ -30,7 +33,8 @@ class Steps:
         Raises:
             redis.RedisError: one of them failed; the others may have run.
         """
-        return scripts.call_each(self._client, [(f"slots/{name}", keys, args) for name, keys, args in calls], replicas)
+        batch = [(f"slots/{name}", keys, args) for name, keys, args in calls]
+        return scripts.call_each(self._client, batch, replicas, self._deadlines)
 
     def one(self, name: str, keys: list[str], args: Iterable[Any] = (), replicas: int = 0) -> Any:
         """Run one script."""
