@@ -91,18 +91,26 @@ def test_every_flag_and_variable_is_one_that_there_is_and_makes_sense(where: str
     assert set(environment) - known <= {"PYTHONUNBUFFERED"}
 
 
-def test_the_documentations_example_is_three_hosts_with_a_node_and_four_workers_each(tmp_path: Path) -> None:
+def test_the_documentations_example_is_three_hosts_with_two_nodes_and_four_workers_each(tmp_path: Path) -> None:
     services = COMPOSE["services"]
     hosts = [name for name in services if name.startswith("workers-")]
-    assert len(hosts) == len([name for name in services if name.startswith("redis-")]) == 3
+    assert len(hosts) == 3
+    # A replica of each master: with masters alone, the loss of one host would stop everything.
+    assert len([name for name in services if name.startswith("redis-")]) == 6
+    assert "--cluster-replicas 1" in services["cluster"]["command"][-1]
     for host in hosts:
         asked = config(f"compose: {host}", tmp_path)
         assert asked.workers == 4
         nodes = re.findall(r"(redis-\d):6379", asked.redis or "")
-        assert set(nodes) == {name for name in services if name.startswith("redis-")}
+        assert set(nodes) == {"redis-1", "redis-2", "redis-3"}, "the client asks one of them for the others"
         # One hash tag, or the four names would lie on different nodes.
         names = (asked.task_set, asked.task_prefix, asked.new_queue, asked.end_queue)
         assert {re.findall(r"^\{(\w+)\}", name)[0] for name in names} == {"pytask"}
+
+
+def test_all_services_of_the_example_come_back_after_their_host_did() -> None:
+    lasting = {name: service for name, service in COMPOSE["services"].items() if name != "cluster"}
+    assert {service["restart"] for service in lasting.values()} == {"unless-stopped"}
 
 
 def test_whoever_stops_it_waits_for_longer_than_the_graceful_timeout(tmp_path: Path) -> None:
