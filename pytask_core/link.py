@@ -19,6 +19,11 @@ from .loops import Backoff
 log = logging.getLogger("pytask.link")
 
 
+#: Seconds for which Redis must have been well before a further loss is news. Longer says less of a link that comes and
+#: goes.
+SETTLED = 10.0
+
+
 class Away(Exception):  # noqa: N818 - it is a state of affairs
     """Redis cannot be reached now. Caught by the rooms; never reaches users."""
 
@@ -51,6 +56,12 @@ class Link:
         self._up = Event()
         self._since = 0.0
         self._prober: gevent.Greenlet | None = None
+        #: When it was last back.
+        self._returned: float | None = None
+        #: How often in a row it was lost again soon after it was back.
+        self._relapses = 0
+        #: The reasons that were said, in short.
+        self._said: set[str] = set()
         #: Called each time that Redis is back, each in a greenlet of its own.
         self.on_back: list[Callable[[], object]] = []
 
@@ -94,38 +105,65 @@ class Link:
             raise Away(why) from error
 
     def _lose(self, why: str) -> None:
+        now = self._clock()
+        is_relapse = self._returned is not None and now - self._returned < SETTLED
+        if not is_relapse:
+            self._said.clear()
+        self._relapses = self._relapses + 1 if is_relapse else 0
         self._up.clear()
-        self._since = self._clock()
-        log.warning(
-            "Redis at %s is away: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
+        self._since = now
+        self._tell_loss(why)
+        if self._prober is not None:
+            self._prober.kill(block=False)  # it waits to say that all is well
+        self._prober = gevent.spawn(self._knock)
+
+    def _tell_loss(self, why: str) -> None:
+        """Say so once for each reason, until it has been well for :data:`SETTLED`."""
+        is_news = _kind(why) not in self._said
+        self._said.add(_kind(why))
+        log.log(
+            logging.WARNING if is_news or self._relapses == 1 else logging.DEBUG,
+            "Redis at %s is away%s: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
             self._where,
+            " again, and that it comes and goes is not said any more" if self._relapses else "",
             why,
             self._grace(),
         )
-        self._prober = gevent.spawn(self._knock, why)
 
-    def _knock(self, said: str) -> None:
+    def _knock(self) -> None:
         backoff = Backoff()
         while True:
             gevent.sleep(backoff.pause())
             try:
                 self._probe()
-            except Exception as error:
-                why = outage(error)
-                if why is None:
-                    log.exception("Redis at %s gives an answer that was not expected", self._where)
-                elif is_answer(error) and _kind(why) != _kind(said):
-                    # It went without a word, and now there is one: that is what somebody has to mend.
-                    said = why
-                    log.warning("Redis at %s answers again, but does not serve us: %s", self._where, why)
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._tell_answer(error)
                 continue
             break
         away = self._clock() - self._since
-        self._since = self._clock()
-        log.warning("Redis at %s is back after %.1f s", self._where, away)
+        self._since = self._returned = self._clock()
+        if not self._relapses:
+            log.warning("Redis at %s is back after %.1f s", self._where, away)
         self._up.set()
         for call in self.on_back:
             gevent.spawn(call)
+        if self._relapses:
+            self._settle(self._since)
+
+    def _tell_answer(self, error: Exception) -> None:
+        why = outage(error)
+        if why is None:
+            log.exception("Redis at %s gives an answer that was not expected", self._where)
+        elif is_answer(error) and _kind(why) not in self._said:
+            # It went without a word, and now there is one: that is what somebody has to mend.
+            self._said.add(_kind(why))
+            log.warning("Redis at %s answers again, but does not serve us: %s", self._where, why)
+
+    def _settle(self, since: float) -> None:
+        """Say that it is well again, once it has been so for a while."""
+        gevent.sleep(SETTLED)
+        if self.up and self._since == since:
+            log.warning("Redis at %s is well again; it had come and gone %d times", self._where, self._relapses + 1)
 
     def close(self) -> None:
         """Stop probing."""

@@ -284,6 +284,27 @@ class Nodes:
             )
         return answers
 
+    def reach(self) -> None:
+        """See that every master of a cluster answers, and says that the cluster is well.
+
+        Raises:
+            redis.RedisError: one does not, by name.
+        """
+        if self._one_by_one:
+            return
+        batches = []
+        for node in self._client.get_primaries():
+            pool = self._client.get_redis_connection(node).connection_pool
+            batches.append(_Batch(node.name, pool, None, None))
+            batches[-1].places, batches[-1].commands = [len(batches) - 1], [("CLUSTER", "INFO")]
+        answers: list[Any] = [None] * len(batches)
+        self._send(batches, answers, 0)
+        for batch, answer in zip(batches, answers, strict=True):
+            if isinstance(answer, Exception):
+                self._give_up(batch, answer)
+            if "cluster_state:ok" not in str(answer):
+                raise ConnectionError(f"node {batch.name} says that the cluster is down")
+
     def _run_one_by_one(self, commands: Sequence[Command], replicas: int) -> list[Any]:
         if replicas:
             raise Unconfirmed(

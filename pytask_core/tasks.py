@@ -20,6 +20,8 @@ from .poison import tell_deaths
 from .task import Task
 
 if TYPE_CHECKING:
+    from .link import Link
+    from .store import KeeperStore
     from .worker import Worker
 
 __all__ = ["Cleanup", "Monitor"]
@@ -101,15 +103,26 @@ class Monitor(Task):
             overdue = keeper.overdue(self.loop_interval, self.task_timeout, self._unknown)
         if overdue is None:
             return
+        try:
+            self._have_round(keeper, link, overdue)
+        except (Away, StopTask):
+            # Another Monitor may reach what this one does not, and should not have to wait for its turn.
+            with suppress(Away, Rejected), link.guard(tell=False):
+                keeper.give_up_round()
+            raise
+
+    def _have_round(self, keeper: KeeperStore, link: Link, overdue: Mapping[str, float]) -> None:
         for worker, lease in overdue.items():
             with link.guard():
                 done = keeper.hand_back(worker, lease)
-            monitor_log.warning(
-                "Worker %s has not been heard of for %g s; the %d tasks it held wait again",
-                worker,
-                lease,
-                done.waiting,
-            )
+            # Not of one that has come back, or has left in good order, since the round began.
+            if done.known:
+                monitor_log.warning(
+                    "Worker %s has not been heard of for %g s; the %d tasks it held wait again",
+                    worker,
+                    lease,
+                    done.waiting,
+                )
             tell_deaths(done.convicted, done.often)
         until = monotonic() + SWEEP_BUDGET
         while True:

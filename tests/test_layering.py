@@ -217,7 +217,7 @@ CORE = Rules(
     # For the type checker: a task is given its helpers, and Monitor and Cleanup know their worker.
     lazy={
         "task": {"helpers", "worker"},
-        "tasks": {"worker"},
+        "tasks": {"link", "store", "worker"},
         "worker": {"helpers"},
         "errands": {"helpers", "store"},
         "shutdown": {"store"},

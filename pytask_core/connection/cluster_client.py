@@ -187,6 +187,8 @@ def _one_of(nodes: Iterable[ClusterNode], ask: Callable[[ClusterNode], None], la
             return ask(node)
         except IndexError:
             trouble = ConnectionError("no node of the cluster has slots yet")
+        except (ConnectionError, TimeoutError) as error:
+            trouble = error  # it asks any of them for their commands, too
         except RedisClusterException as error:
             trouble = _as_others(error)
             trouble.__cause__ = error

@@ -79,7 +79,7 @@ def outage(error: BaseException) -> str | None:
     if isinstance(error, BusyLoadingError):
         return _PASSING["LOADING"]
     if isinstance(error, AuthenticationError):
-        return f"it does not let us in: {text}"
+        return f"it does not let us in ({text})"
     if isinstance(error, ResponseError):
         code = _code(error, text)
         return f"{_PASSING[code]} ({text})" if code in _PASSING else None

@@ -9,7 +9,7 @@
 -- to be gone
 -- ARGV[5] max_deliveries, 0: charge nothing  ARGV[6] poison_window, ms  ARGV[7] output of a convicted task (JSON)
 -- Returns {how many ids wait again, how many are left; -1 where the worker is alive, {convicted id, …},
--- {id that was present at many deaths, …}}.
+-- {id that was present at many deaths, …}, 1 where it was registered}.
 
 local new, inbox, active, held, running, workers, ended, cleaning, names, suspect, last, leases = unpack(KEYS)
 local prefix, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -17,7 +17,7 @@ local most, window, now = tonumber(ARGV[5]), tonumber(ARGV[6]), now_ms()
 check(new, active, held, running)
 for _, list in ipairs({ended, inbox, cleaning}) do redis.call('LLEN', list) end
 local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
-if ARGV[4] ~= '' and beat and beat > now - lease_of(leases, worker, tonumber(ARGV[4]), 0) then return {0, -1, {}, {}} end
+if ARGV[4] ~= '' and beat and beat > now - lease_of(leases, worker, tonumber(ARGV[4]), 0) then return {0, -1, {}, {}, 0} end
 local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
 
 -- What becomes of a task that would wait again, where its worker has died: soon after its last beat, however late that is
@@ -60,4 +60,4 @@ if left == 0 then
   redis.call('HDEL', leases, worker)
   redis.call('DEL', names, suspect, last)
 end
-return {#back, left, convicted, often}
+return {#back, left, convicted, often, beat and 1 or 0}

@@ -27,6 +27,7 @@ class HandedBack(NamedTuple):
     waiting: int  #: how many wait again
     convicted: list[str]  #: ids that ended, since their workers die under them
     often: list[str]  #: ids that were present at five deaths or more, without being convicted
+    known: bool  #: whether the worker was registered until then; one that has just left in good order is not
 
 
 class Swept(NamedTuple):
@@ -66,11 +67,11 @@ class KeeperStore:
             died: charge its death to the tasks it ran; False where it leaves in good order.
         """
         keys = self._keys
-        done = HandedBack(0, [], [])
+        done = HandedBack(0, [], [], known=False)
         most = self._poison.max_deliveries if died else 0
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         while True:
-            back, left, convicted, often = scripts.call(
+            back, left, convicted, often, known = scripts.call(
                 self._client,
                 "hand_back",
                 [
@@ -89,7 +90,8 @@ class KeeperStore:
                 ],
                 [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict],
             )
-            done = HandedBack(done.waiting + back, done.convicted + convicted, done.often + often)
+            known = done.known or bool(known)
+            done = HandedBack(done.waiting + back, done.convicted + convicted, done.often + often, known)
             if left <= 0:
                 return done
 
@@ -113,6 +115,10 @@ class KeeperStore:
             [int(interval * 1000), *_milliseconds(task_timeout, unknown, keys.held_prefix)],
         )
         return None if answer is None else {answer[i]: answer[i + 1] / 1000 for i in range(0, len(answer), 2)}
+
+    def give_up_round(self) -> None:
+        """Leave the round that was begun to another Monitor: it could not be finished here."""
+        self._client.execute_command("HDEL", self._keys.monitor, "round")
 
     def sweep(self, task_timeout: float, unknown: float | None = None) -> Swept:
         """Look at the next page of the task set for ids that nobody renews or that have no hash.

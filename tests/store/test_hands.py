@@ -123,7 +123,7 @@ def test_what_a_dead_worker_took_too_late_is_found_by_a_monitor(many_slots: Desk
     if how == "take":
         assert worker.take(0.01)
     else:
-        worker._claim_each = lambda *_: pytest.fail("it is dead")
+        worker._note = lambda *_: pytest.fail("it is dead")
         with pytest.raises(pytest.fail.Exception, match="it is dead"):
             desk.claim(worker, insist=True)
     assert desk.where.inboxes == ["a"]

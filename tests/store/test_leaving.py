@@ -342,3 +342,13 @@ def test_a_reload_is_asked_of_running_tasks_only(desk: Desk) -> None:
     desk.start("b")
 
     assert [desk.client.ask_reload(each) for each in ("a", "b", "nothing")] == [0, 0, -1]
+
+
+def test_whether_a_worker_was_silent_is_told_from_whether_it_has_left(desk: Desk) -> None:
+    """What a Monitor says of it hangs on this: one that has left in good order was not unheard of."""
+    for name in ("silent", "well", "left"):
+        desk.worker(name)
+    desk.redis.zadd(desk.keys.workers, {"silent": 1})
+    desk.keeper.hand_back("left", died=False)
+
+    assert [desk.keeper.hand_back(each, 60).known for each in ("silent", "well", "left")] == [True, False, False]

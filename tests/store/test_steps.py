@@ -270,6 +270,14 @@ def test_whoever_repeats_what_was_broken_off_comes_to_the_same_end(desk: Desk, n
             frailty.disarm()
             claims = name.startswith("claim")
             answer = worker.claim(token, 5, insist=True, again=True) if claims else act(desk, worker, token)
+            if claims and not (answer.tasks or answer.passed):
+                # What it had taken went back to the queue.
+                token = desk.token(worker)
+                answer = worker.claim(token, 5, insist=True)
+            if claims:
+                # The entry of what was claimed all the same went back too, and starts nothing.
+                assert desk.drain(desk.worker("w3", ("other",))).tasks == []
+                desk.keeper.hand_back("w3", died=False)
             words = f"{name}, broken off at round trip {number}, executed: {executed.name}: {answer}"
             assert desk.state("a") in after, words
             where = desk.where

@@ -25,18 +25,21 @@ class ManySlotsKeeperStore(KeeperStore):
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         found = steps.one("held", [keys.workers, keys.held(worker), keys.holders, keys.leases], [worker, limit])
         if found is None:
-            return HandedBack(0, [], [])
+            return HandedBack(0, [], [], known=False)
         beat, flat = found
         held = dict(zip(flat[::2], flat[1::2], strict=True))
         rule = self._poison
         asked = [worker, rule.max_deliveries if died else 0, rule.window_ms, rule.verdict, beat]
         # Before the tasks: then one that stands in the inbox and is held as well is not queued twice.
-        done = HandedBack(steps.unbox(worker), [], [])
+        done = HandedBack(steps.unbox(worker), [], [], known=beat != "")
         rest = iter(held.items())
         while batch := dict(islice(rest, BATCH)):
             released = self._release(worker, batch, asked)
             done = HandedBack(
-                done.waiting + released.waiting, done.convicted + released.convicted, done.often + released.often
+                done.waiting + released.waiting,
+                done.convicted + released.convicted,
+                done.often + released.often,
+                done.known,
             )
         steps.one("unclean", [keys.end_queue, keys.cleaning(worker), keys.last_report(worker)])
         known = [keys.workers, keys.held(worker), keys.names(worker), keys.suspect(worker), keys.leases]
@@ -57,6 +60,7 @@ class ManySlotsKeeperStore(KeeperStore):
             sum(what == "WAIT" for what in became.values()),
             [each for each, answer in zip(ids, answers, strict=True) if answer[1]],
             [each for each, answer in zip(ids, answers, strict=True) if answer[2]],
+            known=True,
         )
 
     def _move(self, became: dict[str, str]) -> None:

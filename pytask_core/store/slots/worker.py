@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
 from ... import scripts
 from ...keys import RedisKeys
+from ...nodes import Nodes
 from ...poison import PoisonRule
 from ..worker import BATCH, Claimed, Claims, Ending, Event, Renewal, WorkerStore
 from .steps import Call, Steps
@@ -75,6 +77,8 @@ class ManySlotsWorkerStore(WorkerStore):
 
     def register(self, names: Iterable[str]) -> None:
         self._names = list(names)
+        # First: a worker that does not reach all nodes is not to count as alive, or others would wait for it.
+        Nodes(self._client).reach()
         anew = bool(self._look()[0])
         self._make_known(anew and self._registered)
         self._registered = True
@@ -119,7 +123,14 @@ class ManySlotsWorkerStore(WorkerStore):
         tasks = self._claimed_before(token, {entry.id for entry in entries}) if again else []
         if done or not entries:
             return Claims(tasks, [], left)
-        answers = self._claim_each(token, [entry for entry in entries if not entry.removed])
+        there, may_be_claimed = [entry for entry in entries if not entry.removed], False
+        try:
+            suspect, seen = self._note(token, [entry.id for entry in there])
+            may_be_claimed = True
+            answers = self._claim_each(token, there, suspect, seen)
+        except Exception:
+            self._give_back(token, may_be_claimed=may_be_claimed)
+            raise
         left = self._settle(token, entries, answers)
         passed: list[tuple[str, str]] = []
         waited: dict[str, float] = {}
@@ -138,24 +149,45 @@ class ManySlotsWorkerStore(WorkerStore):
         keys = self._keys
         return [keys.new_queue, self._inbox, keys.waiting, keys.removed, keys.last_take(self.worker)]
 
+    def _give_back(self, token: str, *, may_be_claimed: bool) -> None:
+        """Leave what was taken to others, who may reach the node that failed.
+
+        What is claimed of it they pass over, and this worker finds it when it asks again.
+        """
+        number = token.rpartition(":")[2]
+        keys = [self._keys.new_queue, self._inbox, self._keys.waiting, self._keys.last_take(self.worker)]
+        with suppress(Exception):
+            self._steps.one("give_back", keys, [number, "1" if may_be_claimed else ""])
+
     def _claimed_before(self, token: str, known: set[str]) -> list[Claimed]:
         """Return what a claim has got whose answer was lost."""
         held = [each for each in self._client.smembers(self._held) if each not in known]
         # As if nothing had been seen before: only what has this token already is given.
         answers = self._steps.all([("claim", [self._keys.task(each)], [token, "-", 0, "", ""]) for each in held])
+        # What was noted for that claim and not claimed: its entry is taken by others by now.
+        others = [(each, token, "") for each, answer in zip(held, answers, strict=True) if answer[0]]
+        self._steps.give_up(self.worker, others)
         return [Claimed(each, *answer[1:3]) for each, answer in zip(held, answers, strict=True) if not answer[0]]
 
-    def _claim_each(self, token: str, entries: Sequence[_Entry]) -> dict[str, list[Any]]:
+    def _note(self, token: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        """Note that ids are in this worker's hands; return its suspect, and what ``peek.lua`` answers of each."""
+        if not ids:
+            return "", []
+        (suspect, anew), *seen = self._steps.all(
+            [self._holding(token, ids), *(("peek", [self._keys.task(each)], []) for each in ids)],
+        )
+        if anew:
+            self._make_known()
+        return suspect, seen
+
+    def _claim_each(
+        self, token: str, entries: Sequence[_Entry], suspect: str, seen: Sequence[Any]
+    ) -> dict[str, list[Any]]:
         """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
         if not entries:
             return {}
         keys, most = self._keys, self._poison.max_deliveries
         ids = [entry.id for entry in entries]
-        (suspect, anew), *seen = self._steps.all(
-            [self._holding(token, ids), *(("peek", [keys.task(each)], []) for each in ids)],
-        )
-        if anew:
-            self._make_known()
         near = [each for each, (_, charges) in zip(ids, seen, strict=True) if most and charges >= most - 1]
         chosen = near[0] if near and not self._runs(suspect) else ""
         calls: list[Call] = [
