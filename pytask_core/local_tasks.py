@@ -6,14 +6,18 @@ Nobody else can run one, so one that is lost is started anew here, as soon as Re
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any
 from uuid import uuid4
 
 import gevent
 from gevent.event import Event
 
+from .errors import InvalidTask
 from .link import Away, Link, Rejected
+from .loops import Backoff
 from .payload import encode
 from .runner import TaskRunner
 from .running import Running
@@ -23,6 +27,21 @@ log = logging.getLogger("pytask.worker")
 
 #: Seconds between tries while Redis answers with an error.
 RETRY = 1.0
+
+#: The longest pause, in seconds, between tries to make one again. Longer: less noise. Shorter: it runs again sooner.
+LONGEST_PAUSE = 60.0
+
+#: Seconds that a worker waits at its start until its local tasks are made, so that it has claimed nothing where one
+#: cannot be. Longer: slow ones are waited for as well. Shorter: a worker with slow ones is ready sooner.
+MAKING = 2.0
+
+
+class _Begun(Enum):
+    """Why one is started, and so what it means where it cannot be made."""
+
+    FIRST = auto()  #: At the start: a mistake in the app, which ends the worker.
+    ADDED = auto()  #: To a worker that runs others' tasks: it ends as EXCEPTION, as any task.
+    AGAIN = auto()  #: It could be made before, so the cause will pass: it is tried again.
 
 
 class LocalTasks:
@@ -57,14 +76,54 @@ class LocalTasks:
         #: Ids, names and data; with an id already, so that one whose registration was answered into the void is
         #: registered again and not twice.
         self._waiting = [(str(uuid4()), name, data) for name, data in tasks]
+        self._begun = dict.fromkeys((task_id for task_id, *_ in self._waiting), _Begun.FIRST)
+        self._backoff = Backoff(RETRY, LONGEST_PAUSE)
+        #: Why one could not be made at the start.
+        self.failure: InvalidTask | None = None
         self._running: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._copies: dict[str, Running] = {}
         self._retries: list[gevent.Greenlet] = []
+        runner.on_unmade = self._unmade
+
+    def begin(self) -> None:
+        """Start all, and wait a while until they are made; see :attr:`failure`."""
+        self.start()
+        until = time.monotonic() + MAKING
+        while not self._stop.is_set() and time.monotonic() < until:
+            gevent.sleep(0)
+            if all(entry.started or entry.ended for entry in self._runner.tasks.values() if entry.local):
+                return
+            self._stop.wait(0.01)
 
     def add(self, name: str, data: dict[str, Any]) -> None:
         """Start one now, or as soon as Redis can be reached; returns at once."""
-        self._waiting.append((str(uuid4()), name, data))
+        self._queue(_Begun.ADDED, name, data)
         if self._link.up:
             gevent.spawn(self.start)
+
+    def _queue(self, begun: _Begun, name: str, data: dict[str, Any]) -> None:
+        task_id = str(uuid4())
+        self._begun[task_id] = begun
+        self._waiting.append((task_id, name, data))
+
+    def _unmade(self, entry: Running, error: BaseException) -> bool:
+        """See to one that could not be made, or return False where that is its end."""
+        begun = self._begun.get(entry.id, _Begun.ADDED)
+        # A copy that is not the one we have started was reloaded, on other data.
+        if begun is _Begun.ADDED or entry is not self._copies.get(entry.id):
+            return False
+        name, data = self._running.pop(entry.id)
+        why = f"the local task {name!r} cannot be made: {type(error).__name__}: {error}"
+        if begun is _Begun.FIRST:
+            self.failure = InvalidTask(why)
+            self.failure.__cause__ = error
+            self._stop.set()
+        else:
+            pause = self._backoff.pause()
+            log.error("After it was stopped %s. Trying again in %.1f s", why, pause)
+            self._queue(_Begun.AGAIN, name, data)
+            self._retries.append(gevent.spawn_later(pause, self.start))
+        return True
 
     def start(self) -> None:
         """Start all that wait, while Redis can be reached."""
@@ -86,20 +145,28 @@ class LocalTasks:
             if self._stop.is_set():
                 return  # the worker hands back what it holds as it leaves, and this with it
             self._running[task_id] = (name, data)
-            self._runner.start(Running(task_id, token, name, text, local=True))
+            self._copies[task_id] = Running(task_id, token, name, text, local=True)
+            self._runner.start(self._copies[task_id])
 
     def let_go(self) -> None:
         """All that run are about to be stopped, since Redis was away for too long: they start again with it."""
         for task_id, entry in self._runner.tasks.items():
             local = self._running.pop(task_id, None)
             if local is not None and not entry.ended and entry.leaving is None:
-                self._waiting.append((str(uuid4()), *local))
+                self._queue(self._next(entry), *local)
 
     def lost(self, entry: Running) -> None:
         """A task is no longer ours; if it is a local one it is started anew."""
         local = self._running.pop(entry.id, None)
         if local is not None:
-            self.add(*local)
+            self._queue(self._next(entry), *local)
+            if self._link.up:
+                gevent.spawn(self.start)
+
+    def _next(self, entry: Running) -> _Begun:
+        """As what one is started again that was stopped for want of Redis."""
+        begun = self._begun.pop(entry.id, _Begun.ADDED)
+        return _Begun.AGAIN if entry.started else begun
 
     def close(self) -> None:
         """Try nothing any more."""

@@ -183,7 +183,9 @@ class PyTask:
     def start_local_task(self, task_name: str, **task_data: Any) -> None:
         """Start a task that belongs to this worker: when :meth:`run` is called, or now if it has been.
 
-        It never passes through the queue, is started again when Redis comes back, and is removed with its worker.
+        It never passes through the queue, is started again when Redis comes back, and is removed with its worker. Where
+        it cannot be made (its ``__init__`` raises, or does not take the data) it ends :meth:`run` if it was to begin
+        with that; one that is added later ends as EXCEPTION, and one that could be made before is tried again.
 
         Args:
             task_name: the ``NAME`` of its class.
@@ -244,8 +246,9 @@ class PyTask:
             task_map: more task classes, by name.
 
         Raises:
-            PyTaskException: the standard library is not patched by gevent, a local task has no class, ``task_map`` has
-                what is no task class, Redis refuses us (password, permission, too old), or a supervisor runs the app.
+            PyTaskException: the standard library is not patched by gevent, a local task has no class or cannot be made
+                (its ``__init__`` raises, or does not take the data), ``task_map`` has what is no task class, Redis
+                refuses us (password, permission, too old), or a supervisor runs the app.
         """
         if self.run_by:
             raise PyTaskException(

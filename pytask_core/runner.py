@@ -104,6 +104,8 @@ class TaskRunner:
         #: The same by name and state, and more.
         self.figures = Figures(classes)
         reporter.on_settled = self._settle
+        #: Called with a local task that could not be made, and why; whether somebody else sees to it.
+        self.on_unmade: Callable[[Running, BaseException], bool] = lambda _entry, _error: False
 
     # Room
 
@@ -157,6 +159,10 @@ class TaskRunner:
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
             if not entry.has_ended(shows=self._is_expected(entry, error)):
+                return
+            if entry.local and not entry.started and self.on_unmade(entry, error):
+                entry.leaving = "requeue"
+                self._reporter.requeue(entry)
                 return
             state, output = self._failed(entry, error)
             failure = error if state is TaskState.EXCEPTION else None

@@ -253,6 +253,7 @@ class Worker:
 
         Raises:
             RedisRefused: Redis does not let us in, or is too old. Nothing was touched.
+            InvalidTask: a local task that was to begin with the worker cannot be made. What was claimed waits again.
         """
         hub = gevent.get_hub()
         # Else a SystemExit in a greenlet that a task has spawned is thrown into the main one, and ends all tasks.
@@ -261,10 +262,12 @@ class Worker:
             if self._reach_redis():
                 with calm_collector():
                     self._begin()
-                    if on_ready is not None:
+                    if on_ready is not None and self._locals.failure is None:
                         on_ready()
                     self._stop.wait()
                     self.holds_nothing = self._shutdown.run()
+                    if self._locals.failure is not None:
+                        raise self._locals.failure
         finally:
             hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
@@ -313,8 +316,10 @@ class Worker:
             self.pressure.run,
         ):
             self._greenlets.append(gevent.spawn(room))
-        self._locals.start()
+        self._locals.begin()
         self._greenlets.append(gevent.spawn(self._claimer.run))
+        if self._locals.failure is not None:
+            return
         log.info(
             "Worker %s takes tasks from %s%s: %s",
             self.id,

@@ -45,6 +45,27 @@ def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
     return app, warnings
 
 
+def missing_keepers(app: PyTask) -> list[str]:
+    """A warning where an app can run no Monitor or no Cleanup, and what follows from that."""
+    follows: dict[type[Monitor | Cleanup], str] = {
+        Monitor: "nobody runs again what a lost host has held",
+        Cleanup: "ended tasks stay in Redis and fill its memory",
+    }
+    missing = [
+        keeper
+        for keeper in follows
+        if keeper.NAME not in app.task_classes and not any(issubclass(one, keeper) for one in app.task_classes.values())
+    ]
+    if not missing:
+        return []
+    names = [keeper.__name__ for keeper in missing]
+    lacks = f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0]}"
+    follow = " and ".join(follows[keeper] for keeper in missing)
+    starts = " and ".join(f"app.start_local_task({keeper.NAME!r})" for keeper in missing)
+    remedy = f"app.add_tasks({', '.join(names)}) and {starts} mend it"
+    return [f"the app has {lacks} among its tasks, so {follow}, unless another app on this Redis does that; {remedy}"]
+
+
 def _named_app(name: str) -> PyTask:
     module_name, _, attribute = name.partition(":")
     found: Any = _import(module_name)

@@ -153,7 +153,14 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
     from pytask_core.errors import PyTaskException, RedisRefused  # noqa: PLC0415 - after patching
     from pytask_supervisor.gauges import Gauges  # noqa: PLC0415 - after patching
     from pytask_supervisor.liaison import Liaison  # noqa: PLC0415 - after patching
+    from pytask_supervisor.loader import missing_keepers  # noqa: PLC0415 - after patching
 
+    def ready() -> None:
+        liaison.ready()
+        for warning in missing_keepers(app):
+            job.channel.send({"warning": warning})
+
+    worker = None
     try:
         worker = app.create_worker(graceful_timeout=job.config.graceful_timeout)
         worker.quiet(job.is_quiet)
@@ -161,10 +168,11 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
         liaison = Liaison(worker, job.channel, job.slot, leash, Gauges(worker, job.config.max_memory))
         liaison.begin()
         if not stop_asked:
-            worker.run(on_ready=liaison.ready)
+            worker.run(on_ready=ready)
     except PyTaskException as error:
-        # Raised before anything is claimed.
-        job.channel.send({"left": True})
+        # Raised before anything is claimed, or after it was put back.
+        if worker is None or worker.holds_nothing:
+            job.channel.send({"left": True})
         job.channel.send_last({"failed": str(error)}, GOODBYE)
         return Exit.REFUSED if isinstance(error, RedisRefused) else Exit.LOAD
     except Exception as error:

@@ -115,7 +115,7 @@ SUPERVISOR = Rules(
         "ctl": {"__init__", "ctl", "redact", "rendezvous"},
     },
     lazy={
-        "worker": {"gauges", "leash", "liaison", "loading"},
+        "worker": {"gauges", "leash", "liaison", "loader", "loading"},
         "liaison": {"leash"},
         "loading": {"loader"},
         "cli": {"loading", "preloaded"},
@@ -193,7 +193,7 @@ CORE = Rules(
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner"},
         "errands": {"connection", "keys", "link", "poison"},
-        "local_tasks": {"link", "payload", "runner", "running", "store"},
+        "local_tasks": {"errors", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},
         "worker": {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
         | {

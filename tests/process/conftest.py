@@ -20,7 +20,7 @@ import time
 
 import gevent
 
-from pytask_core import PyTask, Task
+from pytask_core import Cleanup, Monitor, PyTask, Task
 
 
 class Hello(Task):
@@ -174,6 +174,7 @@ class Environment(Task):
 def make():
     app = PyTask()
     app.add_tasks(Environment)
+    app.add_tasks(Monitor, Cleanup)
     app.add_tasks(Hello, Forever, Slow, Dawdler, Stubborn, Blocker, Brooder, Sealed, Glutton, Parent, Orphan, Vanish)
     return app
 

@@ -211,6 +211,31 @@ def test_an_app_that_fails_to_load_is_one_line_and_exit_code_3(folder: Path, app
     assert "ERROR [master]" in text
 
 
+@pytest.mark.parametrize("words", [[], ["--preload"]], ids=" ".join)
+def test_a_local_task_that_cannot_be_made_is_one_line_and_exit_code_3(
+    folder: Path, redis_server: RedisServer, words: list[str]
+) -> None:
+    (folder / "app.py").write_text(
+        "from pytask_core import *\napp = PyTask()\napp.add_tasks(Monitor, Cleanup)\n"
+        "app.start_local_task('pytask/monitor')\napp.start_local_task('pytask/cleanup', retain=1)\n"
+    )
+    exit_code, text = run_to_end(folder, "--workers", "3", "--app", "app:app", "--redis", redis_server.url, *words)
+    assert exit_code == 3
+    assert "ERROR [master] the local task 'pytask/cleanup' cannot be made: TypeError" in text
+    assert "WARNING" not in text
+    left = redis_server.client(decode_responses=True).keys("task*") + redis_server.client().keys("{tasks}:[^mr]*")
+    assert left == []
+
+
+def test_an_app_without_monitor_and_cleanup_is_warned_of_once(start: Start, folder: Path) -> None:
+    (folder / "bare.py").write_text("from pytask_core import *\napp = PyTask()\n")
+    with start("--workers", "3", app="bare:app") as supervisor:
+        supervisor.wait_ready(3)
+        assert supervisor.text.count("has neither Monitor nor Cleanup among its tasks") == 1
+        assert "nobody runs again what a lost host has held" in supervisor.text
+        assert supervisor.stop() == 0
+
+
 def test_the_traceback_of_an_app_that_fails_to_load_is_told_at_debug(folder: Path) -> None:
     (folder / "app.py").write_text("1 / 0")
     exit_code, text = run_to_end(folder, "--workers", "2", "--app", "app:app", "--log-level", "debug")
@@ -280,7 +305,7 @@ def test_a_stop_while_redis_is_not_there_is_a_clean_one(folder: Path) -> None:
 
 
 def test_a_warning_of_four_workers_is_said_once(folder: Path, redis_server: RedisServer) -> None:
-    own = f"from pytask_core import PyTask\napp = PyTask('{redis_server.url}')\n"
+    own = f"from pytask_core import *\napp = PyTask('{redis_server.url}')\napp.add_tasks(Monitor, Cleanup)\n"
     (folder / "own.py").write_text(own)
     words = ["--workers", "4", "--app", "own:app", "--redis", "redis://other:1", "--task-set", "x"]
     with SupervisorProcess(folder, *words) as supervisor:

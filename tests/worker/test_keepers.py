@@ -251,12 +251,11 @@ def test_a_handler_that_the_app_names_is_called_for_a_cleanup_from_redis(live: L
 
 
 @pytest.mark.parametrize("path", ["nowhere:x", f"{HERE}:nothing", "", "no-colon", f"{HERE}:HERE", ":x", "os:"])
-def test_a_handler_that_cannot_be_had_is_an_exception_that_says_so(live: Live, path: str) -> None:
+def test_a_handler_that_cannot_be_had_is_a_sentence_that_says_so(live: Live, path: str) -> None:
     app = keeper_app(live, "pytask/cleanup", task_handler=path)
-    live.begin(app)
 
-    wait_until(lambda: live.where.end)
-    assert "the cleanup handler" in live.output(live.where.end[0])
+    with pytest.raises(PyTask.PyTaskException, match=r"'pytask/cleanup' cannot be made: .*the cleanup handler"):
+        app.create_worker().run()
 
 
 def test_a_restarted_task_in_the_end_queue_is_left_alone(live: Live) -> None:
@@ -299,10 +298,9 @@ def test_retention_keeps_the_result_for_a_while(live: Live) -> None:
 def test_a_retention_that_makes_no_sense_is_said(live: Live, seconds: Any) -> None:
     app = keeper_app(live)
     if seconds in {-1, 1e300, True, "long"}:
-        app.start_local_task("pytask/cleanup", retention=seconds)
-        live.begin(app)
-        wait_until(lambda: live.where.end)
-        assert "retention must be a number of seconds" in live.output(live.where.end[0])
+        live.begin(live.app(Cleanup))
+        task_id = live.run("pytask/cleanup", retention=seconds)
+        assert "retention must be a number of seconds" in live.output(task_id)
     else:
         with pytest.raises(InvalidTask):
             app.start_local_task("pytask/cleanup", retention=seconds)

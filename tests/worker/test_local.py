@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import gevent
 import pytest
+from gevent.event import Event
 
-from pytask_core import PyTask
+from pytask_core import PyTask, Task
 from tests.support.core_apps import Echo, Forever
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
@@ -162,3 +165,111 @@ def test_a_local_task_that_is_registered_as_its_worker_stops_holds_nobody_up(own
     assert live.greenlets[worker].ready()
     assert time.monotonic() - began < 4
     assert live.where.count == {}
+
+
+class Fussy(Task):
+    """Can be made, or not, as it is told."""
+
+    NAME = "fussy"
+    refuses = False
+    made: ClassVar[list[str]] = []
+
+    def __init__(self, wanted: int) -> None:
+        if self.refuses:
+            raise OSError("the other server is away too")
+        self.made.append(self.id)
+
+    def start(self) -> None:
+        gevent.sleep(60)
+
+
+@pytest.fixture
+def fussy() -> Iterator[type[Fussy]]:
+    yield Fussy
+    Fussy.refuses = False
+    Fussy.made.clear()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [({"other": 1}, "TypeError: .*other"), ({"wanted": 1}, "OSError: the other server is away too")],
+)
+def test_a_local_task_that_cannot_be_made_ends_run_with_a_sentence_and_leaves_nothing(
+    live: Live, fussy: type[Fussy], data: dict[str, Any], why: str
+) -> None:
+    fussy.refuses = True
+    app = live.app(fussy, Forever)
+    app.start_local_task("forever")
+    app.start_local_task("fussy", **data)
+    live.helpers.start_task("forever", "a")
+    ready = Event()
+    worker = app.create_worker()
+
+    with pytest.raises(PyTask.PyTaskException, match=f"the local task 'fussy' cannot be made: {why}"):
+        worker.run(ready.set)
+
+    assert worker.holds_nothing
+    assert not ready.is_set()
+    assert live.where.count == {"a": 1}
+    assert live.where.new == ["a"]
+    assert "a" not in Forever.started, "nothing was claimed"
+
+
+def test_a_local_task_that_cannot_be_made_after_a_redis_that_was_away_ends_run_once_it_is_there(
+    own_live: Live, fussy: type[Fussy]
+) -> None:
+    live = own_live
+    live.server.pause()
+    app = live.app(fussy)
+    app.start_local_task("fussy", other=1)
+    worker = app.create_worker()
+    gevent.spawn_later(0.5, live.server.resume)
+
+    with pytest.raises(PyTask.PyTaskException, match="the local task 'fussy' cannot be made"):
+        worker.run()
+
+
+def test_a_local_task_that_is_added_and_cannot_be_made_ends_as_an_exception_and_no_worker_ends(
+    live: Live, fussy: type[Fussy]
+) -> None:
+    app = live.app(fussy, Echo)
+    live.begin(app)
+
+    app.start_local_task("fussy", other=1)
+
+    wait_until(lambda: live.where.end)
+    assert live.state(live.where.end[0]) == "EXCEPTION"
+    assert live.state(live.run("echo")) == "SUCCESS"
+
+
+def test_a_local_task_that_cannot_be_made_again_is_tried_until_it_can(own_live: Live, fussy: type[Fussy]) -> None:
+    live = own_live
+    live.errors_expected = True
+    app = live.app(fussy, Echo, update_task_interval=0.3, partition_grace=1, task_timeout=2)
+    app.start_local_task("fussy", wanted=1)
+    worker = live.begin(app)
+    wait_until(lambda: fussy.made)
+    fussy.refuses = True
+    live.server.kill()
+    wait_until(lambda: not worker.tasks or all(entry.leaving for entry in worker.tasks.values()))
+    live.server.start()
+    assert live.state(live.run("echo")) == "SUCCESS"
+
+    fussy.refuses = False
+
+    wait_until(lambda: len(fussy.made) == 2)
+
+
+def test_a_reload_with_data_that_a_local_task_does_not_take_ends_that_task_alone(
+    live: Live, fussy: type[Fussy]
+) -> None:
+    app = live.app(fussy, Echo)
+    app.start_local_task("fussy", wanted=1)
+    live.begin(app)
+    [task_id] = fussy.made
+    live.helpers.set_task(task_id, "data", '{"other": 2}')
+
+    live.helpers.reload_task(task_id)
+
+    live.until(task_id, "EXCEPTION")
+    assert live.state(live.run("echo")) == "SUCCESS"
