@@ -18,7 +18,7 @@ in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 # Every development environment can run the hello example too.
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
-.PHONY: help run test test-main test-worker test-redis test-setup test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster check bench bench-quick bench-recovery
+.PHONY: help run test test-main test-worker test-redis test-setup test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster test-floors check bench bench-quick bench-recovery
 .PHONY: bench-handover soak faults clean
 
 help: ## List the targets.
@@ -90,6 +90,19 @@ test-redis-py-cluster: ## Run the tests of the store and the workers with redis-
 	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m pytest $(old_store) $(old_words)
 	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/test_cluster.py $(old_words)
 
+# The lowest versions that pyproject.toml allows, in an environment of their own; then the lowest redis-py for a cluster.
+FLOORS_VENV := .venv-floors
+old_redis := -W "ignore:distutils Version classes are deprecated" -W ignore::ResourceWarning $(PYTEST)
+
+test-floors: ## Run a part of the tests with the lowest versions of all that pytask needs.
+	@$(MAKE) --no-print-directory VENV=$(FLOORS_VENV) $(FLOORS_VENV)/.installed-test
+	$(FLOORS_VENV)/bin/python -m tests.support.floors | $(FLOORS_VENV)/bin/python -m pip install --quiet --requirement /dev/stdin
+	$(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/test_,claim.py finish.py enqueue.py hands.py helpers.py keeping.py) \
+		tests/ctl/test_top.py tests/process/test_floors.py tests/process/test_metrics.py tests/process/test_respawn.py $(old_redis)
+	$(FLOORS_VENV)/bin/python -m gevent.monkey --module pytest $(addprefix tests/worker/test_,commands.py pool.py) $(old_redis)
+	$(FLOORS_VENV)/bin/python -m pip install --quiet redis==5.2.0
+	PYTASK_TEST_SETUP=cluster $(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/test_,claim.py nodes.py) $(old_redis)
+
 check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports whom.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -115,7 +128,7 @@ faults: $(VENV)/.installed-dev ## Run the fault tests with more of everything; S
 	FAULTS_SCALE=$(or $(SCALE),20) $(in_tests) -m pytest tests/faults --timeout 3600 $(PYTEST)
 
 clean: ## Remove the environment and all caches.
-	rm -rf $(VENV) $(OLD_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD_VENV) $(FLOORS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp says what was installed into it, so that it is done once for each pyproject.toml.

@@ -376,9 +376,7 @@ class Nodes:
         manager = self._client.nodes_manager
         if gone:
             manager.initialize(last_failed_node_name=gone)
-        for answer in answers:
-            if isinstance(answer, MovedError):
-                manager.move_slot(answer)
+        self._client.learn([answer for answer in answers if isinstance(answer, MovedError)])
 
 
 def is_cluster(client: Any) -> bool:

@@ -15,7 +15,12 @@ library: Any
 try:
     from . import cluster_client as library
 except ImportError:  # redis-py 3 has no cluster client of its own
-    from . import cluster_client_old as library
+    try:
+        from . import cluster_client_old as library
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "rediscluster":
+            raise
+        from . import cluster_client_none as library
 
 #: Seconds to connect to a node, and to wait for its answer. Less than for a single server: a replica takes the place of
 #: a node that has fallen silent, and is to be asked soon.

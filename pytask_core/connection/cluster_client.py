@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import ClusterNode, NodesManager, RedisCluster
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import (
     AskError,
@@ -29,7 +29,7 @@ from redis.exceptions import (
 from .first_use import AtFirstUse
 from .pool import Pool
 from .urls import Address, shown
-from .wire import TEXT, quiet
+from .wire import TEXT, quiet_cluster
 
 #: What a node answers that refers to another, or that cannot answer yet.
 REFERRALS = (AskError, MovedError, TryAgainError)
@@ -40,6 +40,13 @@ ASK_FOR = 3.0
 
 #: Connections to nodes, without and with TLS.
 PLAIN, TLS = Connection, SSLConnection
+
+
+#: Older ones than redis-py 8 keep one such answer until they are asked next; there all nodes are asked anew.
+_TAKES_MOVES = hasattr(NodesManager, "move_slot")
+
+#: Whether a pool can close what nobody uses of its connections; older ones leave it to the collector.
+_CLOSES_IDLE = "inuse_connections" in inspect.signature(Pool.disconnect).parameters
 
 
 class ClusterClient(AtFirstUse, RedisCluster):
@@ -79,7 +86,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
         def begin_with(node: ClusterNode) -> None:
             # Only with a URL does it take our pools.
             url = f"redis://{shown([(node.host, node.port)])}"
-            begin(url=url, connection_pool_class=self._new_pool, **{**quiet(), **readable, **self._more})
+            begin(url=url, connection_pool_class=self._new_pool, **{**quiet_cluster(), **readable, **self._more})
 
         _one_of(self._start, begin_with)
         manager = self.nodes_manager
@@ -119,8 +126,17 @@ class ClusterClient(AtFirstUse, RedisCluster):
         """Close what nobody uses of connections to nodes that are gone, which would be left to the collector."""
         known = self.nodes_manager.nodes_cache.values()
         kept = {node.redis_connection.connection_pool for node in known if node.redis_connection}
-        for pool in set(self._pools) - kept:
+        for pool in set(self._pools) - kept if _CLOSES_IDLE else ():
             pool.disconnect(inuse_connections=False)
+
+    def learn(self, moved: Sequence[MovedError]) -> None:
+        """Take note of where nodes say that slots are now."""
+        manager = self.nodes_manager
+        if moved and not _TAKES_MOVES:
+            manager.initialize()
+            return
+        for error in moved:
+            manager.move_slot(error)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         """Return a pipeline as the parent's, of which only so many run at once as there are connections to a node."""

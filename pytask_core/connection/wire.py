@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
+import redis
 
 try:
     from redis.backoff import NoBackoff
@@ -17,6 +18,9 @@ except ImportError:  # redis-py 3 has no retries but one flag
     URL_OPTIONS: dict[str, Any] = {"decode_components": True}
 else:
     NO_RETRY, URL_OPTIONS = Retry(NoBackoff(), 0), {}
+
+#: The first redis-py whose client of a cluster takes a no to maintenance notifications.
+_SAYS_NO_TO_CLUSTERS = (8, 1)
 
 #: Seconds without an answer after which a connection counts as dead. Shorter notices a frozen server sooner, longer
 #: bears slow ones. Blocking takes wait less than this.
@@ -98,3 +102,9 @@ def quiet() -> dict[str, Any]:
     except ImportError:
         return {}
     return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+def quiet_cluster() -> dict[str, Any]:
+    """The same for a client of a cluster. Before redis-py 8.1 that bears no word on it, not even no, without RESP 3."""
+    version = tuple(int(part) for part in redis.__version__.split(".")[:2])
+    return quiet() if version >= _SAYS_NO_TO_CLUSTERS else {}

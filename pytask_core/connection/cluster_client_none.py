@@ -1,0 +1,44 @@
+"""No client of a cluster, with what ``cluster_client`` offers: redis-py 3, and no redis-py-cluster beside it.
+
+A single server and Sentinels need none. Who names a cluster is told what to install.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.connection import Connection, SSLConnection
+
+from ..errors import PyTaskException
+
+
+class _Referral(Exception):  # noqa: N818 - it is never raised
+    """Stands for what only a cluster answers."""
+
+
+REFERRALS = (_Referral, _Referral, _Referral)
+PLAIN, TLS = Connection, SSLConnection
+
+
+class ClusterClient:
+    """Raises ``PyTaskException``."""
+
+    def __init__(self, *_words: Any, **_options: Any) -> None:
+        raise PyTaskException(
+            f"redis-py {redis.__version__} knows no clusters: pip install 'redis>=5.2', or for programs that need "
+            "redis-py 3 pip install 'pytask-supervisor[redis-py-cluster]'"
+        )
+
+
+def is_client(_instance: Any) -> bool:
+    """No client is one."""
+    return False
+
+
+def master_of(_client: Any, _key: str) -> Any:
+    """Never called: there is no client."""
+    raise NotImplementedError
+
+
+nodes_of = options_of = routing_of = master_of
