@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -85,7 +86,8 @@ class RedisServer:
     ``tcp``: also listen on a free port of 127.0.0.1, and name that in ``url``; otherwise only on a
     unix socket. ``appendonly``: keep the data over ``kill`` and ``restart`` (each write synced).
     ``requirepass``: the password, or None. ``extra``: further words for the server's command line.
-    ``preload``: a library that the process loads first, in place of what the environment says.
+    ``preload``: a library that the process loads first, in place of what the environment says. ``launcher``: words
+    before the command, which run it in the same process.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class RedisServer:
         requirepass: str | None = None,
         extra: tuple[str, ...] = (),
         preload: str | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         # Unix socket paths end at 107 bytes, so the folder does not follow TMPDIR.
         self.dir = Path(tempfile.mkdtemp(prefix="pyt-", dir="/tmp"))
@@ -107,6 +110,7 @@ class RedisServer:
         self._appendonly = appendonly
         self._extra = extra
         self._preload = os.environ.get("PYTASK_TEST_PRELOAD", "") if preload is None else preload
+        self._launcher = list(launcher)
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[redis.Redis] = []
 
@@ -237,7 +241,7 @@ class RedisServer:
         return server_binary()
 
     def _launch(self) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
+        command = [*self._launcher, sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         # A session of its own: Ctrl-C at the terminal is for the tests, not for their server.
         self._process = subprocess.Popen(
             [*command, self._binary(), *self._arguments()],
