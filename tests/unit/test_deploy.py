@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,73 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     ours = [line for line in done.stderr.splitlines() if "pytask-supervisor.service" in line]
     assert (done.returncode, ours) == (0, []), done.stderr
+
+
+def test_the_unit_gives_tasks_none_of_root_s_powers(tmp_path: Path) -> None:
+    """Before these lines systemd called it EXPOSED, with 8.5 of 10."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze on this machine: apt-get install systemd")
+    copy = tmp_path / "pytask-supervisor.service"
+    shutil.copy(DEPLOY / "pytask-supervisor.service", copy)
+    words = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=25", str(copy)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "OK" in done.stdout.splitlines()[-1]
+
+
+def test_no_container_of_the_example_has_root_s_powers_or_an_image_to_write_to() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service.get("user") == "999:999" or service["image"] == "pytask", name
+
+
+def test_the_nodes_of_the_example_ask_for_the_password_and_show_it_to_nobody(tmp_path: Path) -> None:
+    sh, dash_c, script = COMPOSE["services"]["redis-1"]["command"]
+    port, password = free_port(), "a1b2c3d4e5f6"
+    script = script.replace("$$", "$").replace("valkey-server", server_binary(), 1)
+    script = script.replace("/etc/redis.conf", str(DEPLOY / "redis.conf"))
+    script = script.replace("/data", f"{tmp_path} --port {port}")
+    with subprocess.Popen(
+        [sh, dash_c, script], env={**os.environ, "PASSWORD": password}, stdout=subprocess.PIPE
+    ) as server:
+        try:
+            with redis.Redis(port=port, decode_responses=True, password=password, **client_options()) as client:
+                wait_until(lambda: server.poll() is not None or answers(client), 15)
+                assert server.poll() is None, server.stdout and server.stdout.read()
+                assert client.config_get("primaryauth") == {"primaryauth": password}
+                assert client.config_get("appendonly") == {"appendonly": "yes"}
+            # It is what was started, and gets the signals.
+            shown = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+            assert b"valkey-server" in shown
+            assert password.encode() not in shown
+            with (
+                redis.Redis(port=port, **client_options()) as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
+                stranger.ping()
+        finally:
+            server.kill()
+
+
+def test_the_source_package_and_the_context_of_the_image_have_what_they_need_and_no_more() -> None:
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
+    packed = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    tracked = {path.partition("/")[0] for path in _tracked()}
+    assert tracked - set(packed) <= {".gitignore", "pyproject.toml"}  # which hatchling takes by itself
+    ignored = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    kept = {line[1:] for line in ignored if line.startswith("!")}
+    assert kept == {"pyproject.toml", "README.rst", "LICENSE", "pytask_core", "pytask_supervisor", "deploy/tasks.py"}
+
+
+def _tracked() -> list[str]:
+    words = ["git", "-C", str(DEPLOY.parent), "ls-files"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("this is no clone: what belongs to it is not known")
+    return done.stdout.splitlines()
 
 
 def test_a_real_server_takes_the_configuration_and_keeps_what_matters(tmp_path: Path) -> None:
