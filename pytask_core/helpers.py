@@ -17,6 +17,9 @@ from .store import regime
 
 __all__ = ["PyTaskHelpers", "run_loop"]
 
+#: Names of parked tasks that are counted. Anybody can write any name to Redis.
+MOST_PARKED = 1000
+
 #: What :meth:`PyTaskHelpers.start_tasks` takes for each task: name and data, and an id where you want to choose it.
 TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str]
 
@@ -81,7 +84,8 @@ class PyTaskHelpers:
     # Starting
 
     def start_task(self, task_name: str, task_id: str | None = None, cleanup: bool = True, **task_data: Any) -> str:
-        """Start a task. An id that waits or runs already is left alone; one that ended or stopped starts anew.
+        """Start a task. One that waits already runs once, on the new data; one that runs is left alone; one that ended
+        or stopped starts again.
 
         Args:
             task_name: the ``NAME`` of its class.
@@ -252,9 +256,18 @@ class PyTaskHelpers:
         """Return the ids in the end queue, the last pushed first."""
         return self._store.end_ids()
 
+    def get_parked_task_ids(self, task_name: str | None = None) -> list[str]:
+        """Return the ids that wait until a worker knows the names of their tasks; all, or of one name, in order."""
+        return self._store.parked.ids(task_name)
+
+    def parked_tasks(self) -> dict[str, int]:
+        """Return the names that no worker knows of tasks that wait for one, each with how many; 1,000 names at most."""
+        return self._store.parked.counts(MOST_PARKED)
+
     def queue_lengths(self) -> dict[str, int]:
-        """Return how many ids wait (``new``), are active, and have ended (``end``)."""
-        return self._store.lengths()
+        """Return how many ids wait (``new``), are active, and have ended (``end``); ``parked`` only where some are."""
+        lengths = self._store.lengths()
+        return lengths if lengths["parked"] else {name: lengths[name] for name in ("new", "active", "end")}
 
     def close(self) -> None:
         """Close the connections that these helpers opened."""

@@ -183,6 +183,20 @@ class RedisKeys:
         return beside(self.new_queue, "inboxes")
 
     @property
+    def parked(self) -> str:
+        """HASH id -> the task name under which it waits until a worker knows that name."""
+        return beside(self.new_queue, "parked")
+
+    def parked_under(self, name: str) -> str:
+        """ZSET, the ids under one name -> when each was put there, in microseconds; spelled in ``parking.lua`` too."""
+        return f"{self.parked}:{name}"
+
+    @property
+    def parked_names(self) -> str:
+        """ZSET, these names -> when the oldest id under each was put there, or before; as in ``parking.lua``."""
+        return f"{self.parked}-names"
+
+    @property
     def removed(self) -> str:
         """SET, ids removed while they waited, whose entry in the new queue is to be passed over."""
         return beside(self.new_queue, "removed")

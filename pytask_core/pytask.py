@@ -25,6 +25,9 @@ __all__ = ["PyTask", "PyTaskException"]
 
 log = logging.getLogger("pytask")
 
+#: Seconds that a task may wait for a worker that knows its name. What is longer is a mistake, or too much for Redis.
+LONGEST_WAIT = 10 * 365 * 86_400
+
 
 class PyTask:
     """A daemon that runs tasks in greenlets, with all state in Redis.
@@ -55,6 +58,8 @@ class PyTask:
             forgives tasks that were only near, fewer spares workers.
         poison_window: seconds that a task must run after a death until that no longer counts. Longer convicts
             slower poison, shorter clears the innocent sooner.
+        unknown_timeout: seconds for which a task waits whose name no worker knows, until a Monitor ends it as
+            ``EXCEPTION``. Longer bears longer times without the worker that knows it, shorter finds wrong names sooner.
         durability: ``'async'``: starts and ends count once the server has them. ``'wait'``: once a replica has them
             too, so that a failover undoes none. It costs the way to the replica and back; without a replica nothing
             starts, and Redis counts as away.
@@ -90,6 +95,7 @@ class PyTask:
         cleanup_handlers: Iterable[str] = (),
         max_deliveries: int = 3,
         poison_window: float = 3,
+        unknown_timeout: float = 86_400,
         durability: str = "async",
     ) -> None:
         self.durability = durability
@@ -117,6 +123,7 @@ class PyTask:
             raise ValueError(f"cleanup_handlers must be several names, such as ({cleanup_handlers!r},)")
         self.cleanup_handlers = tuple(cleanup_handlers)
         self.poison = PoisonRule(max_deliveries, poison_window)
+        self.unknown_timeout = unknown_timeout
         self._check()
         self._source = RedisSource(redis_instance)
         #: Start, stop and look at tasks.
@@ -136,8 +143,12 @@ class PyTask:
             raise ValueError(f"concurrency must be a whole number, 0 for no bound, not {self.concurrency!r}")
         if isinstance(self.max_payload, bool) or not isinstance(self.max_payload, int) or self.max_payload < 1:
             raise ValueError(f"max_payload must be a whole number of bytes above 0, not {self.max_payload!r}")
-        for option in ("partition_grace", "stop_timeout"):
+        for option in ("partition_grace", "stop_timeout", "unknown_timeout"):
             self._check_seconds(option)
+        if self.unknown_timeout > LONGEST_WAIT:
+            raise ValueError(
+                f"unknown_timeout must be at most {LONGEST_WAIT} (ten years), not {self.unknown_timeout!r}"
+            )
         if self.partition_grace >= self.task_timeout:
             raise ValueError(
                 f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a "
@@ -224,6 +235,7 @@ class PyTask:
             graceful,
             self.poison,
             self.cleanup_handlers,
+            self.unknown_timeout,
             replicas_for(self.durability),
         )
         self._worker = Worker(

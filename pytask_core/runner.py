@@ -27,7 +27,7 @@ from .reporter import Reporter
 from .running import Running
 from .states import TaskState
 from .store import WorkerStore
-from .task import Bond, Task, Tools
+from .task import LONGEST_NAME, Bond, Task, Tools
 
 log = logging.getLogger("pytask.runner")
 
@@ -90,7 +90,7 @@ class TaskRunner:
         self._tools = tools
         self._handlers = handlers
         self._busy = 0
-        self._leaving = Leaving(store, reporter, link, options.stop_timeout, self._spawn, self._settle)
+        self._leaving = Leaving(store, reporter, link, options.stop_timeout, self._spawn, self.settle)
         #: Set while there is room for more.
         self.has_room = Event()
         self.has_room.set()
@@ -103,9 +103,11 @@ class TaskRunner:
         self.done = 0
         #: The same by name and state, and more.
         self.figures = Figures(classes)
-        reporter.on_settled = self._settle
         #: Called with a local task that could not be made, and why; whether somebody else sees to it.
         self.on_unmade: Callable[[Running, BaseException], bool] = lambda _entry, _error: False
+        #: Called with each task whose name has no class here; it takes it out of this worker's hands.
+        self.on_misplaced: Callable[[Running], object] = self.settle
+        reporter.on_settled = self.settle
 
     # Room
 
@@ -181,7 +183,8 @@ class TaskRunner:
         """Make the instance and run ``start``, inside the context; the output as JSON, or None if it gave way."""
         cls = self._classes.get(entry.name or "")
         if cls is None:
-            return self._misplaced(entry)
+            self._misplaced(entry)
+            return None
         data = decode_data(entry.data)
         entry.data = None  # Once is enough in memory.
         value = None
@@ -197,24 +200,16 @@ class TaskRunner:
             return None
         return encode("the output", value, self._options.max_payload)
 
-    def _misplaced(self, entry: Running) -> str | None:
-        """No class of that name here: hand the task to a worker that has it, or fail it."""
-        name = entry.name or ""
-        with self._link.guard():
-            worker = self._store.pass_on(entry.id, entry.token, name, self._options.task_timeout)
-        if worker:
-            log.info(
-                "Task %r is named %r, which this worker does not know; %s does and gets it",
-                entry.id,
-                name,
-                worker,
-            )
-        if worker is None or worker:
-            entry.leaving = "lost"
-            self._settle(entry)
-            return None
-        known = ", ".join(sorted(self._classes)) or "none"
-        raise MissingTaskError(f"no worker knows a task named {name!r}; this one knows: {known}")
+    def _misplaced(self, entry: Running) -> None:
+        """No class of that name here: leave the task to a worker that has it, or will have it."""
+        if not entry.name:
+            raise MissingTaskError("no worker knows a task named '': its hash has no field 'task'")
+        if entry.local:
+            raise MissingTaskError(f"this worker knows no task named {entry.name!r}, and it is a local one")
+        if len(entry.name) > LONGEST_NAME:
+            raise MissingTaskError(f"no task has a name of {len(entry.name):,} characters")
+        entry.leaving = "elsewhere"
+        self.on_misplaced(entry)
 
     def _is_expected(self, entry: Running, error: BaseException) -> bool:
         own: Any = self._classes.get(entry.name or "", Task).Error
@@ -249,7 +244,7 @@ class TaskRunner:
         payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._options.max_payload)
         self._reporter.emit(entry, payload)
 
-    def _settle(self, entry: Running, state: str | None = None) -> None:
+    def settle(self, entry: Running, state: str | None = None) -> None:
         """A task has left this worker's hands, in Redis as well; ``state`` is what we have made it there."""
         if self.tasks.get(entry.id) is entry:
             del self.tasks[entry.id]

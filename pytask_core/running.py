@@ -24,7 +24,7 @@ class Running:
     started: bool = False  #: ``start`` has begun
     ended: bool = False  #: ``start`` is over and the end is on its way to Redis
     took: float | None = None  #: seconds from ``began`` to that end
-    leaving: str | None = None  #: what it is to be: stop, reload, requeue or lost
+    leaving: str | None = None  #: what it is to be: stop, reload, requeue, lost or elsewhere
     told: bool = False  #: its ``stop`` was called
     winds_up: bool = False  #: its ``stop`` is under way
     thrown: BaseException | None = None  #: what was last thrown into it, or is about to be

@@ -24,7 +24,7 @@ FINAL = frozenset({TaskState.SUCCESS, TaskState.ERROR, TaskState.EXCEPTION})
 
 #: Legal moves. Removal is legal from every state.
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.WAIT: frozenset({TaskState.RUNNING, TaskState.STOPPED}),
+    TaskState.WAIT: frozenset({TaskState.RUNNING, TaskState.STOPPED, TaskState.EXCEPTION}),
     TaskState.RUNNING: FINAL | {TaskState.STOPPED, TaskState.WAIT},
     TaskState.STOPPED: frozenset({TaskState.WAIT, TaskState.RUNNING}),
     **{state: frozenset({TaskState.WAIT, TaskState.RUNNING}) for state in FINAL},

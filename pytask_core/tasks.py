@@ -16,6 +16,7 @@ from .connection import disconnect
 from .errors import InvalidTask, StopTask
 from .link import Away, Rejected
 from .loops import run_loop
+from .payload import encode
 from .poison import tell_deaths
 from .task import Task
 
@@ -124,6 +125,12 @@ class Monitor(Task):
                     done.waiting,
                 )
             tell_deaths(done.convicted, done.often)
+        self._sweep()
+        self._look_at_parked()
+
+    def _sweep(self) -> None:
+        """Look at some pages of the task set."""
+        keeper, link = _worker_of(self).keeper, _worker_of(self).link
         until = monotonic() + SWEEP_BUDGET
         while True:
             with link.guard():
@@ -132,6 +139,28 @@ class Monitor(Task):
                 self._tell(task_id, became)
             if page.last or monotonic() > until:
                 return
+
+    def _look_at_parked(self) -> None:
+        """Put back what is parked though a worker knows it; end what no worker has known for too long."""
+        keeper, link = _worker_of(self).keeper, _worker_of(self).link
+        timeout = _worker_of(self).options.unknown_timeout
+        with link.guard():
+            known = keeper.parked_for_nothing(self.task_timeout)
+        for name in known:
+            with link.guard():
+                count = keeper.parked.open_all(name)
+            monitor_log.info("%d parked tasks named %r run now, since a worker knows them", count, name)
+        with link.guard():
+            late = keeper.parked_too_long(timeout)
+        for name in late:
+            words = f"no worker has known a task named {name!r} for {timeout:g} s (unknown_timeout)"
+            output, total, more = encode("the output", f"MissingTaskError: {words}\n"), 0, True
+            while more:
+                with link.guard():
+                    count, more = keeper.end_parked(name, timeout, output)
+                total += count
+            if total:
+                monitor_log.warning("%d tasks end as EXCEPTION: %s", total, words)
 
     def _tell(self, task_id: str, became: str) -> None:
         words = {

@@ -30,6 +30,7 @@ from .lease import Lease
 from .link import Link
 from .local_tasks import LocalTasks
 from .loops import Backoff
+from .parking import Parking
 from .poison import PoisonRule
 from .pressure import Pressure
 from .reporter import Reporter
@@ -64,6 +65,7 @@ class WorkerOptions:
     graceful_timeout: float  #: seconds that a stop may take in all
     poison: PoisonRule
     cleanup_handlers: tuple[str, ...]  #: what a Cleanup that was started through Redis may call
+    unknown_timeout: float  #: seconds after which a Monitor ends a task whose name no worker knows
     replicas: int = 0  #: how many must have an end before it counts
 
 
@@ -122,6 +124,8 @@ class Worker:
             Tools(source.client, helpers, self),
             handlers,
         )
+        self._parking = Parking(self._store, self.link, classes, options.runner.task_timeout, self._runner.settle)
+        self._runner.on_misplaced = self._parking.add
         #: How late the loop is, and whether this worker should claim less.
         self.pressure = Pressure()
         self._claimer = Claimer(self._store, self._runner, self.link, options.runner.concurrency, self.pressure)
@@ -313,6 +317,7 @@ class Worker:
             self._heartbeat.run,
             self._heartbeat.guard,
             self._control.run,
+            self._parking.run,
             self.pressure.run,
         ):
             self._greenlets.append(gevent.spawn(room))

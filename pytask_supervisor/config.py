@@ -174,6 +174,10 @@ class SupervisorConfig:
     )
     #: Longer: results can be read longer. Shorter: less memory in Redis.
     retention: float = _option(3600.0, kinds.seconds, "SECONDS", "with --tasks: how long ended tasks stay readable")
+    #: Longer: the worker that knows a task may be away for longer. Shorter: a wrong name is found sooner.
+    unknown_timeout: float = _option(
+        86_400.0, kinds.some_seconds, "SECONDS", "with --tasks: how long a task waits whose name no worker knows"
+    )
     task_set: str = _option("tasks", kinds.key_name, "KEY", "with --tasks: the set of active ids")
     task_prefix: str = _option("task-", kinds.key_name, "PREFIX", "with --tasks: before each task's id")
     new_queue: str = _option("new-task", kinds.key_name, "KEY", "with --tasks: the list of new ids")
@@ -205,7 +209,7 @@ class SupervisorConfig:
 
 
 #: Options that only speak where there is no app to speak for itself.
-TASKS_ONLY = ("task_timeout", "retention", "task_set", "task_prefix", "new_queue", "end_queue")
+TASKS_ONLY = ("task_timeout", "retention", "unknown_timeout", "task_set", "task_prefix", "new_queue", "end_queue")
 
 
 def options() -> list[Option]:

@@ -99,6 +99,7 @@ def _tasks_app(config: SupervisorConfig) -> PyTask:
             task_timeout=config.task_timeout,
             # The core's own ratio: two renewals may fail before tasks are given up.
             update_task_interval=min(5.0, config.task_timeout / 4),
+            unknown_timeout=config.unknown_timeout,
         )
     except Exception as error:
         raise _broken("cannot set up the tasks", error) from error

@@ -68,7 +68,10 @@ class Exposition(Collector):
 
     def _of_queues(self) -> Iterator[Metric]:
         lengths = GaugeMetricFamily("pytask_queue_length", "Ids in a queue.", labels=("queue",))
-        for queue, length in self._tally.queues.items():
+        counted = self._tally.queues
+        # A worker tells of parked ones only where there are some; a row that comes and goes is hard to alert on.
+        rows = {**counted, "parked": counted.get("parked", 0)} if counted else {}
+        for queue, length in rows.items():
             lengths.add_metric((queue,), length)
         yield lengths
 

@@ -59,7 +59,8 @@ class Tally:
         self.cpu = 0.0
         #: Lines, logged or printed, that nobody could be told.
         self.dropped = 0
-        #: How many ids wait (``new``), are ``active``, have ended (``end``); empty until somebody has counted.
+        #: How many ids wait (``new``), are ``active``, have ended (``end``) and, where there are some, are ``parked``;
+        #: empty until somebody has counted.
         self.queues: dict[str, int] = {}
 
     def add(self, told: dict[str, Any]) -> None:

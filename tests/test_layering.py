@@ -148,6 +148,7 @@ GREEN = {
     "link",
     "local_tasks",
     "loops",
+    "parking",
     "pressure",
     "pytask",
     "reporter",
@@ -193,6 +194,7 @@ CORE = Rules(
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner"},
         "errands": {"connection", "keys", "link", "poison"},
+        "parking": {"link", "running", "store"},
         "local_tasks": {"errors", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},
         "worker": {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
@@ -202,6 +204,7 @@ CORE = Rules(
             "link",
             "local_tasks",
             "loops",
+            "parking",
             "poison",
             "pressure",
             "reporter",
@@ -211,7 +214,7 @@ CORE = Rules(
         }
         | {"store", "task"},
         "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "worker"},
-        "tasks": {"connection", "errors", "link", "loops", "poison", "task"},
+        "tasks": {"connection", "errors", "link", "loops", "payload", "poison", "task"},
         "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
     },
     # For the type checker: a task is given its helpers, and Monitor and Cleanup know their worker.

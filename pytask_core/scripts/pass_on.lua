@@ -1,22 +1,35 @@
--- Give a task whose name this worker does not know to a live worker that does.
--- KEYS[1] the task (HASH)  KEYS[2] task set (SET)  KEYS[3] held by this worker (SET)  KEYS[4] running (STRING)
--- KEYS[5] workers (ZSET)
--- ARGV[1] id  ARGV[2] token  ARGV[3] name  ARGV[4] this worker  ARGV[5] prefix of names  ARGV[6] prefix of inboxes
--- ARGV[7] task_timeout in ms: a worker that has not beaten for so long is not live
--- Returns the worker that has it now, '' where none knows the name, or false: the task is no longer the worker's own.
+-- Take tasks from a worker that does not know their names: each goes to the inbox of a live worker that does, or is parked
+-- until one registers. Both in one step with the look for one, so that none can register in between.
+-- KEYS[1] task set (SET)  KEYS[2] held by this worker (SET)  KEYS[3] running (STRING)  KEYS[4] workers (ZSET)
+-- KEYS[5] new queue (LIST)  KEYS[6] parked (HASH)
+-- ARGV[1] task prefix  ARGV[2] this worker  ARGV[3] prefix of names  ARGV[4] prefix of inboxes
+-- ARGV[5] task_timeout in ms: a worker that has not beaten for so long is not live
+-- then for each task: id, token, name
+-- Returns for each task the worker that has it now; '' where it is parked; 'new' where it is so as the first of its name;
+-- false where it is no longer the worker's own, or is stopped.
 
-redis.call('SCARD', KEYS[2])
-local id, name = ARGV[1], ARGV[3]
-local h = fields(KEYS[1], 'owner', 'state')
-if not h or h[1] ~= ARGV[2] or h[2] ~= 'RUNNING' then return false end
-local able = {}
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], now_ms() - ARGV[7], '+inf', 'LIMIT', 0, 1000)) do
-  if worker ~= ARGV[4] and redis.call('SISMEMBER', ARGV[5] .. worker, name) == 1 then able[#able + 1] = worker end
+local active, held, running, workers, new, parked = unpack(KEYS)
+check(new, active, held, running)
+redis.call('HLEN', parked)
+local since, out, gone, able = now_us(), {}, {}, {}
+
+local function pass_on(id, token, name)
+  local key = ARGV[1] .. id
+  local h = fields(key, 'owner', 'state', 'command', 'local')
+  if not h or h[1] ~= token or h[2] ~= 'RUNNING' then return false end
+  if not able[name] then able[name] = able_worker(workers, ARGV[3], name, ARGV[2], tonumber(ARGV[5])) end
+  gone[#gone + 1] = id
+  local state = put_back(key, h[3], h[4])
+  if state ~= 'STOPPED' then redis.call('SREM', active, id) end
+  if state ~= 'WAIT' then return false end
+  if able[name] ~= '' then
+    redis.call('LPUSH', ARGV[4] .. able[name], id)
+    return able[name]
+  end
+  since = since + 1
+  return park(parked, id, name, since) and 'new' or ''
 end
-if #able == 0 then return '' end
-local worker = able[now_ms() % #able + 1]
-redis.call('HSET', KEYS[1], 'state', 'WAIT')
-redis.call('SREM', KEYS[2], id)
-let_go(KEYS[3], KEYS[4], {id})
-redis.call('LPUSH', ARGV[6] .. worker, id)
-return worker
+
+for i = 6, #ARGV, 3 do out[#out + 1] = pass_on(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+let_go(held, running, gone)
+return out

@@ -1,10 +1,12 @@
 -- Run a task again: a running one is stopped and requeued, an ended or stopped one is queued, a waiting one waits.
 -- KEYS[1] the task (HASH)  KEYS[2] task set (SET)  KEYS[3] new queue (LIST)  KEYS[4] removed (SET)
+-- KEYS[5] parked (HASH)
 -- ARGV[1] id  ARGV[2] control channel, then the states in which to do so (none: any)
 -- Returns 1 done, 0 in another state, -1 where there is no such task.
 
 check(KEYS[3], KEYS[2])
 redis.call('SCARD', KEYS[4])
+redis.call('HLEN', KEYS[5])
 local h = fields(KEYS[1], 'state', 'task', 'withdrawn', 'local', 'owner')
 if not h or not (h[1] or h[2]) then return -1 end
 local state, wanted = h[1] or 'WAIT', #ARGV == 2
@@ -15,6 +17,10 @@ if state == 'RUNNING' then
   local is_local = h[4] == 'true'
   redis.call('HSET', KEYS[1], 'command', is_local and 'reload' or 'restart')
   nudge(ARGV[2], is_local and 'reload' or 'stop', h[5])
+  return 1
+end
+if h[1] == 'WAIT' and unpark(KEYS[5], ARGV[1]) then
+  redis.call('LPUSH', KEYS[3], ARGV[1])
   return 1
 end
 if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], KEYS[4], ARGV[1])) then return 1 end

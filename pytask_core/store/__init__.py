@@ -19,7 +19,7 @@ from .keeper import HandedBack, KeeperStore
 from .slots.client import ManySlotsClientStore
 from .slots.keeper import ManySlotsKeeperStore
 from .slots.worker import ManySlotsWorkerStore
-from .worker import Claimed, Claims, Ending, Event, Reloaded, Renewal, WorkerStore
+from .worker import Claimed, Claims, Ending, Event, Misplaced, PassedOn, Reloaded, Renewal, WorkerStore
 
 
 class Regime(NamedTuple):
@@ -45,6 +45,8 @@ __all__ = [
     "Event",
     "HandedBack",
     "KeeperStore",
+    "Misplaced",
+    "PassedOn",
     "Regime",
     "Reloaded",
     "Renewal",

@@ -10,6 +10,7 @@ from .. import scripts
 from ..deadlines import Deadlines
 from ..keys import RedisKeys
 from ..nodes import Nodes
+from .parked import Parked
 
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -28,15 +29,19 @@ class ClientStore:
         replicas: how many must have a start before it counts; see ``durability``.
     """
 
+    _many_slots = False
+
     def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
         self._client = client
         self._keys = keys
         self._replicas = replicas
         #: What a client orders is carried out in time or never, since a late stop would stop another run.
         self._deadlines = Deadlines()
+        #: The ids whose task name no worker knows.
+        self.parked = Parked(client, keys, many_slots=self._many_slots)
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
-        """Queue tasks, many a round trip; those that wait or run already are left alone.
+        """Queue tasks, many a round trip; those that wait get the new data, those that run are left alone.
 
         Args:
             tasks: id, name, data as JSON, and whether to clean up at the end.
@@ -44,7 +49,7 @@ class ClientStore:
         Yields:
             id, and False where its key holds something that is no hash.
         """
-        keys = [self._keys.new_queue, self._keys.task_set, self._keys.removed]
+        keys = [self._keys.new_queue, self._keys.task_set, self._keys.removed, self._keys.parked]
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
             args: list[Any] = [self._keys.task_prefix]
@@ -56,7 +61,7 @@ class ClientStore:
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
-        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue]
+        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue, self._keys.parked]
         return int(self._order("stop", keys, [task_id, self._keys.control(task_id), NEAR]))
 
     def ask_reload(self, task_id: str) -> int:
@@ -70,6 +75,7 @@ class ClientStore:
             self._keys.task_set,
             self._keys.new_queue,
             self._keys.removed,
+            self._keys.parked,
         ]
         args = [task_id, self._keys.control(task_id), *states]
         return int(self._order("restart", keys, args))
@@ -82,6 +88,7 @@ class ClientStore:
             self._keys.running,
             self._keys.removed,
             self._keys.new_queue,
+            self._keys.parked,
         ]
         args = [task_id, self._keys.control(task_id), self._keys.held_prefix]
         return bool(self._order("remove", keys, args))
@@ -121,13 +128,14 @@ class ClientStore:
         return list(self._client.lrange(self._keys.end_queue, 0, -1))
 
     def lengths(self) -> dict[str, int]:
-        """Return how many ids wait, are active, and have ended."""
+        """Return how many ids wait, are active, have ended, and are parked."""
         pipe = self._client.pipeline(transaction=False)
         pipe.llen(self._keys.new_queue)
         pipe.scard(self._keys.task_set)
         pipe.llen(self._keys.end_queue)
-        new, active, end = pipe.execute()
-        return {"new": new, "active": active, "end": end}
+        pipe.hlen(self._keys.parked)
+        new, active, end, parked = pipe.execute()
+        return {"new": new, "active": active, "end": end, "parked": parked}
 
 
 def _row(answer: Any) -> list[str | None] | None:

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 from .. import scripts
 from ..keys import RedisKeys
 from ..poison import PoisonRule
+from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
 
+#: Names of parked tasks that one round of a Monitor looks at. More mends sooner what a crash left, fewer costs less.
+NAMES = 100
 
 #: How near the ends of the new queue to look for an ended task that another program has just queued again, and that
 #: would lose its hash. Nearer costs less for each task that is cleaned up, farther bears a Cleanup that is behind.
@@ -52,10 +55,14 @@ class KeeperStore:
         poison: when a task that kills its worker is no longer run.
     """
 
+    _many_slots = False
+
     def __init__(self, client: Any, keys: RedisKeys, poison: PoisonRule | None = None) -> None:
         self._poison = poison or PoisonRule()
         self._client = client
         self._keys = keys
+        #: The ids whose task name no worker knows.
+        self.parked = Parked(client, keys, many_slots=self._many_slots)
 
     def hand_back(self, worker: str, overdue_by: float | None = None, *, died: bool = True) -> HandedBack:
         """Hand back all that a worker holds, to the front of the queue.
@@ -135,6 +142,38 @@ class KeeperStore:
             [keys.task_prefix, BATCH, *_milliseconds(task_timeout, unknown, keys.held_prefix)],
         )
         return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
+
+    def parked_for_nothing(self, task_timeout: float) -> list[str]:
+        """Return names under which ids are parked though a live worker knows them; at most ``NAMES`` are looked at, by
+        chance. A crash has left them so, a worker that was frozen, or a failover.
+        """
+        names = self.parked.sample(NAMES)
+        if not names:
+            return []
+        keys = self._keys
+        asked = ["", keys.names_prefix, int(task_timeout * 1000), *names]
+        able = scripts.call(self._client, "slots/able", [keys.workers], asked)
+        return [name for name, worker in zip(names, able, strict=True) if worker]
+
+    def parked_too_long(self, unknown_timeout: float) -> list[str]:
+        """Return names under which ids are perhaps parked for longer than so many seconds, at most ``NAMES``."""
+        asked = [int(unknown_timeout * 1000), NAMES]
+        return list(scripts.call(self._client, "slots/late", [self._keys.parked], asked))
+
+    def end_parked(self, name: str, unknown_timeout: float, output: str) -> tuple[int, bool]:
+        """End ids that are parked under a name for longer than so many seconds, as EXCEPTION.
+
+        Returns:
+            How many have ended, and whether there may be more.
+        """
+        keys = self._keys
+        count, more = scripts.call(
+            self._client,
+            "expire",
+            [keys.task_set, keys.end_queue, keys.parked],
+            [keys.task_prefix, name, int(unknown_timeout * 1000), BATCH, output],
+        )
+        return int(count), bool(more)
 
     def wait_for_ended(self, blocking: Any, timeout: float) -> bool:
         """Wait until an id stands in the end queue; it stays there.

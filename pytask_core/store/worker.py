@@ -6,7 +6,7 @@ neither end nor renew nor speak for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .. import scripts
 from ..keys import RedisKeys
 from ..poison import PoisonRule
+from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -63,6 +64,22 @@ class Renewal(NamedTuple):
     asked: float | None = None  #: the lease in seconds that the Monitors ask for, where a promise was made
 
 
+class Misplaced(NamedTuple):
+    """A task in the hands of a worker that does not know its name."""
+
+    id: str
+    token: str
+    name: str
+
+
+class PassedOn(NamedTuple):
+    """Where a task is that its worker did not know."""
+
+    worker: str  #: the one that has it now, '' for none
+    parked: bool  #: it waits until a worker knows its name; where neither, it is no longer the worker's own
+    first: bool = False  #: and is the first of that name to do so
+
+
 class Reloaded(NamedTuple):
     """A task's fields, read again."""
 
@@ -82,6 +99,8 @@ class WorkerStore:
         poison: when a task that kills its worker is no longer run.
         replicas: how many must have an end before it counts; see ``durability``.
     """
+
+    _many_slots = False
 
     def __init__(
         self,
@@ -104,6 +123,10 @@ class WorkerStore:
         #: The lease in seconds that was promised last, or is to be promised first.
         self.lease = 60.0
         self._promises = 0
+        #: The ids whose task name no worker knows.
+        self.parked = Parked(client, keys, many_slots=self._many_slots)
+        #: Called once Redis knows, or knows again, which names this worker knows.
+        self.on_known: Callable[[], object] = lambda: None
         self._held = keys.held(worker)
         self._inbox = keys.inbox(worker)
 
@@ -123,6 +146,8 @@ class WorkerStore:
         if self._names:
             # An id of a worker is never used again, so nothing has to be taken away before.
             self._client.execute_command("SADD", self._keys.names(self.worker), *self._names)
+            # Not before: what is parked after this look finds the name, and what was parked before it is found.
+            self.on_known()
 
     def take(self, timeout: float) -> bool:
         """Wait until an id can be moved from the new queue to this worker's inbox.
@@ -213,9 +238,10 @@ class WorkerStore:
             self._promises += 1
         return [self._promises, int(self.lease * 1000), "" if lease is None else "1"]
 
-    def _give_up(self, task_id: str, token: str) -> None:
-        """Let go of what turned out to be no longer this worker's, and will not be renewed any more."""
-        scripts.call(self._client, "renew", *self._renewal([(task_id, token)]))
+    def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
+        """Let go of what turned out to be no longer this worker's (id, token), and will not be renewed any more."""
+        if tasks:
+            scripts.call(self._client, "renew", *self._renewal(tasks))
 
     def report(
         self,
@@ -255,7 +281,7 @@ class WorkerStore:
         """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
         answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token])
         if not answer:
-            self._give_up(task_id, token)
+            self._give_up([(task_id, token)])
             return None
         return Reloaded(*answer)
 
@@ -269,31 +295,40 @@ class WorkerStore:
             [task_id, token, name, data, self.worker],
         )
 
-    def pass_on(self, task_id: str, token: str, name: str, task_timeout: float) -> str | None:
-        """Give a task whose name this worker does not know to a live worker that does.
+    def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
+        """Take tasks out of this worker's hands whose names it does not know: to a live worker that does, or to where
+        they wait until one registers.
 
-        Returns:
-            The worker that has it now, '' where none knows the name, None where the task is no longer ours.
+        Args:
+            tasks: at most ``BATCH``.
+            task_timeout: seconds without a beat after which a worker is not live.
         """
         keys = self._keys
-        answer = scripts.call(
+        answers = scripts.call(
             self._client,
             "pass_on",
-            [keys.task(task_id), keys.task_set, self._held, keys.running, keys.workers],
+            [keys.task_set, self._held, keys.running, keys.workers, keys.new_queue, keys.parked],
             [
-                task_id,
-                token,
-                name,
+                keys.task_prefix,
                 self.worker,
                 keys.names_prefix,
                 keys.inbox_prefix,
                 int(task_timeout * 1000),
+                *_flat(tasks),
             ],
         )
-        if answer is None:
-            self._give_up(task_id, token)
-            return None
-        return str(answer)
+        self._give_up([(task.id, task.token) for task, answer in zip(tasks, answers, strict=True) if answer is None])
+        return [_NOT_OURS if answer is None else passed_on(answer) for answer in answers]
+
+
+_NOT_OURS = PassedOn("", parked=False)
+
+
+def passed_on(answer: str) -> PassedOn:
+    """Return what ``pass_on.lua`` says of a task that was the worker's own."""
+    if answer in {"", "new"}:
+        return PassedOn("", parked=True, first=answer == "new")
+    return PassedOn(answer, parked=False)
 
 
 def _waited(since: str | None, now: int) -> float | None:

@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("events", "Follow the events of one task, or of all, until Ctrl-C.").add_argument(
         "ids", metavar="ID", nargs="*"
     )
-    verb("queues", "Count the tasks that wait, are active, and have ended.")
+    verb("queues", "Count the tasks that wait, are active, have ended, or are parked since no worker knows them.")
     workers = verb("workers", "Show the workers of the supervisor on this machine, or steer them.")
     _add_socket(workers)
     workers.add_argument(

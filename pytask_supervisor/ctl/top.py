@@ -208,5 +208,7 @@ def _queues(frame: Frame) -> str:
         lengths = printable(redact(frame.queues))
     else:
         lengths = "{new} wait, {active} active, {end} ended".format(**frame.queues)
+        if "parked" in frame.queues:
+            lengths += f", {frame.queues['parked']} parked under names that no worker knows"
     ended = ", ".join(f"{count} {state}" for state, count in frame.ended.items() if count)
     return f"queues: {lengths}\n{frame.rate:.1f} tasks/s; since the start: {ended or 'none'}"

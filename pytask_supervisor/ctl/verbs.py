@@ -93,12 +93,14 @@ def show(session: Session, options: Options, output: Output) -> int:
 
 
 def queues(session: Session, options: Options, output: Output) -> int:
-    """How many tasks wait, are active, and have ended."""
+    """How many tasks wait, are active, and have ended; and, where there are some, those whose names no worker knows."""
     lengths = session.helpers.queue_lengths()
+    names = session.helpers.parked_tasks() if "parked" in lengths else {}
     if options.as_json:
-        output.json(lengths)
+        output.json({**lengths, "parked_names": names} if names else lengths)
     else:
-        output.table(("QUEUE", "TASKS"), [(name, str(count)) for name, count in lengths.items()])
+        rows = {**lengths, **{f"parked: {name}": count for name, count in names.items()}}
+        output.table(("QUEUE", "TASKS"), [(name, str(count)) for name, count in rows.items()])
     return 0
 
 
@@ -146,7 +148,9 @@ def _ids(session: Session) -> Iterator[str]:
     """Every id once, in the order of a task's way, so that none slips by while it moves."""
     helpers = session.helpers
     seen: set[str] = set()
-    for read in (helpers.get_new_task_ids, helpers.get_active_task_ids, helpers.get_end_task_ids):
+    parked = helpers.get_parked_task_ids
+    # A parked one may go to the queue, and one from the queue may be parked.
+    for read in (parked, helpers.get_new_task_ids, helpers.get_active_task_ids, parked, helpers.get_end_task_ids):
         # Anybody may push an empty id; it names no task.
         fresh = [task_id for task_id in dict.fromkeys(read()) if task_id and task_id not in seen]
         seen.update(fresh)

@@ -7,7 +7,10 @@ import time
 
 import pytest
 
+from pytask_core.connection import disconnect
+from pytask_core.keys import RedisKeys
 from tests.ctl.conftest import Ctl, run_ctl
+from tests.store.conftest import Desk
 from tests.support.redis_server import RedisServer
 
 #: A word may be bytes that are no UTF-8; Python has them as surrogates.
@@ -120,6 +123,26 @@ def test_queues_counts_new_active_and_ended(ctl: Ctl, redis_server: RedisServer)
     ctl("start", "hello")
     assert ctl("queues", "--json").json == {"new": 1, "active": 0, "end": 2}
     assert ctl("queues").lines == [["new", "1"], ["active", "0"], ["end", "2"]]
+
+
+def test_queues_counts_parked_tasks_and_names_what_no_worker_knows(ctl: Ctl, redis_server: RedisServer) -> None:
+    desk = Desk(redis_server, RedisKeys())
+    desk.park("a", "b", name="mail/send")
+    desk.park("c", name="odd\x1b[31m")
+    disconnect(desk.redis)
+
+    assert ctl("queues", "--json").json == {
+        "new": 0,
+        "active": 0,
+        "end": 0,
+        "parked": 3,
+        "parked_names": {"mail/send": 2, "odd\x1b[31m": 1},
+    }
+    assert ctl("queues").lines[3:] == [["parked", "3"], ["parked: mail/send", "2"], ["parked: odd\\x1b[31m", "1"]]
+    assert {task["id"]: task["state"] for task in ctl("list", "--json").json} == dict.fromkeys("abc", "WAIT")
+    assert ctl("show", "a", "--json").json["state"] == "WAIT"
+    assert (ctl("stop", "a").code, ctl("remove", "b").code, ctl("restart", "c").code) == (0, 0, 0)
+    assert ctl("queues", "--json").json == {"new": 1, "active": 1, "end": 0}
 
 
 @pytest.mark.parametrize("odd_id", ODD_IDS)

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
+from pytask_core.connection import disconnect
+from pytask_core.keys import RedisKeys
 from pytask_supervisor.ctl.workers import COLUMNS, row
 from tests.ctl.conftest import run_ctl
+from tests.store.conftest import Desk
 from tests.support.control import NAME, Control
 from tests.support.pty_process import PtyProcess
 from tests.support.redis_server import RedisServer
@@ -88,6 +91,14 @@ def test_one_frame_shows_queues_workers_and_what_was_done(
     assert told["queues"] == {"new": 3, "active": 10, "end": 20}
     assert [worker["running"] for worker in told["workers"]] == [5, 5]
     assert told["ended"]["SUCCESS"] == 20
+
+
+def test_it_tells_of_tasks_that_no_worker_knows(environ: dict[str, str], server: RedisServer) -> None:
+    desk = Desk(server, RedisKeys(new_queue="other-queue", task_set="other-tasks"))
+    desk.park("a", "b", name="mail/send")
+    disconnect(desk.redis)
+    told = run_ctl("top", "--once", "--new-queue", "other-queue", "--task-set", "other-tasks", environ=environ)
+    assert "0 wait, 0 active, 20 ended, 2 parked under names that no worker knows" in told.out
 
 
 def test_without_redis_it_shows_the_workers_all_the_same(environ: dict[str, str]) -> None:

@@ -46,7 +46,7 @@ _WRITE: dict[str, Callable[[Any, str], Command]] = {
 
 def _scored(client: Any, key: str) -> list[str]:
     pairs = client.zrange(key, 0, -1, withscores=True)
-    return [part for each, score in pairs for part in (f"{score:g}", each)]
+    return [part for each, score in pairs for part in (f"{score:.0f}", each)]
 
 
 def judge_cluster(records: Sequence[Record], ended: Replay, cluster: ServerCluster, keys: RedisKeys) -> Report:

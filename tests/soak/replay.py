@@ -81,7 +81,7 @@ class Replay:
         return self
 
     def stands(self, task_id: str) -> int:
-        """In how many places an id stands: queues, inboxes, the task set, workers' hands, cleaning lists."""
+        """In how many places an id stands: queues, inboxes, parked, the task set, workers' hands, cleaning lists."""
         return self._places[task_id]
 
     def _note(self, task_id: str) -> None:
@@ -103,7 +103,7 @@ class Replay:
 
     def _is_place(self, key: str) -> bool:
         names = self.names
-        return key in (names.new_queue, names.task_set, names.end_queue) or key.startswith(
+        return key in (names.new_queue, names.parked, names.task_set, names.end_queue) or key.startswith(
             (names.inbox_prefix, names.held_prefix, names.cleaning(""))
         )
 
@@ -124,10 +124,13 @@ class Replay:
     # Commands
 
     def _hset(self, key: str, *pairs: str) -> None:
-        self.keys.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
+        values = self.keys.setdefault(key, {})
+        self._moved(key, [each for each in pairs[::2] if each not in values], 1)
+        values.update(zip(pairs[::2], pairs[1::2], strict=True))
         self._hash_touched(key)
 
     def _hdel(self, key: str, *fields: str) -> None:
+        self._moved(key, [each for each in fields if each in self.keys.get(key, {})], -1)
         for each in fields:
             self.keys.get(key, {}).pop(each, None)
         self._drop_if_empty(key)
@@ -139,7 +142,7 @@ class Replay:
     def _del(self, *keys: str) -> None:
         for key in keys:
             value = self.keys.pop(key, None)
-            if isinstance(value, (set, deque)):
+            if value is not None:
                 self._moved(key, value, -1)
             self._hash_touched(key)
 
@@ -188,7 +191,15 @@ class Replay:
 
     def _zadd(self, key: str, *words: str) -> None:
         pairs = [word for word in words if word.upper() not in {"NX", "XX", "GT", "LT", "CH"}]
-        self.keys.setdefault(key, {}).update(zip(pairs[1::2], pairs[::2], strict=True))
+        scores, is_new = self.keys.setdefault(key, {}), any(word.upper() == "NX" for word in words)
+        scores.update(
+            (each, score) for score, each in zip(*[iter(pairs)] * 2, strict=True) if not is_new or each not in scores
+        )
+
+    def _zpopmax(self, key: str, count: str = "1") -> None:
+        scores = self.keys.get(key, {})
+        last = sorted(scores, key=lambda member: (float(scores[member]), member), reverse=True)
+        self._zrem(key, *last[: int(count)])
 
     def _zrem(self, key: str, *members: str) -> None:
         for member in members:
@@ -232,6 +243,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "SADD": Replay._sadd,
     "SREM": Replay._srem,
     "ZADD": Replay._zadd,
+    "ZPOPMAX": Replay._zpopmax,
     "ZREM": Replay._zrem,
     "SET": Replay._set,
     "INCR": Replay._incrby,

@@ -44,5 +44,5 @@ _READ: dict[str, Callable[[Any, str], object]] = {
     "hash": lambda client, key: client.hgetall(key),
     "list": lambda client, key: client.lrange(key, 0, -1),
     "set": lambda client, key: client.smembers(key),
-    "zset": lambda client, key: {each: f"{score:g}" for each, score in client.zrange(key, 0, -1, withscores=True)},
+    "zset": lambda client, key: {each: f"{score:.0f}" for each, score in client.zrange(key, 0, -1, withscores=True)},
 }

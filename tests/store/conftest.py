@@ -10,7 +10,7 @@ import pytest
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.nodes import is_cluster
-from pytask_core.store import Claims, Ending, WorkerStore, regime
+from pytask_core.store import Claims, Ending, Misplaced, PassedOn, WorkerStore, regime
 from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer
 from tests.support.whereabouts import Whereabouts
@@ -79,6 +79,22 @@ class Desk:
     def end(self, worker: WorkerStore, task_id: str, token: str, state: str = "SUCCESS", out: str = "1") -> list[str]:
         """End one task; what was refused."""
         return worker.report([], [Ending(task_id, token, state, out)], [], [])
+
+    def pass_on(self, worker: WorkerStore, task_id: str, token: str, name: str = "other") -> PassedOn:
+        """Take a task from a worker that does not know its name."""
+        [where] = worker.pass_on([Misplaced(task_id, token, name)], 60)
+        return where
+
+    def park(self, *ids: str, name: str = "other", cleanup: bool = True) -> None:
+        """Start ids whose name no worker knows, and have them claimed by one."""
+        stranger = self.worker("stranger", ("job",))
+        self.start(*ids, name=name, cleanup=cleanup)
+        while True:
+            token, claims = self.claim(stranger, insist=True)
+            if not claims.tasks:
+                return
+            where = stranger.pass_on([Misplaced(task.id, token, name) for task in claims.tasks], 60)
+            assert all(each.parked for each in where)
 
     # Looking
 

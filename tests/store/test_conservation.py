@@ -135,6 +135,27 @@ class Tasks(RuleBasedStateMachine):
         assert twice or refused == []
         known.leave("requeue" if requeue else "stop")
 
+    @rule(task_id=IDS)
+    def park(self, task_id: str) -> None:
+        """Its worker does not know its name, and no other does."""
+        known = self.running(task_id)
+        if known is not None:
+            where = self.desk.pass_on(self.workers[known.worker], task_id, known.token, "unknown")
+            known.leave("requeue")
+            assert where.parked == (known.state == "WAIT")
+
+    @rule()
+    def open(self) -> None:
+        self.desk.keeper.parked.open_all("unknown")
+
+    @rule()
+    def end_parked(self) -> None:
+        parked = self.desk.where.parked
+        assert self.desk.keeper.end_parked("unknown", 0, '"unknown"') == (len(parked), False)
+        for each in parked:
+            assert self.known[each].state == "WAIT"
+            self.known[each].state = "EXCEPTION"
+
     @rule(worker=WORKERS)
     def hand_back(self, worker: str) -> None:
         self.desk.keeper.hand_back(worker)
@@ -186,7 +207,7 @@ class Tasks(RuleBasedStateMachine):
     @invariant()
     def every_id_stands_where_its_state_says(self) -> None:
         where = self.desk.where
-        waiting = [*where.new, *where.inboxes]
+        waiting = [*where.new, *where.parked, *where.inboxes]
         ended = [*where.end, *where.cleaning]
         for task_id in ("a", "b", "c", "d"):
             known = self.known.get(task_id)
@@ -196,6 +217,7 @@ class Tasks(RuleBasedStateMachine):
             assert waiting.count(task_id) <= 1, "queued twice"
             assert (task_id in waiting) or state != "WAIT"
             assert (task_id not in waiting) or state in {"WAIT", "STOPPED", None}, "an entry beside a task in hand"
+            assert (task_id not in where.parked) or state == "WAIT", "parked though it does not wait"
             assert (task_id in where.active) == (state in {"RUNNING", "STOPPED"}), task_id
             assert task_id in ended or state not in FINAL, "an end that no Cleanup finds"
         held = sorted(each for name in self.workers for each in self.desk.held(name))

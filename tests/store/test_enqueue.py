@@ -16,13 +16,13 @@ def test_a_started_task_waits_in_the_queue_with_its_name_and_data(desk: Desk) ->
     assert desk.active == set()
 
 
-def test_starting_twice_while_it_waits_queues_it_once_and_keeps_the_first_data(desk: Desk) -> None:
+def test_starting_twice_while_it_waits_queues_it_once_and_takes_the_last_data(desk: Desk) -> None:
     desk.start("a", data='{"x": 1}')
     desk.start("a", data='{"x": 2}')
     desk.start("a", "a", data='{"x": 3}')
 
     assert desk.new == ["a"]
-    assert desk.field("a", "data") == '{"x": 1}'
+    assert desk.field("a", "data") == '{"x": 3}'
 
 
 @pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "EXCEPTION"])

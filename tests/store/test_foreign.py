@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytask_core.store import Ending, WorkerStore
+from pytask_core.store import Ending, Misplaced, WorkerStore
 from tests.store.conftest import Desk
 
 Act = Callable[[Desk], object]
@@ -40,7 +40,7 @@ LEARNS: dict[str, Callable[[WorkerStore, str], object]] = {
     "has stopped it": lambda worker, token: worker.report([], [], [("a", token)], []),
     "puts it back": lambda worker, token: worker.report([], [], [], [("a", token)]),
     "reads it again": lambda worker, token: worker.reload("a", token),
-    "passes it on": lambda worker, token: worker.pass_on("a", token, "other", 60),
+    "passes it on": lambda worker, token: worker.pass_on([Misplaced("a", token, "other")], 60),
 }
 
 

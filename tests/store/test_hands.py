@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytask_core.store import Ending
+from pytask_core.store import Ending, Misplaced
 from pytask_core.store.slots.steps import Call, Steps
 from tests.store.conftest import Desk
 
@@ -309,7 +309,7 @@ def test_an_entry_that_is_left_over_does_not_take_out_of_the_task_set_what_belon
     [
         ("ended", lambda worker, token: worker.report([], [Ending("a", token, "SUCCESS", "1")], [], [])),
         ("push", lambda worker, token: worker.report([], [], [], [("a", token)])),
-        ("push", lambda worker, token: worker.pass_on("a", token, "other", 60)),
+        ("push", lambda worker, token: worker.pass_on([Misplaced("a", token, "other")], 60)),
     ],
     ids=["finish", "requeue", "pass on"],
 )

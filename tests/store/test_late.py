@@ -186,7 +186,7 @@ def test_what_a_client_orders_carries_the_moment_from_when_on_it_is_void(desk: D
     if not desk.atomic or isinstance(desk.server, ServerCluster):
         pytest.skip("one server is enough to see it")
     desk.start("a")
-    keys = [desk.keys.task("a"), desk.keys.task_set, desk.keys.new_queue]
+    keys = [desk.keys.task("a"), desk.keys.task_set, desk.keys.new_queue, desk.keys.parked]
     seconds, _ = desk.redis.time()
 
     with pytest.raises(redis.ResponseError, match=r"^LATE"):

@@ -16,7 +16,7 @@ import pytest
 from pytask_core.connection import disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.states import FINAL
-from pytask_core.store import Ending
+from pytask_core.store import Ending, Misplaced
 from pytask_core.store.slots.steps import Call, Steps
 from tests.store.conftest import Desk
 from tests.support.redis_cluster import ServerCluster
@@ -113,13 +113,15 @@ class Crowd:
         for each in lost:
             del held[each]
         for task_id, token in list(held.items()):
-            kind = chance.choice(["end", "end", "stop", "requeue", "keep"])
+            kind = chance.choice(["end", "end", "stop", "requeue", "park", "keep"])
             if kind == "end":
                 store.report([], [Ending(task_id, token, "SUCCESS", "1")], [], [])
             elif kind == "stop":
                 store.report([], [], [(task_id, token)], [])
             elif kind == "requeue":
                 store.report([], [], [], [(task_id, token)])
+            elif kind == "park":
+                store.pass_on([Misplaced(task_id, token, "unknown")], 60)
             if kind != "keep":
                 del held[task_id]
 
@@ -127,6 +129,10 @@ class Crowd:
         desk.keeper.overdue(0.01, 60)
         desk.keeper.sweep(60)
         collected = desk.keeper.collect("keeper", hashes=chance.random() < 0.5)
+        if chance.random() < 0.5:
+            desk.keeper.parked.open("unknown")
+        if chance.random() < 0.1:
+            desk.keeper.end_parked("unknown", 0.01, '"unknown"')
         desk.keeper.discard("keeper", [(each, chance.random() < 0.2, "") for each, _ in collected], 0)
 
 
@@ -140,6 +146,7 @@ def settle(desk: Desk) -> None:
         while not desk.keeper.sweep(60).last:
             pass
         desk.keeper.hand_back("keeper", died=False)
+        desk.keeper.parked.open_all("unknown")
         while collected := desk.keeper.collect("last", hashes=False):
             desk.keeper.discard("last", [(each, False, "") for each, _ in collected], 0)
         for _ in range(10):

@@ -139,6 +139,12 @@ def local(desk: Desk, worker: WorkerStore) -> str:
     return token
 
 
+def parked(desk: Desk, worker: WorkerStore) -> str:
+    token = desk.run(worker, "a")
+    assert desk.pass_on(worker, "a", token, "unknown").parked
+    return token
+
+
 def nothing(desk: Desk, worker: WorkerStore) -> str:
     return desk.token(worker)
 
@@ -163,7 +169,13 @@ ACTS: dict[str, tuple[Callable[[Desk, WorkerStore], str], Act, set[str | None]]]
     "stop what is to restart": (asked_to_restart, lambda d, w, t: w.report([], [], [("a", t)], []), {"WAIT"}),
     "requeue": (running, lambda d, w, t: w.report([], [], [], [("a", t)]), {"WAIT"}),
     "let go of a local one": (local, lambda d, w, t: w.report([], [], [], [("a", t)]), {None}),
-    "pass on": (running, lambda d, w, t: w.pass_on("a", t, "other", 60), {"WAIT"}),
+    "pass on": (running, lambda d, w, t: d.pass_on(w, "a", t), {"WAIT"}),
+    "park": (running, lambda d, w, t: d.pass_on(w, "a", t, "unknown"), {"WAIT"}),
+    "start what is parked": (parked, lambda d, w, t: d.start("a"), {"WAIT"}),
+    "restart what is parked": (parked, lambda d, w, t: d.client.restart("a"), {"WAIT"}),
+    "stop what is parked": (parked, lambda d, w, t: d.client.stop("a"), {"STOPPED"}),
+    "remove what is parked": (parked, lambda d, w, t: d.client.remove("a"), {None}),
+    "end what is parked": (parked, lambda d, w, t: d.keeper.end_parked("unknown", 0, '"unknown"'), {"EXCEPTION"}),
     "hand back": (running, lambda d, w, t: d.keeper.hand_back("w1"), {"WAIT"}),
     "hand back an inbox": (in_the_inbox, lambda d, w, t: d.keeper.hand_back("w1"), {"WAIT"}),
     "discard": (
@@ -195,11 +207,15 @@ def mend(desk: Desk) -> None:
     if desk.state("a") == "WAIT":
         desk.keeper.collect("w2", hashes=False)
         desk.keeper.discard("w2", [(each, False, "") for each in desk.where.cleaning], 0)
+    else:
+        # What still stands there of one that was stopped or removed goes when its time is over.
+        desk.keeper.end_parked("unknown", 0, '"unknown"')
 
 
 def run_to_the_end(desk: Desk) -> int:
-    """A new worker claims all there is and ends it; how often ``a`` ran."""
+    """A new worker, which knows all names, claims all there is and ends it; how often ``a`` ran."""
     worker, runs = desk.worker("w9"), 0
+    worker.parked.open_all("unknown")
     for _ in range(5):
         token, claims = desk.claim(worker, insist=True)
         for task in claims.tasks:
@@ -215,6 +231,7 @@ def clean(desk: Desk) -> None:
     assert (desk.held("w1"), desk.held("w2"), desk.held("w9")) == (set(), set(), set())
     assert desk.running == 0
     assert desk.redis.exists(keys.waiting) == desk.redis.exists(keys.holders) == desk.redis.exists(keys.removed) == 0
+    assert desk.redis.exists(keys.parked) == desk.redis.exists(keys.parked_names) == 0
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -242,7 +259,7 @@ def test_whoever_dies_between_two_steps_leaves_a_task_that_is_mended(desk: Desk,
 
         mend(desk)
         state = desk.state("a")
-        if state in {"SUCCESS", "STOPPED"}:
+        if state in {"SUCCESS", "EXCEPTION", "STOPPED"}:
             assert run_to_the_end(desk) == 0, f"ran again: {words}"
             assert desk.state("a") == state
         elif desk.redis.exists(desk.keys.task("a")):
@@ -281,7 +298,9 @@ def test_whoever_repeats_what_was_broken_off_comes_to_the_same_end(desk: Desk, n
             words = f"{name}, broken off at round trip {number}, executed: {executed.name}: {answer}"
             assert desk.state("a") in after, words
             where = desk.where
-            assert [*where.new, *where.inboxes].count("a") == ("WAIT" in after or name == "stop what waits"), words
+            assert [*where.new, *where.inboxes, *where.parked].count("a") == (
+                "WAIT" in after or name == "stop what waits"
+            ), words
             assert ("a" in where.active) == bool(after & {"RUNNING", "STOPPED"} or name == "discard and keep"), words
             assert where.end.count("a") <= 1, words
             if "RUNNING" in after:

@@ -27,6 +27,13 @@ def _overdue(desk: Desk, worker: WorkerStore, token: str) -> None:
         pass
 
 
+def _give_up(desk: Desk, worker: WorkerStore, token: str) -> None:
+    token, claims = desk.claim(worker, insist=True)
+    if claims.tasks:
+        desk.pass_on(worker, "a", token, "unknown")
+        assert desk.keeper.end_parked("unknown", 0, '"unknown"') == (1, False)
+
+
 def _end(state: TaskState) -> Act:
     return lambda desk, worker, token: worker.report([], [Ending("a", token, state, "1")], [], [])
 
@@ -44,7 +51,8 @@ ACTS: dict[str, Act] = {
     "requeue": lambda desk, worker, token: worker.report([], [], [], [("a", token)]),
     "renew": lambda desk, worker, token: worker.renew([("a", token)]),
     "read again": lambda desk, worker, token: worker.reload("a", token),
-    "pass on": lambda desk, worker, token: worker.pass_on("a", token, "other", 60),
+    "pass on": lambda desk, worker, token: desk.pass_on(worker, "a", token),
+    "park and end": _give_up,
     "hand back": lambda desk, worker, token: desk.keeper.hand_back("w1"),
     "hand back another": lambda desk, worker, token: desk.keeper.hand_back("w2"),
     "sweep when overdue": _overdue,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
+from pytask_core.store import PassedOn
 from tests.store.conftest import Desk
 
 # Local tasks
@@ -53,21 +54,22 @@ def test_a_task_whose_name_is_unknown_goes_to_the_live_worker_that_knows_it(desk
     assert first.take(0.01)
     token, _ = desk.claim(first)
 
-    assert first.pass_on("a", token, "other", 60) == "w2"
+    assert desk.pass_on(first, "a", token).worker == "w2"
 
     assert (desk.state("a"), desk.active, desk.held("w1"), desk.running) == ("WAIT", set(), set(), 0)
     assert desk.where.count == {"a": 1}
     assert [task.id for task in desk.claim(second)[1].tasks] == ["a"]
 
 
-def test_a_task_whose_name_nobody_alive_knows_stays_where_it_is(desk: Desk) -> None:
+def test_a_task_whose_name_no_live_worker_knows_is_parked(desk: Desk) -> None:
     worker = desk.worker("w1", ("job",))
     desk.worker("dead", ("other",))
     desk.redis.zadd(desk.keys.workers, {"dead": 1})
     token = desk.run(worker, "a")
 
-    assert worker.pass_on("a", token, "other", 60) == ""
-    assert desk.state("a") == "RUNNING"
+    assert desk.pass_on(worker, "a", token) == PassedOn("", parked=True, first=True)
+    assert (desk.state("a"), desk.held("w1"), desk.running, desk.where.parked) == ("WAIT", set(), 0, ["a"])
+    assert desk.where.count == {"a": 1}
 
 
 def test_a_task_that_is_no_longer_ours_is_not_passed_on(desk: Desk) -> None:
@@ -75,10 +77,10 @@ def test_a_task_that_is_no_longer_ours_is_not_passed_on(desk: Desk) -> None:
     desk.worker("w2", ("other",))
     token = desk.run(first, "a")
 
-    assert first.pass_on("a", "w1:999", "other", 60) is None
-    assert first.pass_on("a", token, "other", 60) == "w2"
-    again = first.pass_on("a", token, "other", 60)
-    assert again is None or not desk.atomic, "its reply was lost and it is asked for again"
+    assert desk.pass_on(first, "a", "w1:999") == PassedOn("", parked=False)
+    assert desk.pass_on(first, "a", token).worker == "w2"
+    again = desk.pass_on(first, "a", token)
+    assert not again.worker or not desk.atomic, "its reply was lost and it is asked for again"
     assert desk.where.count == {"a": 1}
 
 
@@ -86,7 +88,7 @@ def test_the_receiver_that_dies_before_it_claims_hands_the_task_back(desk: Desk)
     first = desk.worker("w1", ("job",))
     desk.worker("w2", ("other",))
     token = desk.run(first, "a")
-    first.pass_on("a", token, "other", 60)
+    desk.pass_on(first, "a", token)
 
     assert desk.keeper.hand_back("w2").waiting == 1
     assert desk.new == ["a"]

@@ -226,6 +226,27 @@ def test_fields_that_a_client_writes_for_a_task_that_is_gone_are_counted_and_not
     assert report.counts["fields that a client wrote for a task that was gone"] == 1
 
 
+def test_an_id_that_is_parked_until_a_worker_knows_its_name_stands_somewhere(story: Story) -> None:
+    story.accept().claim().redis(
+        "HSET task-a state WAIT",
+        "SREM tasks a",
+        "HSET {new-task}:parked a other",
+        "ZADD {new-task}:parked:other 1764000000000001 a",
+        "ZADD {new-task}:parked-names NX 1764000000000001 other",
+        *story.let_go(),
+    )
+    assert story.replay().stands("a") == 1
+    story.redis(
+        "ZPOPMAX {new-task}:parked:other 500",
+        "HDEL {new-task}:parked a",
+        "ZREM {new-task}:parked-names other",
+        "RPUSH new-task a",
+    )
+    story.claim("w2").begin("w2").end("w2").finish("w2").clean()
+    report = story.judge()
+    assert report.ok, report.text()
+
+
 def test_an_overlap_inside_the_self_stop_window_is_counted_and_not_blamed(story: Story) -> None:
     story.accept().claim().begin().requeue().claim("w2").begin("w2")
     story.note("end", after=CUT_OFF_WINDOW / 2, run="w1/1", how="stopped").end("w2").finish("w2").clean()

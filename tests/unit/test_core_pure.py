@@ -167,6 +167,8 @@ def test_the_verdict_is_json_that_names_the_number() -> None:
         {"concurrency": -1},
         {"cleanup_handlers": "module:handler"},
         {"poison_window": "3"},
+        {"unknown_timeout": 0},
+        {"unknown_timeout": float("inf")},
         {"max_deliveries": 1.5},
     ],
     ids=str,

@@ -62,8 +62,10 @@ def all_keys() -> Iterator[str]:
         if name.startswith(("_", "id_of_")) or name.endswith(("_prefix", "_pattern")):
             continue
         if callable(member):
-            needs = "WORKER" if "worker" in inspect.signature(member).parameters else "ID"
-            yield getattr(keys, name)(needs)
+            words = {"worker": "WORKER", "name": "NAME"}
+            yield getattr(keys, name)(
+                *(words.get(each, "ID") for each in list(inspect.signature(member).parameters)[1:])
+            )
         elif isinstance(value := getattr(keys, name), str):
             yield value
 

@@ -146,6 +146,7 @@ def test_the_page_shows_what_there_is() -> None:
         ("pytask_task_queue_seconds_bucket", ("2.5", "job")): 0,
         ("pytask_task_queue_seconds_bucket", ("5.0", "job")): 1,
         ("pytask_queue_length", ("new",)): 7,
+        ("pytask_queue_length", ("parked",)): 0,
         ("pytask_workers", ("ready",)): 1,
         ("pytask_workers", ("stopping",)): 1,
         ("pytask_workers", ("empty",)): 0,

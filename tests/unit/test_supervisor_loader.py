@@ -96,7 +96,8 @@ def test_tasks_mode_takes_every_named_task_and_adds_monitor_and_cleanup(folder: 
 @pytest.mark.parametrize("timeout", [0.5, 60.0, 600.0])
 def test_tasks_mode_hands_on_names_and_timeout(folder: Path, timeout: float) -> None:
     write(folder, HEAD + TASK)
-    app, _ = load(folder, tasks=("shop",), task_set="x", new_queue="n", task_timeout=timeout)
+    app, _ = load(folder, tasks=("shop",), task_set="x", new_queue="n", task_timeout=timeout, unknown_timeout=timeout)
+    assert app.unknown_timeout == timeout
     assert app.task_timeout == timeout
     assert app.helpers.keys.task_set == "x"
 

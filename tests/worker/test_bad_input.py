@@ -250,17 +250,27 @@ def test_events_of_an_odd_id_are_heard(live: Live) -> None:
         assert listener.until("success") == [{"event": "success", "data": {"number": number}}]
 
 
-def test_a_name_that_is_odd_or_missing_is_an_exception(live: Live) -> None:
+def test_a_name_that_is_missing_or_too_long_to_be_one_is_an_exception(live: Live) -> None:
+    live.worker(Echo)
+    live.push("long", "x" * 501)
+    live.push("empty", "")
+    live.redis.hset(live.keys.task("none"), "data", "{}")
+    live.redis.lpush(live.keys.new_queue, "none")
+
+    for task_id, words in (("long", "501 characters"), ("empty", "no field 'task'"), ("none", "no field 'task'")):
+        live.until(task_id, "EXCEPTION")
+        assert words in live.output(task_id)
+    neighbour_finishes(live)
+
+
+def test_tasks_of_odd_names_wait_for_a_worker_that_knows_them(live: Live) -> None:
     live.worker(Echo)
     live.push("odd", "na me\n\U0001f600")
-    live.push("empty", "")
     live.redis.execute_command("HSET", live.keys.task("bytes"), "task", b"\xff\xfe")
-    live.redis.hset(live.keys.task("none"), "data", "{}")
-    live.redis.lpush(live.keys.new_queue, "bytes", "none")
+    live.redis.lpush(live.keys.new_queue, "bytes")
 
-    for task_id in ("odd", "empty", "bytes", "none"):
-        live.until(task_id, "EXCEPTION")
-        assert "no worker knows a task named" in live.output(task_id)
+    wait_until(lambda: sorted(live.helpers.get_parked_task_ids()) == ["bytes", "odd"])
+    assert live.helpers.parked_tasks() == {"na me\n\U0001f600": 1, "\udcff\udcfe": 1}
     neighbour_finishes(live)
 
 

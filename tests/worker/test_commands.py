@@ -247,16 +247,6 @@ def test_a_name_that_only_the_other_worker_knows_runs_there(live: Live) -> None:
     assert live.where.count == dict.fromkeys(ids, 1)
 
 
-def test_a_name_that_nobody_knows_is_an_exception_that_says_so(live: Live) -> None:
-    live.worker(Forever)
-    live.worker(Echo, Sleep)
-
-    task_id = live.run("unknown")
-
-    assert live.state(task_id) == "EXCEPTION"
-    assert "no worker knows a task named 'unknown'" in live.output(task_id)
-
-
 def test_a_command_during_a_reload_is_obeyed(live: Live) -> None:
     entered = []
 

@@ -121,7 +121,8 @@ def test_start_and_stop_with_a_separate_greenlet(live: Live) -> None:
     assert live.helpers.stop_task(task_id)
     live.until(task_id, "STOPPED")
     count = len(worked)
-    live.run("mytask-that-nobody-knows")
+    live.helpers.start_task("mytask-that-nobody-knows")
+    wait_until(live.helpers.parked_tasks)
     assert len(worked) == count, "its greenlet works no more"
 
 

@@ -84,7 +84,7 @@ def test_an_end_that_redis_refuses_is_not_counted(live: Live) -> None:
 
 def test_a_name_without_a_class_is_counted_as_other(live: Live) -> None:
     worker = live.worker(Nap)
-    live.push("x", "there is no such task")
+    live.push("x", "there can be no such task" * 100)
     live.until("x", "EXCEPTION")
 
     assert taken(worker, "other")["other"]["ended"] == {"EXCEPTION": 1}
@@ -99,4 +99,9 @@ def test_the_queues_are_counted_and_not_while_redis_is_away(live: Live) -> None:
     wait_until(lambda: heard)
 
     assert heard == [{"new": 0, "active": 0, "end": 2}]
+    live.helpers.start_task("unknown")
+    wait_until(lambda: live.helpers.parked_tasks() == {"unknown": 1})
+    worker.count_queues(heard.append)
+    wait_until(lambda: len(heard) == 2)
+    assert heard[1] == {"new": 0, "active": 0, "end": 2, "parked": 1}
     live.redis.delete(live.keys.end_queue)

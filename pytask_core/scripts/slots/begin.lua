@@ -22,7 +22,12 @@ if state == 'RUNNING' then
   write('command', 'restart')
   return 'ordered'
 end
-if state == 'WAIT' then return 'waits' end
+if state == 'WAIT' then
+  -- It still runs once, on what was said last.
+  redis.call('HDEL', KEYS[1], 'cleanup')
+  write()
+  return 'waits'
+end
 if h[2] and not state and ARGV[4] ~= '1' then return 'perhaps' end
 if state then
   redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'cleanup', 'local', 'charges', 'since', 'deaths', 'kept')

@@ -23,6 +23,8 @@ _WAITS_NOW = {"again", "entered", "waits"}
 class ManySlotsClientStore(ClientStore):
     """The client's transitions in steps. Reading is as in one slot."""
 
+    _many_slots = True
+
     def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
         super().__init__(client, keys, replicas)
         self._steps = Steps(client, keys, self._deadlines)
@@ -58,12 +60,12 @@ class ManySlotsClientStore(ClientStore):
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def stop(self, task_id: str) -> int:
-        [entries] = self._steps.entries([task_id], NEAR)
-        answer = int(
-            self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), max(entries, 1)])
-        )
+        [entries], since = self._steps.entries([task_id], NEAR), self._since(task_id)
+        pushed = 0 if since else max(entries, 1)
+        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), pushed]))
         if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE}:
             self._steps.activate([task_id])
+            self._unpark(task_id, since)
         return {_WITHDRAWN: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
@@ -82,6 +84,7 @@ class ManySlotsClientStore(ClientStore):
         keys = self._keys
         # First, so that an entry which a start makes after the removal is not taken for the old one.
         self._steps.one("ghost", [keys.new_queue, keys.waiting, keys.removed], [task_id])
+        since = self._since(task_id)
         known, owner = self._steps.one("remove", [keys.task(task_id)], [keys.control(task_id)])
         # Of a task that has just stopped or ended too: its worker lets go of it a step later, and until then it counts
         # as in its hands.
@@ -89,4 +92,14 @@ class ManySlotsClientStore(ClientStore):
         if worker:
             self._steps.let_go(worker, [(task_id, owner, True)])
         gone = self._steps.deactivate([task_id])
+        self._unpark(task_id, since)
         return bool(known or gone)
+
+    def _since(self, task_id: str) -> str:
+        """Since when an id is parked, '' where it is not."""
+        return str(self._steps.one("since", [self._keys.parked], [task_id]))
+
+    def _unpark(self, task_id: str, since: str) -> None:
+        """Take an id out of where it is parked, since its hash says by now that it does not wait."""
+        if since:
+            self._steps.unpark([(task_id, since)])

@@ -16,6 +16,8 @@ from .steps import Steps
 class ManySlotsKeeperStore(KeeperStore):
     """The keepers' transitions in steps."""
 
+    _many_slots = True
+
     def __init__(self, client: Any, keys: RedisKeys, poison: PoisonRule | None = None) -> None:
         super().__init__(client, keys, poison)
         self._steps = Steps(client, keys)
@@ -127,6 +129,17 @@ class ManySlotsKeeperStore(KeeperStore):
             each: re.fullmatch(r"[0-9]+ ([0-9]{1,15})", text or "") for each, text in zip(names, noted, strict=True)
         }
         return {each: int(promise[1]) if promise else unknown for each, promise in promises.items()}
+
+    def end_parked(self, name: str, unknown_timeout: float, output: str) -> tuple[int, bool]:
+        keys, steps = self._keys, self._steps
+        flat = steps.one("overdue", [keys.parked], [name, int(unknown_timeout * 1000), BATCH])
+        since = dict(zip(flat[::2], flat[1::2], strict=True))
+        answers = steps.all([("expire", [keys.task(each)], [output]) for each in since])
+        became = dict(zip(since, answers, strict=True))
+        self._move(became)
+        steps.activate([each for each, what in became.items() if what == "keep"])
+        steps.unpark(since.items())
+        return sum(what in {"end", "keep"} for what in answers), len(since) == BATCH
 
     def collect(self, worker: str, *, hashes: bool) -> list[tuple[str, dict[str, str]]]:
         ids = [task_id for task_id, _ in super().collect(worker, hashes=False)]

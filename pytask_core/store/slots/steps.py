@@ -47,7 +47,7 @@ class Steps:
         keys = self._keys
         return (
             "push",
-            [into or keys.new_queue, keys.waiting, keys.removed, keys.new_queue],
+            [into or keys.new_queue, keys.waiting, keys.removed, keys.new_queue, keys.parked],
             [side, *(part for entry in entries for part in entry)],
         )
 
@@ -60,6 +60,12 @@ class Steps:
         """Return for each id how many entries of it stand in the new queue, near its ends; ``foreign``: but ours."""
         keys = [self._keys.new_queue, self._keys.waiting]
         return [int(each) for each in self.one("entries", keys, [near, int(foreign), *ids])]
+
+    def unpark(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Take ids out of where they are parked, each with since when it was as that was looked at."""
+        words = [word for entry in entries for word in entry]
+        if words:
+            self.one("unparked", [self._keys.parked], words)
 
     def unbox(self, worker: str, *, forget: bool = False) -> int:
         """Put a worker's inbox back to the front of the queue."""

@@ -11,7 +11,7 @@ from ... import scripts
 from ...keys import RedisKeys
 from ...nodes import Nodes
 from ...poison import PoisonRule
-from ..worker import BATCH, Claimed, Claims, Ending, Event, Renewal, WorkerStore
+from ..worker import BATCH, Claimed, Claims, Ending, Event, Misplaced, PassedOn, Renewal, WorkerStore
 from .steps import Call, Steps
 
 #: Why an id is passed over that stays in the task set, where another transition has put it.
@@ -55,6 +55,8 @@ class _LastWords:
 
 class ManySlotsWorkerStore(WorkerStore):
     """A worker's transitions in steps."""
+
+    _many_slots = True
 
     def __init__(
         self,
@@ -270,8 +272,8 @@ class ManySlotsWorkerStore(WorkerStore):
                 self._left.setdefault(task, now)
         self._steps.let_go(self.worker, [(each, f"={token}", False) for each, token in left if (each, token) in before])
 
-    def _give_up(self, task_id: str, token: str) -> None:
-        self._steps.give_up(self.worker, [(task_id, token, "")])
+    def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
+        self._steps.give_up(self.worker, [(*task, "") for task in tasks])
 
     def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
         return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
@@ -353,18 +355,53 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.all([self._looking(), hold])
         self._steps.one("adopt", [self._keys.task(task_id)], [token, name, data])
 
-    def pass_on(self, task_id: str, token: str, name: str, task_timeout: float) -> str | None:
+    def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
         keys, steps = self._keys, self._steps
-        asked = [name, self.worker, keys.names_prefix, int(task_timeout * 1000)]
-        other = str(steps.one("able", [keys.workers], asked))
-        if not other:
-            return ""
-        if not steps.one("pass_on", [keys.task(task_id)], [token]):
-            self._give_up(task_id, token)
-            return None
-        steps.all([steps.pushing([(task_id, "must")], into=keys.inbox(other))])
-        steps.let_go(self.worker, [(task_id, token, True)])
-        if self._client.execute_command("ZSCORE", keys.workers, other) is None:
-            # It has left meanwhile, and nobody would look into its inbox any more.
-            steps.unbox(other)
-        return other
+        able = self._able(tasks, task_timeout)
+        answers = steps.all([("pass_on", [keys.task(each.id)], [each.token]) for each in tasks])
+        became = list(zip(tasks, answers, strict=True))
+        waiting = [task for task, what in became if what == "WAIT"]
+        first = self._place(waiting, able)
+        steps.let_go(self.worker, [(each.id, each.token, what != "STOPPED") for each, what in became if what != "lost"])
+        self._give_up([(each.id, each.token) for each, what in became if what == "lost"])
+        self._look_after(waiting, able, task_timeout)
+        return [
+            PassedOn(able[task.name], parked=not able[task.name], first=task.id in first)
+            if what == "WAIT"
+            else PassedOn("", parked=False)
+            for task, what in became
+        ]
+
+    def _able(self, tasks: Sequence[Misplaced], task_timeout: float) -> dict[str, str]:
+        """Return for each name a live worker that knows it, or ''."""
+        names = list(dict.fromkeys(task.name for task in tasks))
+        asked = [self.worker, self._keys.names_prefix, int(task_timeout * 1000), *names]
+        return dict(zip(names, self._steps.one("able", [self._keys.workers], asked), strict=True))
+
+    def _place(self, tasks: Sequence[Misplaced], able: dict[str, str]) -> set[str]:
+        """Put ids where they belong; return those that are parked as the first of their names."""
+        keys, steps = self._keys, self._steps
+        calls: list[Call] = [
+            steps.pushing([(task.id, "must") for task in tasks if able[task.name] == worker], into=keys.inbox(worker))
+            for worker in dict.fromkeys(able[task.name] for task in tasks)
+            if worker
+        ]
+        parked = [task for task in tasks if not able[task.name]]
+        if parked:
+            words = [word for task in parked for word in (task.id, task.name)]
+            calls.append(("park", [keys.parked, keys.waiting], words))
+        answers = steps.all(calls) if calls else []
+        return {task.id for task, answer in zip(parked, answers[-1], strict=True) if answer} if parked else set()
+
+    def _look_after(self, tasks: Sequence[Misplaced], able: dict[str, str], task_timeout: float) -> None:
+        """Mend what others did between the look for a worker and the step that relied on it."""
+        keys = self._keys
+        for other in dict.fromkeys(able[task.name] for task in tasks):
+            if other and self._client.execute_command("ZSCORE", keys.workers, other) is None:
+                # It has left meanwhile, and nobody would look into its inbox any more.
+                self._steps.unbox(other)
+        parked = [task for task in tasks if not able[task.name]]
+        if parked:
+            # One that has registered meanwhile perhaps looked before they were there.
+            for name in (name for name, worker in self._able(parked, task_timeout).items() if worker):
+                self.parked.open_all(name)

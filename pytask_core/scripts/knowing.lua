@@ -1,0 +1,16 @@
+-- What the scripts share that look for a worker which knows a task name.
+
+-- A live worker that knows the name, or ''. `limit`: ms without a beat, or from now, after which a worker is not live: a beat
+-- may be ahead where the server's clock was set back.
+local function able_worker(workers, names_prefix, name, but, limit)
+  local now, able = now_ms(), {}
+  local live = redis.call('ZREVRANGEBYSCORE', workers, now + limit, now - limit, 'LIMIT', 0, 10000)
+  for _, worker in ipairs(live) do
+    if worker ~= but and redis.call('SISMEMBER', names_prefix .. worker, name) == 1 then
+      able[#able + 1] = worker
+      -- Enough to spread over.
+      if #able == 10 then break end
+    end
+  end
+  return #able == 0 and '' or able[now % #able + 1]
+end
