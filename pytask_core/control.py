@@ -14,7 +14,7 @@ import gevent
 
 from .connection import is_answer
 from .keys import RedisKeys
-from .link import Away, Link
+from .link import Away, Link, Rejected
 from .loops import Backoff
 from .runner import TaskRunner
 
@@ -60,7 +60,7 @@ class Control:
                 # to say who wait for its answers.
                 with self._link.guard(tell=False):
                     self._listen()
-            except Away as error:
+            except (Away, Rejected) as error:
                 self._failures += 1
                 # Of an outage others tell, though perhaps a little later. A refusal of this alone would go unheard.
                 is_alone = self._link.up and error.__cause__ is not None and is_answer(error.__cause__)

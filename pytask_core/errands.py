@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.pool import Group
 
+from .claimer import TAKE_TIMEOUT
 from .connection import unblock
 from .keys import RedisKeys
 from .link import Away, Link, Rejected
@@ -37,22 +39,29 @@ class Errands:
         self._link = link
         self._keeper = keeper
         self._helpers = helpers
+        self._greenlets = Group()
 
     def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
         """See ``Worker.hand_back``."""
-        gevent.spawn(self._hand_back, worker_id, on_done)
+        self._greenlets.spawn(self._hand_back, worker_id, on_done)
 
     def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
         """See ``Worker.count_queues``."""
-        gevent.spawn(self._count_queues, on_done)
+        self._greenlets.spawn(self._count_queues, on_done)
 
-    def cut_take_short(self, worker_id: str) -> None:
-        """End the blocking take of a worker; where the server does not permit this, it ends within a second."""
+    def close(self) -> None:
+        """Leave what is not done: the connections are about to be closed."""
+        self._greenlets.kill()
+
+    def cut_take_short(self, worker_id: str) -> bool:
+        """End the blocking take of a worker; return False where the server does not let us, and it ends by itself."""
         try:
-            with self._link.guard():
+            with self._link.guard(tell=False):
                 unblock(self._client, take_name(worker_id), self._keys.new_queue)
         except Exception:
             log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
+            return False
+        return True
 
     def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
         while True:
@@ -60,7 +69,7 @@ class Errands:
             try:
                 # The server may not know yet that the connection is dead: what is handed back must not be moved at
                 # once into the inbox of somebody who will never look.
-                self.cut_take_short(worker_id)
+                is_cut = self.cut_take_short(worker_id)
                 with self._link.guard():
                     done = self._keeper.hand_back(worker_id)
                 break
@@ -78,10 +87,26 @@ class Errands:
         tell_deaths(done.convicted, done.often)
         if on_done is not None:
             on_done(done.waiting)
+        if not is_cut:
+            gevent.sleep(TAKE_TIMEOUT)
+            self._unbox(worker_id)
+
+    def _unbox(self, worker_id: str) -> None:
+        """Hand back what a take that could not be cut short has moved since."""
+        while True:
+            self._link.wait()
+            try:
+                with self._link.guard():
+                    self._keeper.hand_back(worker_id)
+            except Away:
+                continue
+            except Rejected as error:
+                log.warning("The inbox of the dead worker %s cannot be looked at once more: %s", worker_id, error)
+            return
 
     def _count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
         try:
-            with self._link.guard():
+            with self._link.guard(tell=False):
                 lengths = self._helpers.queue_lengths()
         except (Away, Rejected):
             return

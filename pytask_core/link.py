@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import Event
 
-from .connection import is_answer, outage
+from .connection import denied, is_answer, outage
 from .loops import Backoff
 
 log = logging.getLogger("pytask.link")
@@ -84,7 +84,8 @@ class Link:
         """Run one exchange with Redis.
 
         Args:
-            tell: whether its failure means that Redis is away for all.
+            tell: whether its failure means that Redis is away for all. False: for what is done aside, and then a right
+                that is missing is an answer.
 
         Raises:
             Away: Redis could not serve it.
@@ -95,9 +96,9 @@ class Link:
             yield
         except Exception as error:
             why = outage(error)
-            if why is None:
+            if why is None or (not tell and denied(error)):
                 if is_answer(error):
-                    raise Rejected(str(error)) from error
+                    raise Rejected(why or str(error)) from error
                 raise
             # An exchange that began before Redis was last found well says nothing about now.
             if tell and self.up and began >= self._since:

@@ -100,7 +100,7 @@ class Monitor(Task):
             Away: Redis cannot be reached.
         """
         keeper, link = _worker_of(self).keeper, _worker_of(self).link
-        with link.guard():
+        with link.guard(tell=False):
             overdue = keeper.overdue(self.loop_interval, self.task_timeout, self._unknown)
         if overdue is None:
             return
@@ -114,7 +114,7 @@ class Monitor(Task):
 
     def _have_round(self, keeper: KeeperStore, link: Link, overdue: Mapping[str, float]) -> None:
         for worker, lease in overdue.items():
-            with link.guard():
+            with link.guard(tell=False):
                 done = keeper.hand_back(worker, lease)
             # Not of one that has come back, or has left in good order, since the round began.
             if done.known:
@@ -133,7 +133,7 @@ class Monitor(Task):
         keeper, link = _worker_of(self).keeper, _worker_of(self).link
         until = monotonic() + SWEEP_BUDGET
         while True:
-            with link.guard():
+            with link.guard(tell=False):
                 page = keeper.sweep(self.task_timeout, self._unknown)
             for task_id, became in page.told:
                 self._tell(task_id, became)
@@ -229,20 +229,20 @@ class Cleanup(Task):
 
     def _put_back(self, worker: Any) -> None:
         """Leave what was collected and not dealt with to other Cleanups, who would wait for this worker's end else."""
-        with worker.cleaning, suppress(Away, Rejected), worker.link.guard():
+        with worker.cleaning, suppress(Away, Rejected), worker.link.guard(tell=False):
             worker.keeper.put_back(worker.id)
 
     def _turn(self, worker: Any, blocking: Any) -> None:
         with worker.cleaning:
-            with worker.link.guard():
+            with worker.link.guard(tell=False):
                 ended = worker.keeper.collect(worker.id, hashes=self.task_handler is not None)
             if ended:
                 done = [(task_id, not self._handle(task_id, task), task.get("owner", "")) for task_id, task in ended]
-                with worker.link.guard():
+                with worker.link.guard(tell=False):
                     count = worker.keeper.discard(worker.id, done, self.retention)
                 cleanup_log.debug("Cleaned up %d ended tasks", count)
         if not ended:
-            with worker.link.guard():
+            with worker.link.guard(tell=False):
                 worker.keeper.wait_for_ended(blocking, WAIT_TIMEOUT)
 
     def _handle(self, task_id: str, task: Mapping[str, str]) -> bool:

@@ -277,6 +277,7 @@ class Worker:
             self.link.close()
             gevent.killall(self._greenlets)
             self._locals.close()
+            self._errands.close()
             disconnect(self._blocking, self._control_client, self._client)
             self._helpers.close()
 
@@ -290,6 +291,8 @@ class Worker:
                 for warning in check_server(self._client, self.source.describe()):
                     log.warning("%s", warning)
                 self._store.register(self._classes)
+                for warning in self._store.rehearse():
+                    log.warning("%s", warning)
                 return True
             except Exception as error:
                 refused, why = refusal(error), outage(error)
@@ -337,6 +340,7 @@ class Worker:
         """Whether Redis will have us again: registers too, since it may have forgotten us."""
         knock(self._client)
         self._store.register(self._classes)
+        self._store.rehearse()
 
     def _isolate(self) -> None:
         """Redis was away for too long: stop everything here; local tasks start again when it is back."""

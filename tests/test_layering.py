@@ -193,7 +193,7 @@ CORE = Rules(
         "claimer": {"link", "pressure", "runner", "running", "store"},
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner"},
-        "errands": {"connection", "keys", "link", "poison"},
+        "errands": {"claimer", "connection", "keys", "link", "poison"},
         "parking": {"link", "running", "store"},
         "local_tasks": {"errors", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},

@@ -8,7 +8,7 @@ cluster, ``source`` chooses between them.
 
 from .cluster import AskError, MovedError, TryAgainError
 from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock
-from .trouble import check_server, is_answer, misplaced, outage, refusal
+from .trouble import check_server, denied, is_answer, misplaced, outage, refusal
 from .wire import SOCKET_TIMEOUT
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SOCKET_TIMEOUT",
     "TryAgainError",
     "check_server",
+    "denied",
     "disconnect",
     "is_answer",
     "knock",

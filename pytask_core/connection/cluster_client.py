@@ -110,7 +110,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
         manager.initialize = ask_all  # type: ignore[method-assign] # of this one alone
 
     def _new_pool(self, **options: Any) -> Any:
-        pool = Pool(  # type: ignore[no-untyped-call] # theirs
+        pool = Pool(
             **{
                 **options,
                 **self._options,

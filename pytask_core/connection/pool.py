@@ -8,6 +8,7 @@ or over which an answer is still to come, is opened anew before it is handed out
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from queue import Empty, Full
 from traceback import walk_tb
 from typing import Any
@@ -16,12 +17,35 @@ from redis.connection import BlockingConnectionPool
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the library's name
     RedisError,
+    ResponseError,
     TimeoutError,  # noqa: A004 - the library's name
 )
 
 
 class Pool(BlockingConnectionPool):
-    """A pool as its parent, without metrics, health checks and maintenance notifications."""
+    """A pool as its parent, without metrics, health checks and maintenance notifications.
+
+    Args:
+        client_name: what ``CLIENT LIST`` is to show its connections as. A server that knows no such command, or does
+            not permit it, serves them as well.
+        how: as the parent's.
+    """
+
+    def __init__(self, *, client_name: str | None = None, **how: Any) -> None:
+        self._name = client_name
+        super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
+
+    def make_connection(self) -> Any:
+        """Return a new connection, which is given its name whenever it is opened."""
+        connection = super().make_connection()  # type: ignore[no-untyped-call] # theirs
+        if self._name is not None:
+            connection.register_connect_callback(self._introduce)
+        return connection
+
+    def _introduce(self, connection: Any) -> None:
+        connection.send_command("CLIENT", "SETNAME", self._name, check_health=False)
+        with suppress(ResponseError):
+            connection.read_response()
 
     def get_connection(self, command_name: Any = None, *_keys: Any, **_options: Any) -> Any:  # noqa: ARG002 - theirs
         """Return a connection that is ready for a command; waits for one where all are taken.
@@ -36,7 +60,7 @@ class Pool(BlockingConnectionPool):
             raise ConnectionError("No connection available.") from None
         try:
             if connection is None:
-                connection = self.make_connection()  # type: ignore[no-untyped-call] # theirs
+                connection = self.make_connection()
             _open(connection)
             if not _is_silent(connection):
                 connection.disconnect()

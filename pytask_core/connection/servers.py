@@ -78,7 +78,7 @@ class Server:
         }
         if isinstance(self._pool, SentinelConnectionPool):
             return SentinelPool(self._pool.service_name, self._pool.sentinel_manager, **common)  # type: ignore[no-untyped-call] # theirs
-        return Pool(**common)  # type: ignore[no-untyped-call] # theirs
+        return Pool(**common)
 
     def describe(self) -> str:
         """Return where it is, without secrets."""

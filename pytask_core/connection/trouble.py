@@ -34,11 +34,21 @@ _PASSING = {
     "NOAUTH": "it wants a password that we do not have",
     "WRONGPASS": "it does not take our password any more",
     "NOREPLICAS": "too few replicas follow it (min-replicas-to-write), so it refuses writes",
-    "NOPERM": "it does not permit us a command or key",
+    "NOPERM": "it does not permit us a command, key or channel",
 }
 
 #: Those that may stand in the middle of a text.
 _WORD = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b")
+
+#: What a server says of a right that a script lacks, instead of NOPERM.
+_DENIED_IN_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
+
+#: Which right is missing, by what the server says of it.
+_RIGHTS = (
+    (re.compile(r"run the '([^']+)' command"), r"+\1"),
+    (re.compile(r"channel"), "&*"),
+    (re.compile(r"keys? "), "~*"),
+)
 
 #: The same by the names of the errors in client libraries that do not keep the server's word.
 _PASSING_ERRORS = {
@@ -82,7 +92,7 @@ def outage(error: BaseException) -> str | None:
         return f"it does not let us in ({text})"
     if isinstance(error, ResponseError):
         code = _code(error, text)
-        return f"{_PASSING[code]} ({text})" if code in _PASSING else None
+        return f"{_PASSING[code]} ({text}){_remedy(error)}" if code in _PASSING else None
     if isinstance(error, (ConnectionError, TimeoutError, OSError)):
         return text or type(error).__name__
     # The errors of cluster clients have no common ancestor with the others.
@@ -93,6 +103,8 @@ def outage(error: BaseException) -> str | None:
 
 def _code(error: ResponseError, text: str) -> str:
     code = getattr(error, "status_code", None) or _PASSING_ERRORS.get(type(error).__name__) or text.partition(" ")[0]
+    if _DENIED_IN_SCRIPT.search(text):
+        return "NOPERM"
     # In what a script or a pipeline failed of, the word does not come first.
     found = _WORD.search(text)
     return code if code in _PASSING else (found.group(1) if found else "")
@@ -103,12 +115,38 @@ def is_answer(error: BaseException) -> bool:
     return isinstance(error, (ResponseError, AuthenticationError, BusyLoadingError))
 
 
+def denied(error: BaseException) -> bool:
+    """Whether Redis does not permit us a command, a key or a channel."""
+    return isinstance(error, ResponseError) and _code(error, str(error)) == "NOPERM"
+
+
+def _remedy(error: ResponseError) -> str:
+    """Return which right is to be given, as the rest of a sentence, where the server says which is missing."""
+    if not denied(error):
+        return ""
+    for pattern, right in _RIGHTS:
+        if found := pattern.search(str(error)):
+            return f"; give its user the right {found.expand(right)}"
+    return ""
+
+
+def _is_unknown(error: BaseException) -> bool:
+    """Whether the server has no such command: it is too old, it is another kind, or somebody has renamed it."""
+    return isinstance(error, ResponseError) and bool(re.search(r"unknown (?:sub)?command", str(error), re.I))
+
+
 def refusal(error: BaseException) -> str | None:
     """Return in words why Redis refuses us for good, or we it, or None where ``error`` says nothing of the kind."""
     text = str(error)
     refused = isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError)
+    if isinstance(error, ResponseError) and denied(error):
+        return f"{text}{_remedy(error) or '; check the user name, the password and what they permit'}"
     if refused or re.search(r"NOAUTH|NOPERM|WRONGPASS|no permission", text, re.I):
         return f"{text}; check the user name, the password and what they permit"
+    if _is_unknown(error):
+        return f"{text.rstrip(' :,')}: pytask needs all commands of Redis 6.2 or Valkey, under their names"
+    if (words := misplaced(error)) is not None:
+        return f"it {words}"
     if _DISTRUST.search(text):
         return f"{text}; check the certificates: ssl_ca_certs, ssl_certfile and ssl_keyfile"
     return None
@@ -128,7 +166,13 @@ def check_server(client: Any, where: str) -> list[str]:
         RedisRefused: it is too old, or a node of a cluster and ``client`` is not for one.
         redis.RedisError: it cannot be reached, or does not serve us.
     """
-    info = client.info("server")
+    try:
+        info = client.info("server")
+    except ResponseError as error:
+        # It tells us the version, and nothing that a worker needs.
+        if denied(error) or _is_unknown(error):
+            return [f"{where} does not tell its version, which must be that of Redis 6.2 or later, or Valkey: {error}"]
+        raise
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         raise RedisRefused(f"{where} runs version {version}; pytask needs Redis 6.2 or later, or Valkey")

@@ -60,6 +60,10 @@ _PRELUDES: dict[str, tuple[str, ...]] = {
 }
 
 
+#: What every script begins with. To Redis and Valkey it is a comment. Dragonfly refuses scripts without it that touch
+#: other keys than they have declared, and ours find the keys of a batch of tasks by their ids.
+_FLAGS = "--!df flags=allow-undeclared-keys"
+
 #: Scripts of both regimes that touch the hash which is their key and nothing else.
 _OF_ONE_HASH = frozenset({"ask_reload", "reload", "set"})
 
@@ -77,7 +81,8 @@ class Script:
 def load(name: str, *, timed: bool = False) -> Script:
     """Return the script in ``<name>.lua`` with the shared functions before it; ``timed``: see :mod:`.deadlines`."""
     files = (*_PRELUDES.get(name, ("prelude",)), *(("deadline",) if timed else ()), name)
-    source = "\n".join(resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files)
+    texts = [resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files]
+    source = "\n".join([_FLAGS, *texts])
     script = Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
     return script

@@ -8,7 +8,7 @@ for i = 2, #ARGV, 3 do
   local key = prefix .. ARGV[i]
   local h = fields(key, 'owner', 'state')
   if h and h[1] == ARGV[i + 1] and h[2] == 'RUNNING' then
-    redis.call('PUBLISH', key, ARGV[i + 2])
+    publish(key, ARGV[i + 2])
   else
     refused = refused + 1
   end

@@ -31,7 +31,7 @@ local function finish(id, token, state, output, event)
     push[#push + 1] = id
     leave[#leave + 1] = id
   end
-  redis.call('PUBLISH', key, event .. output .. '}')
+  publish(key, event .. output .. '}')
 end
 
 local i = 2

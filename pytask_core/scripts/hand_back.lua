@@ -26,7 +26,7 @@ local function judge(key, id, cleanup)
   local charges, deaths = charge(key, beat or now, window)
   if charges >= most then
     redis.call('HSET', key, 'state', 'EXCEPTION', 'output', ARGV[7])
-    redis.call('PUBLISH', key, '{"event": "exception", "data": ' .. ARGV[7] .. '}')
+    publish(key, '{"event": "exception", "data": ' .. ARGV[7] .. '}')
     if cleanup == 'false' then redis.call('SADD', active, id) else redis.call('LPUSH', ended, id) end
     convicted[#convicted + 1] = id
     return

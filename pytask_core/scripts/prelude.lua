@@ -38,15 +38,20 @@ local function extend(list, more)
   for _, value in ipairs(more or {}) do list[#list + 1] = value end
 end
 
+-- Tell those who listen. Whoever may not publish has the rest done all the same: a script that fails is not undone.
+local function publish(channel, message)
+  redis.pcall('PUBLISH', channel, message)
+end
+
 -- Nudge the worker that runs a task. The token keeps a message that comes late from a later run of the same id; a task of
 -- another program's has none.
 local function nudge(channel, word, owner)
-  redis.call('PUBLISH', channel, owner and word .. ' ' .. owner or word)
+  publish(channel, owner and word .. ' ' .. owner or word)
 end
 
 -- Publish the events that stand at the end of a script's arguments.
 local function publish_from(channel, args, first)
-  for i = first, #args do redis.call('PUBLISH', channel, args[i]) end
+  for i = first, #args do publish(channel, args[i]) end
 end
 
 -- Take ids out of a worker's hands; `running` counts what all workers hold.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import scripts
 from ..keys import RedisKeys
+from ..nodes import Command, Nodes
 from ..poison import PoisonRule
 from .parked import Parked
 
@@ -136,6 +137,31 @@ class WorkerStore:
         anew, *_ = scripts.call(self._client, "renew", *self._renewal([]))
         self._make_known(anew and self._registered)
         self._registered = True
+
+    def rehearse(self) -> list[str]:
+        """Try what servers refuse that serve all the rest, without an effect.
+
+        Returns:
+            Sentences on what will be missing, for the log.
+
+        Raises:
+            redis.RedisError: the server refuses what no worker can do without.
+        """
+        take = ("BLMOVE", self._inbox, self._inbox, "RIGHT", "RIGHT", 0.001)
+        # On a channel to which nobody listens alone: of a task with the worker's id.
+        channel = self._keys.task(self.worker)
+        commands: list[Command] = [(self._inbox, take), (channel, ("PUBLISH", channel, "{}"))]
+        if self._replicas:
+            commands.append((self._inbox, ("WAIT", 0, 1)))
+        moved, published, *confirmed = Nodes(self._client).run(commands)
+        for answer in (moved, *confirmed):
+            if isinstance(answer, Exception):
+                raise answer
+        if not isinstance(published, Exception):
+            return []
+        lost = "the events of tasks are lost, and stops and reloads are found by the next renewal"
+        remedy = "give the user of Redis the right &* (all channels)"
+        return [f"nothing can be published on channels such as {channel} ({published}): {lost}; {remedy}"]
 
     def _make_known(self, anew: bool = True) -> None:
         self._forgotten = self._forgotten or anew

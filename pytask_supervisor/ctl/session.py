@@ -11,8 +11,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from pytask_core import PyTaskHelpers
-from pytask_core.connection import RedisSource, disconnect
+from pytask_core.connection import RedisSource, denied, disconnect, outage
 from pytask_core.keys import RedisKeys
 
 from .options import Options
@@ -53,6 +55,15 @@ class Session:
     ) -> None:
         disconnect(self.client)
         self.helpers.close()
+
+    def why_unheard(self, task_id: str) -> str | None:
+        """Why no worker hears at once of what was recorded for a task; None where one does."""
+        try:
+            # No command: what counts is whether it may be sent.
+            self.client.publish(self.keys.control(task_id), "")
+        except RedisError as error:
+            return outage(error) if denied(error) else None
+        return None
 
     def listed(self, ids: Iterable[str]) -> Iterator[dict[str, str]]:
         """The hashes of ``ids``, page by page: ``id`` and what they have of ``LISTED``.

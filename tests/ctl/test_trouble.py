@@ -177,3 +177,20 @@ def test_a_mistake_is_told_before_redis_is_loaded() -> None:
     )
     with CtlProcess(os.devnull, program=program) as process:
         assert process.out.read() == "False\n"
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "reload", "remove"])
+def test_a_user_without_channels_has_commands_recorded_and_is_told_which_right_is_missing(verb: str) -> None:
+    with RedisServer(tcp=True) as server:
+        admin = server.client(decode_responses=True)
+        admin.execute_command("ACL", "SETUSER", "u", "on", ">secret", "~*", "resetchannels", "+@all", "-@dangerous")
+        admin.hset("task-x", mapping={"task": "hello", "state": "RUNNING", "owner": "w:1"})
+        admin.sadd("tasks", "x")
+        done = run_ctl("--redis", f"redis://u:secret@127.0.0.1:{server.port}", verb, "x")
+        assert done.code == 0
+        assert "recorded, but no worker can be told of it at once, so it is found by the next renewal" in done.err
+        assert "give its user the right &*" in done.err
+        if verb == "remove":
+            assert not admin.exists("task-x")
+        else:
+            assert admin.hget("task-x", "command") == verb

@@ -20,5 +20,5 @@ if h[4] == 'restart' then
 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'output', ARGV[3], 'last_update', stamp(now_ms()))
 if h[4] then redis.call('HDEL', KEYS[1], 'command') end
-redis.call('PUBLISH', KEYS[1], '{"event": "' .. ARGV[4] .. '", "data": ' .. ARGV[3] .. '}')
+publish(KEYS[1], '{"event": "' .. ARGV[4] .. '", "data": ' .. ARGV[3] .. '}')
 return h[3] == 'false' and 'keep' or 'end'

@@ -18,7 +18,7 @@ if state == 'RUNNING' then
   local charges, deaths = charge(KEYS[1], tonumber(ARGV[5]) or now_ms(), tonumber(ARGV[3]))
   if charges < most then return {state, 0, deaths >= 5 and 1 or 0} end
   redis.call('HSET', KEYS[1], 'state', 'EXCEPTION', 'output', ARGV[4])
-  redis.call('PUBLISH', KEYS[1], '{"event": "exception", "data": ' .. ARGV[4] .. '}')
+  publish(KEYS[1], '{"event": "exception", "data": ' .. ARGV[4] .. '}')
   return {kept and 'keep' or 'end', 1, 0}
 end
 if not final(state) then return {state or 'elsewhere', 0, 0} end
