@@ -264,6 +264,16 @@ class PyTaskHelpers:
         """Return the names that no worker knows of tasks that wait for one, each with how many; 1,000 names at most."""
         return self._store.parked.counts(MOST_PARKED)
 
+    def worker_silence(self, worker_ids: Iterable[str]) -> dict[str, float | None]:
+        """Return how many seconds ago workers were last heard of; None of one that is not registered (any more).
+
+        The worker that runs a task is what stands before the last colon of the field ``owner`` of its hash. More than
+        some seconds of silence mean that it is cut off, frozen or dead: it obeys no command, and a Monitor gives its
+        tasks to others after ``task_timeout``. Example: ``worker_silence(['host-12-ab'])`` → ``{'host-12-ab': 0.8}``.
+        """
+        ids = list(dict.fromkeys(worker_ids))
+        return dict(zip(ids, self._store.silence(ids), strict=True))
+
     def queue_lengths(self) -> dict[str, int]:
         """Return how many ids wait (``new``), are active, and have ended (``end``); ``parked`` only where some are."""
         lengths = self._store.lengths()

@@ -127,6 +127,11 @@ class ClientStore:
         """Return the ids in the end queue, the last pushed first."""
         return list(self._client.lrange(self._keys.end_queue, 0, -1))
 
+    def silence(self, workers: Sequence[str]) -> list[float | None]:
+        """Return for each worker how many seconds ago it was last heard of; None where it is not registered."""
+        told = scripts.call(self._client, "silence", [self._keys.workers], list(workers)) if workers else []
+        return [None if each is None else each / 1000 for each in told]
+
     def lengths(self) -> dict[str, int]:
         """Return how many ids wait, are active, have ended, and are parked."""
         pipe = self._client.pipeline(transaction=False)

@@ -22,6 +22,10 @@ from .verbs import parsed
 #: Seconds between looks at the hash: no event tells of a stop, and events may be missed.
 LOOK_INTERVAL = 1.0
 
+#: Seconds of silence after which a connection is tried, and after as many more counts as lost. Longer costs less,
+#: shorter misses fewer events of a node whose host has fallen silent.
+HEALTH_CHECK = 4.0
+
 #: The states that come with an output; their last event is the state in small letters.
 _WITH_OUTPUT = ("SUCCESS", "ERROR", "EXCEPTION")
 
@@ -43,6 +47,8 @@ class Feed:
         self._on_trouble = on_trouble
         self._backoff = Backoff(first=0.1, most=2.0)
         self._pubsub: Any = None
+        #: When something last came, and whether a sign of life was asked for since.
+        self._heard, self._asked = 0.0, False
 
     def open(self) -> None:
         """Subscribe, and return once the server has said so: nothing is missed from now on."""
@@ -53,6 +59,7 @@ class Feed:
             self._pubsub.subscribe(self._channel)
         if self._pubsub.get_message(timeout=SOCKET_TIMEOUT) is None:
             raise RedisTimeout("no answer to SUBSCRIBE")
+        self._heard, self._asked = time.monotonic(), False
         self._backoff.reset()
 
     def close(self) -> None:
@@ -71,7 +78,8 @@ class Feed:
             try:
                 if self._pubsub is None:
                     self.open()
-                message = self._pubsub.get_message(timeout=left)
+                message = self._pubsub.get_message(timeout=min(left, self._until_check()))
+                self._check(message is not None)
             except (RedisError, OSError) as error:
                 self._mend(error)
                 return None
@@ -80,6 +88,23 @@ class Feed:
                 if isinstance(event, dict) and isinstance(event.get("event"), str):
                     return message["channel"], event
         return None
+
+    def _until_check(self) -> float:
+        return max(0.0, self._heard + HEALTH_CHECK * (2 if self._asked else 1) - time.monotonic())
+
+    def _check(self, has_come: bool) -> None:
+        """After a while of silence ask for a sign of life; after as long again the connection is lost.
+
+        A host that falls silent closes nothing: without that, events would be missed until TCP gives up.
+        """
+        now = time.monotonic()
+        if has_come:
+            self._heard, self._asked = now, False
+        elif self._until_check() <= 0:
+            if self._asked:
+                raise RedisTimeout(f"nothing came for {now - self._heard:.0f} s")
+            self._asked = True
+            self._pubsub.ping()
 
     def _mend(self, error: Exception) -> None:
         if self._pubsub is not None:

@@ -6,7 +6,7 @@ Called by ``dispatch``. It reads; what changes a task goes through the helpers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from .options import Options
 PAGE = 500
 
 #: What ``list`` tells of a task; ``data`` and ``output`` may be large.
-LISTED = ("task", "state", "last_update", "cleanup", "local")
+LISTED = ("task", "state", "last_update", "cleanup", "local", "owner")
 
 
 class Session:
@@ -80,3 +80,29 @@ class Session:
                         "id": task_id,
                         **{name: value for name, value in found if value is not None},
                     }
+
+    def with_workers(self, tasks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same tasks; those that run with ``worker``, and ``silent``: seconds since it was last heard of, or None.
+
+        Their ``owner`` is left out: it is the worker and the number of its claim.
+        """
+        rest = iter(tasks)
+        while page := list(itertools.islice(rest, PAGE)):
+            workers = [worker_of(task) for task in page]
+            silence = self.helpers.worker_silence(filter(None, workers))
+            for task, worker in zip(page, workers, strict=True):
+                shown = {name: value for name, value in task.items() if name != "owner"}
+                if worker:
+                    silent = silence[worker]
+                    shown |= {"worker": worker, "silent": None if silent is None else round(silent, 1)}
+                yield shown
+
+
+def worker_of(task: Mapping[str, Any]) -> str:
+    """The worker that runs a task; '' where none does."""
+    return str(task.get("owner") or "").rpartition(":")[0] if task.get("state") == "RUNNING" else ""
+
+
+def heard(silent: float | None) -> str:
+    """How long a worker has been silent, in words."""
+    return "not registered any more" if silent is None else f"heard of {silent:.1f} s ago"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from .options import Options
 from .output import Output, as_text
-from .session import Session
+from .session import Session, heard
 
 
 def stop(session: Session, options: Options, output: Output) -> int:
@@ -22,7 +22,8 @@ def stop(session: Session, options: Options, output: Output) -> int:
         options,
         output,
         session.helpers.stop_task,
-        done="told to stop",
+        done="stopped",
+        told="told to stop",
         not_done="does not wait or run",
     )
 
@@ -34,7 +35,8 @@ def restart(session: Session, options: Options, output: Output) -> int:
         options,
         output,
         session.helpers.restart_task,
-        done="told to start again",
+        done="waits",
+        told="told to start again",
         not_done="cannot be restarted",
     )
 
@@ -47,6 +49,7 @@ def reload(session: Session, options: Options, output: Output) -> int:
         output,
         session.helpers.reload_task,
         done="told to reload",
+        told="told to reload",
         not_done="does not run",
     )
 
@@ -65,12 +68,13 @@ def remove(session: Session, options: Options, output: Output) -> int:
 
 def list_tasks(session: Session, options: Options, output: Output) -> int:
     """All tasks, or those in one state."""
-    tasks = (task for task in session.listed(_ids(session)) if options.state in (None, _state(task)))
+    found = (task for task in session.listed(_ids(session)) if options.state in (None, _state(task)))
+    tasks = session.with_workers(found)
     if options.as_json:
         output.json_array({**task, "state": _state(task)} for task in tasks)
     else:
-        rows = ([task["id"], task.get("task", ""), _state(task), _when(task)] for task in tasks)
-        output.table(("ID", "TASK", "STATE", "LAST UPDATE"), rows)
+        rows = ([task["id"], task.get("task", ""), _state(task), _when(task), _where(task)] for task in tasks)
+        output.table(("ID", "TASK", "STATE", "LAST UPDATE", "WORKER"), rows)
     return 0
 
 
@@ -81,6 +85,8 @@ def show(session: Session, options: Options, output: Output) -> int:
     if not task:
         output.complain(f"there is no task {task_id}")
         return 1
+    [known] = session.with_workers([task])
+    task |= {name: known[name] for name in ("worker", "silent") if name in known}
     for name in ("data", "output"):
         if name in task:
             task[name] = parsed(task[name])
@@ -124,14 +130,19 @@ def _each(
     *,
     done: str,
     not_done: str,
+    told: str = "",
 ) -> int:
-    """Change every task that can be; say which could not, and why."""
+    """Change every task that can be; say which could not, and why.
+
+    ``done``: what it is then; ``told``: what its worker has yet to do where it runs.
+    """
     answers = []
     for task_id in dict.fromkeys(options.ids):
         if change(task_id):
-            answers.append({"id": task_id, "done": True})
+            where = _still_there(session, task_id) if told else {}
+            answers.append({"id": task_id, "done": True, **where})
             if not options.as_json:
-                output.line(task_id, done)
+                output.line(task_id, f"{told}: recorded, and its worker is {_where(where)}" if where else done)
             continue
         answers.append({"id": task_id, "done": False})
         name, state = session.helpers.get_task(task_id, ["task", "state"])
@@ -144,6 +155,17 @@ def _each(
     if options.as_json:
         output.json(answers if len(answers) > 1 else answers[0])
     return 0 if all(answer["done"] for answer in answers) else 1
+
+
+def _still_there(session: Session, task_id: str) -> dict[str, Any]:
+    """The worker of a task that still runs, which is to obey, and for how long that has been silent."""
+    owner, state = session.helpers.get_task(task_id, ["owner", "state"])
+    [known] = session.with_workers([{"owner": owner, "state": state}])
+    return {name: known[name] for name in ("worker", "silent") if name in known}
+
+
+def _where(task: Mapping[str, Any]) -> str:
+    return f"{task['worker']}, {heard(task['silent'])}" if "worker" in task else ""
 
 
 def _ids(session: Session) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.ctl.conftest import Ctl
 from tests.support.ctl_process import CtlProcess
+from tests.support.redis_cluster import Node, ServerCluster
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.worker_process import WorkerProcess
@@ -136,6 +138,43 @@ def test_events_go_on_after_the_connection_was_lost(own_server: RedisServer) -> 
         assert following.out.readline() == "x\tback\ttrue\n"
 
 
+def test_events_go_on_when_the_host_of_their_node_falls_silent() -> None:
+    with ServerCluster(timeout=60_000) as cluster, CtlProcess(cluster.url, "events") as following:
+
+        def listened_to() -> list[Node]:
+            return [node for node in cluster.nodes if node.running and is_listened_to(node)]
+
+        [node] = wait_until(listened_to, message="a subscriber")
+        node.pause()
+        try:
+            began = time.monotonic()
+            assert "lost (nothing came for 8 s)" in following.err.readline()
+            others = [each for each in cluster.nodes if each is not node]
+            wait_until(lambda: any(map(is_listened_to, others)), 10, "another node to be listened to")
+            assert time.monotonic() - began < 20
+            others[0].ask("PUBLISH", "task-x", '{"event": "heard", "data": 1}')
+            assert following.out.readline() == "x\theard\t1\n"
+        finally:
+            node.resume()
+
+
+def test_events_that_are_rare_are_no_loss(own_server: RedisServer) -> None:
+    with CtlProcess(own_server.url, "events", "x") as following:
+        wait_for_subscriber(own_server)
+        client = own_server.client(decode_responses=True)
+
+        def asked() -> int:
+            return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+
+        before = asked()
+        wait_until(lambda: asked() >= before + 2, 20, "two signs of life")
+        client.publish("task-x", '{"event": "rare", "data": 1}')
+        assert following.out.readline() == "x\trare\t1\n"
+        following.ctrl_c()
+        assert following.wait() == 0
+        assert following.err.read() == ""
+
+
 def test_events_end_quietly_when_their_reader_leaves(redis_server: RedisServer) -> None:
     with CtlProcess(redis_server.url, "events") as following:
         wait_for_subscriber(redis_server)
@@ -147,7 +186,9 @@ def test_events_end_quietly_when_their_reader_leaves(redis_server: RedisServer) 
 
 def wait_for_subscriber(server: RedisServer) -> None:
     """Until pytaskctl listens."""
-    wait_until(
-        lambda: any(row["name"] == "pytaskctl" and "subscribe" in row["cmd"] for row in server.other_clients()),
-        message="a subscriber",
-    )
+    wait_until(lambda: is_listened_to(server), message="a subscriber")
+
+
+def is_listened_to(server: RedisServer) -> bool:
+    """Whether pytaskctl has subscribed there."""
+    return any(row["name"] == "pytaskctl" and int(row["sub"]) + int(row["psub"]) for row in server.other_clients())

@@ -63,7 +63,7 @@ def test_with_several_ids_the_others_are_done(ctl: Ctl) -> None:
 
 def test_a_stopped_task_is_told_from_an_unknown_one(ctl: Ctl) -> None:
     ctl("start", "hello", "--id", "one")
-    assert ctl("stop", "one").out == "one\ttold to stop\n"
+    assert ctl("stop", "one").out == "one\tstopped\n"
     again = ctl("stop", "one")
     assert again.code == 1
     assert "one" in again.err
@@ -73,6 +73,32 @@ def test_a_stopped_task_is_told_from_an_unknown_one(ctl: Ctl) -> None:
     assert ctl("show", "one", "--json").json["state"] == "WAIT"
     assert ctl("remove", "one").code == 0
     assert ctl("show", "one").code == 1
+
+
+def test_what_runs_is_shown_with_its_worker_and_how_long_that_has_been_silent(
+    ctl: Ctl, redis_server: RedisServer
+) -> None:
+    client = redis_server.client()
+    for task_id, worker in (("a", "host-1-ab"), ("b", "gone-2-cd")):
+        ctl("start", "hello", "--id", task_id)
+        client.hset(f"task-{task_id}", mapping={"state": "RUNNING", "owner": f"{worker}:7"})
+    seconds, _ = client.time()
+    client.zadd("{tasks}:workers", {"host-1-ab": (seconds - 48) * 1000})
+
+    told = {line[0]: line[1] for line in ctl("stop", "a", "b").lines}
+    listed = {task["id"]: task for task in ctl("list", "--json").json}
+    shown = ctl("show", "a", "--json").json
+
+    assert told["a"].startswith("told to stop: recorded, and its worker is host-1-ab, heard of 4")
+    assert told["b"] == "told to stop: recorded, and its worker is gone-2-cd, not registered any more"
+    assert listed["a"]["worker"] == "host-1-ab"
+    assert 47 <= listed["a"]["silent"] <= 60
+    assert "owner" not in listed["a"]
+    assert (listed["b"]["worker"], listed["b"]["silent"]) == ("gone-2-cd", None)
+    assert {line[4] for line in ctl("list").lines} >= {"gone-2-cd, not registered any more"}
+    assert (shown["worker"], shown["owner"]) == ("host-1-ab", "host-1-ab:7")
+    done = ctl("restart", "b", "--json").json
+    assert done == {"id": "b", "done": True, "worker": "gone-2-cd", "silent": None}
 
 
 def test_show_has_data_and_output_parsed(ctl: Ctl, redis_server: RedisServer) -> None:
@@ -203,7 +229,7 @@ def test_a_key_that_holds_no_hash_is_listed_as_such(ctl: Ctl, redis_server: Redi
     client = redis_server.client()
     client.set("task-text", "no hash")
     client.lpush("new-task", "text")
-    assert ctl("list").lines == [["text", "", "?", ""]]
+    assert ctl("list").lines == [["text", "", "?", "", ""]]
 
 
 def test_a_hundred_thousand_tasks_are_listed_in_a_few_seconds(ctl: Ctl, redis_server: RedisServer) -> None:
