@@ -113,7 +113,7 @@ class ClientStore:
     def set(self, task_id: str, values: Mapping[str, Any]) -> bool:
         """Write fields of the hash as they are; False where there is no task, and ``task`` is not among them."""
         flat = [part for pair in values.items() for part in pair]
-        return bool(scripts.call(self._client, "set", [self._keys.task(task_id)], flat))
+        return bool(self._order("set", [self._keys.task(task_id)], flat))
 
     def active_ids(self) -> list[str]:
         """Return the ids in the task set, read in pages so that the server is not held up."""

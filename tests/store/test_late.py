@@ -70,6 +70,7 @@ ORDERS = {
     "stop": Order(runs, lambda helpers, task: helpers.stop_task(task), runs_again),
     "stop a waiting one": Order(waits, lambda helpers, task: helpers.stop_task(task), begins_again),
     "reload": Order(runs, lambda helpers, task: helpers.reload_task(task), runs_again),
+    "write": Order(runs, lambda helpers, task: helpers.set_task(task, "progress", 1), runs_again),
     "remove": Order(waits, lambda helpers, task: helpers.remove_task(task), begins_again),
     "remove a running one": Order(runs, lambda helpers, task: helpers.remove_task(task), runs_again),
 }
