@@ -13,7 +13,7 @@ from .claimer import TAKE_TIMEOUT
 from .connection import unblock
 from .keys import RedisKeys
 from .link import Away, Link, Rejected
-from .poison import tell_deaths
+from .poison import Hang, tell_deaths, tell_hang
 
 if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
@@ -41,9 +41,9 @@ class Errands:
         self._helpers = helpers
         self._greenlets = Group()
 
-    def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
+    def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None, hang: Hang | None) -> None:
         """See ``Worker.hand_back``."""
-        self._greenlets.spawn(self._hand_back, worker_id, on_done)
+        self._greenlets.spawn(self._hand_back, worker_id, on_done, hang)
 
     def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
         """See ``Worker.count_queues``."""
@@ -63,7 +63,7 @@ class Errands:
             return False
         return True
 
-    def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None) -> None:
+    def _hand_back(self, worker_id: str, on_done: Callable[[int], None] | None, hang: Hang | None) -> None:
         while True:
             self._link.wait()
             try:
@@ -71,7 +71,7 @@ class Errands:
                 # once into the inbox of somebody who will never look.
                 is_cut = self.cut_take_short(worker_id)
                 with self._link.guard():
-                    done = self._keeper.hand_back(worker_id)
+                    done = self._keeper.hand_back(worker_id, hang=hang)
                 break
             except Away:
                 continue
@@ -84,7 +84,10 @@ class Errands:
                 )
                 gevent.sleep(RETRY)
         log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
-        tell_deaths(done.convicted, done.often)
+        if hang is not None:
+            tell_hang(hang, done.convicted)
+        else:
+            tell_deaths(done.convicted, done.often)
         if on_done is not None:
             on_done(done.waiting)
         if not is_cut:

@@ -10,6 +10,20 @@ from .payload import encode
 
 log = logging.getLogger("pytask.poison")
 
+#: What helps against a task that blocks the loop.
+REMEDY = (
+    "Let it give way in long computations (gevent.sleep(0)), or compute in another process; if it may block for so "
+    "long, raise --hang-timeout"
+)
+
+
+@dataclass(frozen=True)
+class Hang:
+    """By which task a worker hung that was killed for it, and where, in words."""
+
+    task_id: str
+    why: str
+
 
 @dataclass(frozen=True)
 class PoisonRule:
@@ -47,6 +61,26 @@ class PoisonRule:
             "the verdict",
             f"Its worker died under this task {times} (max_deliveries={self.max_deliveries}), so it is not run again. "
             "The task probably kills its process: look for crashes in native code, memory, or signals.",
+        )
+
+    def hang_verdict(self, hang: Hang) -> str:
+        """The output of a task by which workers hang, as JSON."""
+        times = "once" if self.max_deliveries == 1 else f"{self.max_deliveries} times"
+        return encode(
+            "the verdict",
+            f"Its worker was killed {times} because it hung by this task (max_deliveries={self.max_deliveries}), so it "
+            f"is not run again; the last time: {hang.why[:4000]}. {REMEDY}.",
+        )
+
+
+def tell_hang(hang: Hang, convicted: Sequence[str]) -> None:
+    """Log that a task is ended since workers hang by it."""
+    if hang.task_id in convicted:
+        log.error(
+            "Workers hang by task %r, so it ends as EXCEPTION and is not run again: %.1000s. %s",
+            hang.task_id,
+            hang.why,
+            REMEDY,
         )
 
 

@@ -31,7 +31,7 @@ from .link import Link
 from .local_tasks import LocalTasks
 from .loops import Backoff
 from .parking import Parking
-from .poison import PoisonRule
+from .poison import Hang, PoisonRule
 from .pressure import Pressure
 from .reporter import Reporter
 from .runner import RunnerOptions, TaskRunner
@@ -226,14 +226,15 @@ class Worker:
             self._shutdown.hurry()
         self._stop.set()
 
-    def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None = None) -> None:
+    def hand_back(self, worker_id: str, on_done: Callable[[int], None] | None = None, hang: Hang | None = None) -> None:
         """Hand back what a dead worker held, as soon as Redis can be reached; returns at once.
 
         Args:
             worker_id: of the dead.
             on_done: called with the number of tasks that wait again.
+            hang: by which task it hung, if it was killed for that.
         """
-        self._errands.hand_back(worker_id, on_done)
+        self._errands.hand_back(worker_id, on_done, hang)
 
     def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
         """Count the ids that wait, are active, and have ended; returns at once.

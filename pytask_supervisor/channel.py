@@ -19,13 +19,16 @@ up, from the child                    meaning
 
 up, on the wire                       meaning
 ``{"pulse": seconds}``                twice a second: how long the loop has been silent
-``{"blocked": words}``                which task blocks the loop, and where
-``{"hung": words, "seconds"}``        the loop is blocked for too long: kill us
+``{"thread": number}``               first of all: as the kernel knows this thread
+``{"blocked": words, "culprit": id}`` which task blocks the loop, and where; the id is empty where it is none
+``{"hung": words, "seconds",          the loop is blocked for too long: kill us
+"culprit": id}``
 ===================================== ==========================================================
 ===================================== ==========================================================
 down, to the child                    meaning
 ===================================== ==========================================================
-``{"hand_back": id}``                 put a dead worker's tasks back in the queue
+``{"hand_back": id}``                 put a dead worker's tasks back in the queue; ``culprit``, ``why``: by which task
+                                      it hung, if it was killed for that
 ``{"quiet": true}``                   claim nothing new; false: claim again
 ``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
 ``{"dump": true}``                    on both: log where each task stands

@@ -19,6 +19,8 @@ LAST_WORDS = 1.0
 #: Seconds that a child may take to requeue its tasks without waiting for their ``stop``. A task that
 #: swallows what is thrown at it costs two of them.
 AT_ONCE = 4.0
+#: Characters that a child may say of what blocks its loop. More tells little, and goes to a sibling.
+MOST_WORDS = 4_000
 #: Seconds of silence below which a loop runs.
 RECOVERED = 1.0
 
@@ -66,6 +68,10 @@ class Child:
         self.figures: dict[str, Any] = {}
         #: What blocked its loop for too long, in words.
         self.hung: str | None = None
+        #: What blocks its loop at present, in words, and the id of that task; empty where nothing is known.
+        self.blocked = self.culprit = ""
+        #: The kernel's number of the thread beside its loop.
+        self.thread: int | None = None
         #: Why it is about to leave, in its own words: a sentence, and a traceback or nothing.
         self.failure: tuple[str, str] | None = None
         #: Why it is about to leave, as far as that is our doing.
@@ -113,9 +119,21 @@ class Child:
         if "pulse" in message:
             self._pulse_at, self._pulse = self._clock(), float(message["pulse"])
             if self._pulse < RECOVERED:
-                self.hung = None  # We listened too late: the loop runs again.
+                # We listened too late: the loop runs again.
+                self.hung, self.blocked, self.culprit = None, "", ""
+        elif "thread" in message:
+            self.thread = int(message["thread"])
+        elif "blocked" in message:
+            self._note_culprit(message, "blocked")
         elif "hung" in message:
+            self._note_culprit(message, "hung")
             self.hung = f"{message['hung']}, for {message['seconds']:g} s"
+
+    def _note_culprit(self, message: Message, word: str) -> None:
+        """Whether the task is one of its own is looked at where that is known: in Redis, when it is charged."""
+        culprit = message.get("culprit")
+        self.blocked = str(message[word])[:MOST_WORDS]
+        self.culprit = culprit if isinstance(culprit, str) and len(culprit) <= MOST_WORDS else ""
 
     @property
     def running(self) -> int:

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from _thread import get_ident, start_new_thread
+from _thread import get_ident, get_native_id, start_new_thread
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
@@ -46,6 +46,9 @@ class Inside(Protocol):
 
     def blocking(self, frame: FrameType | None) -> str:
         """Which task blocks the loop, and where: words."""
+
+    def culprit(self, frame: FrameType | None) -> str:
+        """The id of that task; empty where it is none."""
 
     def stacks(self, frame: FrameType | None) -> Iterable[str]:
         """Where all tasks stand."""
@@ -117,6 +120,7 @@ class Leash:
     # In the thread.
 
     def _run(self) -> None:
+        self._wire.send({"thread": get_native_id()})
         while True:
             self._events.poll(TICK * 1000)
             self._empty_waker()
@@ -158,14 +162,14 @@ class Leash:
         frame = sys._current_frames().get(self._main)
         if not self._is_blocked:
             self._is_blocked = True
-            self._name(inside.blocking(frame), age, now)
+            self._name(inside, frame, age, now)
         if self._dump_asked_at is not None:
             self._dump(inside, frame)
         if self._hang_timeout and age >= self._hang_timeout and not self._is_hung:
             self._is_hung = True
             words = inside.blocking(frame)
             self._dump(inside, frame)
-            self._wire.send({"hung": words, "seconds": round(age, 1)})
+            self._wire.send({"hung": words, "seconds": round(age, 1), "culprit": inside.culprit(frame)})
 
     def _tell_of_loading(self, age: float, now: float) -> None:
         loader = self._loader
@@ -175,11 +179,12 @@ class Leash:
         if self._is_news(place, now):
             self._log(logging.WARNING, f"the app is still being loaded after {age:.0f} s{place}; {WHY_IT_LOADS_LONG}")
 
-    def _name(self, words: str, age: float, now: float) -> None:
-        if not self._is_news(words, now):
-            return
-        self._log(logging.WARNING, f"{words}: for {age:.1f} s no other task of this worker has run")
-        self._wire.send({"blocked": words})
+    def _name(self, inside: Inside, frame: FrameType | None, age: float, now: float) -> None:
+        words = inside.blocking(frame)
+        if self._is_news(words, now):
+            self._log(logging.WARNING, f"{words}: for {age:.1f} s no other task of this worker has run")
+        # The master is told each time: should we fall silent, it knows who it was.
+        self._wire.send({"blocked": words, "culprit": inside.culprit(frame)})
 
     def _is_news(self, words: str, now: float) -> bool:
         if now < self._said.get(words, float("-inf")) + NOT_AGAIN:
@@ -195,9 +200,11 @@ class Leash:
         before = sys.getswitchinterval()
         sys.setswitchinterval(1.0)
         try:
-            texts = list(inside.stacks(frame))
+            texts = inside.stacks(frame)
         finally:
             sys.setswitchinterval(before)
+        # Lines of code are read from files only now. Each reading gives up the interpreter's lock, which a task that
+        # computes would have kept for that second each time, and the master would have taken us for dead.
         for text in texts:
             self._log(logging.WARNING, text)
 

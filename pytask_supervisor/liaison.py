@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from gevent.socket import wait_read
 from setproctitle import setproctitle
 
 from pytask_core import stacks
+from pytask_core.poison import Hang
 from pytask_supervisor.channel import Channel, Message
 from pytask_supervisor.gauges import Gauges
 from pytask_supervisor.logs import tell_left_out
@@ -47,10 +49,17 @@ class TasksInside:
         places = [f"{file}:{line} in {name}" for file, line, name in stacks.where(frame, FRAMES_NAMED)]
         return f"{who} blocks the loop at {', called from '.join(places)}"
 
-    def stacks(self, frame: FrameType | None) -> list[str]:
-        """Where all tasks stand."""
+    def culprit(self, frame: FrameType | None) -> str:
+        """The id of the task that blocks the loop; empty where it is none."""
+        entry = stacks.task_of(frame, self._worker.tasks)
+        return entry.id if entry else ""
+
+    def stacks(self, frame: FrameType | None) -> Iterable[str]:
+        """Where all tasks stand: looked at now, and put into words as that is asked for."""
         found = stacks.stacks(self._worker.tasks, frame)
-        return [stacks.tell(stack, entries) for stack, entries in found.items()] or ["There is no task here"]
+        if not found:
+            return ["There is no task here"]
+        return (stacks.tell(stack, entries) for stack, entries in found.items())
 
 
 class Liaison:
@@ -133,7 +142,8 @@ class Liaison:
 
     def _obey(self, message: Message) -> None:
         if "hand_back" in message:
-            self._hand_back(message["hand_back"])
+            culprit = message.get("culprit")
+            self._hand_back(message["hand_back"], Hang(culprit, message["why"]) if culprit else None)
         elif "quiet" in message:
             self._worker.quiet(message["quiet"])
         elif "drain" in message:
@@ -152,7 +162,7 @@ class Liaison:
     def _tell_queues(self, lengths: dict[str, int]) -> None:
         self._channel.send({"queues": lengths})
 
-    def _hand_back(self, dead: str) -> None:
+    def _hand_back(self, dead: str, hang: Hang | None) -> None:
         # The master asks again where an answer takes long, as while Redis is away.
         if dead in self._handing_back:
             return
@@ -162,4 +172,4 @@ class Liaison:
             self._handing_back.discard(dead)
             self._channel.send({"handed_back": dead, "count": count})
 
-        self._worker.hand_back(dead, confirm)
+        self._worker.hand_back(dead, confirm, hang)

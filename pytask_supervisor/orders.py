@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pytask_supervisor.child import Child
+from pytask_supervisor.ledger import Kind
 
 #: Seconds after which an order goes to another worker as well: the first may be busy or hang.
 #: Shorter: more of them do the same thing while Redis is away. Longer: a hanging one delays more.
@@ -21,6 +22,9 @@ class _Order:
     worker_id: str
     #: Whose tasks they were, for the log.
     whose: str
+    #: By which of its tasks it hung, and where, if it was killed for that.
+    culprit: str = ""
+    why: str = ""
     carrier: int | None = None
     given_at: float = 0.0
 
@@ -38,7 +42,9 @@ class HandBackOrders:
     def add(self, dead: Child) -> None:
         """Its claims are to be handed back, if it ever could have had some."""
         if dead.worker_id is not None:
-            self._orders[dead.worker_id] = _Order(dead.worker_id, str(dead))
+            order = self._orders[dead.worker_id] = _Order(dead.worker_id, str(dead))
+            if dead.culprit and dead.cause is not None and dead.cause.kind is Kind.HANG:
+                order.culprit, order.why = dead.culprit, dead.blocked
 
     def give_out(self, ready: Iterable[Child]) -> None:
         """Tell a ready worker of each order that nobody has, or that somebody has had too long."""
@@ -47,7 +53,8 @@ class HandBackOrders:
             child = self._choose(order, children)
             if child is not None:
                 # If it cannot be sent, the carrier is dead or deaf, and the next one's turn comes.
-                child.channel.send({"hand_back": order.worker_id})
+                named = {"culprit": order.culprit, "why": order.why} if order.culprit else {}
+                child.channel.send({"hand_back": order.worker_id, **named})
                 order.carrier, order.given_at = child.pid, self._clock()
 
     def confirm(self, worker_id: str) -> str | None:

@@ -1,8 +1,8 @@
 """``Watchdog``: which children give no sign of life, and what is to be done about it.
 
 A child has two voices: its loop, and a native thread beside it, which tells how long the loop has been
-silent. A blocked loop is named by that thread, and told here when it is too much; a child of which both
-are silent was stopped, or native code in it keeps the interpreter's lock.
+silent. A blocked loop is named by that thread, and told here when it is too much; of a child of which both
+are silent ``evidence.py`` tells why, unless it was stopped, or the thread had named before what blocks the loop.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pytask_supervisor import evidence
 from pytask_supervisor.child import Child, Stage
 from pytask_supervisor.exits import LOADING, WHY_IT_LOADS_LONG
 from pytask_supervisor.ledger import Cause, Kind
@@ -20,6 +21,8 @@ log = logging.getLogger("pytask.supervisor")
 
 #: Seconds without a sign of either voice after which we say so. Below three, a busy machine is taken for a fault.
 SILENT_AFTER = 4.0
+#: Seconds without such a sign after which we begin to look why: three signs have not come.
+LOOKED_AT_AFTER = 1.5
 #: Seconds between asking a silent child for its stack and killing it.
 LAST_LOOK = 0.5
 #: Seconds beyond the timeout after which a blocked loop is judged here, if the thread does not tell.
@@ -35,9 +38,13 @@ class Watchdog:
         self,
         clock: Callable[[], float] = time.monotonic,
         state_of: Callable[[int], str] | None = None,
+        sample: Callable[[int, int | None, float], evidence.Sample | None] = evidence.sample,
     ) -> None:
         self._clock = clock
         self._state_of = state_of or _state_of
+        self._sample = sample
+        #: What was counted of those that are silent, as that began.
+        self._samples: dict[int, evidence.Sample | None] = {}
         self._turned_at: float | None = None
         self._named: set[int] = set()
         self._asked: dict[int, float] = {}
@@ -51,6 +58,7 @@ class Watchdog:
         pids = {child.pid for child in children}
         self._named &= pids
         self._asked = {pid: at for pid, at in self._asked.items() if pid in pids}
+        self._samples = {child.pid: self._sample_of(child) for child in children if child.silence >= LOOKED_AT_AFTER}
         if before is not None and now - before > AWAY:
             log.info("the supervisor itself did not run for %.0f s; no worker is blamed for that time", now - before)
             for child in children:
@@ -58,6 +66,12 @@ class Watchdog:
             return
         for child in children:
             self._judge(child, timeout)
+
+    def _sample_of(self, child: Child) -> evidence.Sample | None:
+        """The first of this silence."""
+        if child.pid not in self._samples:
+            return self._sample(child.pid, child.thread, self._clock())
+        return self._samples[child.pid]
 
     def _judge(self, child: Child, timeout: float) -> None:
         if child.silence < SILENT_AFTER:
@@ -74,7 +88,7 @@ class Watchdog:
         elif child.silence >= timeout:
             self._kill_silent(child)
         elif child.loop_silence >= timeout + MARGIN:
-            self._kill(child, "its loop was blocked, and nobody knows by what")
+            self._kill(child, child.blocked or "its loop was blocked, and nobody knows by what")
         elif child.worker_id is None and child.uptime >= LOADING * timeout:
             self._kill(child, f"it was loading the app for {child.uptime:.0f} s; {WHY_IT_LOADS_LONG}")
 
@@ -90,7 +104,9 @@ class Watchdog:
 
     def _kill_silent(self, child: Child) -> None:
         why = self._why(child)
-        if self._state_of(child.pid) != "T":
+        if self._state_of(child.pid) == "T":
+            child.culprit = ""  # Whoever stopped it is to blame, and no task.
+        else:
             # Its thread cannot speak, but its signal handler can: it writes the stack where it stands.
             if child.pid not in self._asked:
                 self._asked[child.pid] = self._clock()
@@ -106,7 +122,9 @@ class Watchdog:
     def _why(self, child: Child) -> str:
         if self._state_of(child.pid) == "T":
             return "it is stopped (SIGSTOP, or a debugger)"
-        return "it runs, but native code keeps the interpreter's lock"
+        if child.blocked:
+            return child.blocked
+        return evidence.explain(self._samples.get(child.pid), self._sample(child.pid, child.thread, self._clock()))
 
 
 def _state_of(pid: int) -> str:

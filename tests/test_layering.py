@@ -64,10 +64,11 @@ SUPERVISOR = Rules(
         "ground": {"config", "exits", "pidfile"},
         # The master.
         "child": {"channel", "ledger"},
-        "orders": {"child"},
+        "orders": {"child", "ledger"},
         "spawner": {"channel", "child", "config", "exits", "logs", "redact", "signals"},
         "team": {"child", "ledger", "respawn", "shortage", "spawner"},
-        "watchdog": {"child", "exits", "ledger"},
+        "evidence": set(),
+        "watchdog": {"child", "evidence", "exits", "ledger"},
         "rolling": {"child", "ledger", "shortage", "team"},
         "nursery": {"channel", "config", "exits", "respawn", "signals", "spawner"},
         "preloading": {"exits", "nursery", "spawner", "team"},

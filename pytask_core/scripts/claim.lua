@@ -82,7 +82,7 @@ for _, id in ipairs(ids) do
   else
     redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamped)
     if again then
-      redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths')
+      redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths', 'hangs')
       redis.call('PERSIST', key)
     end
     mine[#mine + 1] = id

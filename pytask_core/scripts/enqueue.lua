@@ -37,7 +37,7 @@ local function enqueue(id, task, data, cleanup)
   if h[2] and not state and stands_in(new, removed, id) then return 0 end
   if state then
     redis.call('HDEL', key, 'output', 'owner', 'command', 'withdrawn', 'cleanup', 'local', 'charges',
-      'since', 'deaths')
+      'since', 'deaths', 'hangs')
     redis.call('PERSIST', key)
     redis.call('SREM', active, id)
   end

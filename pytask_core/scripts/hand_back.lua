@@ -8,6 +8,7 @@
 -- ARGV[4] ms: do so only where the worker has not beaten for so long, nor for as long as it has promised to; '' for one known
 -- to be gone
 -- ARGV[5] max_deliveries, 0: charge nothing  ARGV[6] poison_window, ms  ARGV[7] output of a convicted task (JSON)
+-- ARGV[8] the task by which the worker hung, where that is known: it alone is charged; else ''  ARGV[9] its output, likewise
 -- Returns {how many ids wait again, how many are left; -1 where the worker is alive, {convicted id, …},
 -- {id that was present at many deaths, …}, 1 where it was registered}.
 
@@ -20,18 +21,23 @@ local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
 if ARGV[4] ~= '' and beat and beat > now - lease_of(leases, worker, tonumber(ARGV[4]), 0) then return {0, -1, {}, {}, 0} end
 local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
 
+local function convict(key, id, cleanup, output)
+  redis.call('HSET', key, 'state', 'EXCEPTION', 'output', output)
+  publish(key, '{"event": "exception", "data": ' .. output .. '}')
+  if cleanup == 'false' then redis.call('SADD', active, id) else redis.call('LPUSH', ended, id) end
+  convicted[#convicted + 1] = id
+end
+
 -- What becomes of a task that would wait again, where its worker has died: soon after its last beat, however late that is
 -- found.
 local function judge(key, id, cleanup)
-  local charges, deaths = charge(key, beat or now, window)
-  if charges >= most then
-    redis.call('HSET', key, 'state', 'EXCEPTION', 'output', ARGV[7])
-    publish(key, '{"event": "exception", "data": ' .. ARGV[7] .. '}')
-    if cleanup == 'false' then redis.call('SADD', active, id) else redis.call('LPUSH', ended, id) end
-    convicted[#convicted + 1] = id
-    return
+  if ARGV[8] ~= '' then
+    if id == ARGV[8] and charge_hang(key) >= most then return convict(key, id, cleanup, ARGV[9]) end
+  else
+    local charges, deaths = charge(key, beat or now, window)
+    if charges >= most then return convict(key, id, cleanup, ARGV[7]) end
+    if deaths >= 5 then often[#often + 1] = id end
   end
-  if deaths >= 5 then often[#often + 1] = id end
   back[#back + 1] = id
 end
 

@@ -1,6 +1,6 @@
 -- What the scripts share that tell a task which kills its worker from those that only were there.
 -- Fields of the hash: `charges`, deaths that still count against it; `since`, ms at which it began its run after the last
--- of them; `deaths`, all of them.
+-- of them; `deaths`, all of them; `hangs`, how often its worker was killed since this task blocked the loop.
 
 -- How many charges still count for a run that lasted until then: none any more after `window` ms.
 local function standing(charges, since, till, window)
@@ -19,6 +19,13 @@ local function charge(key, alive, window)
   redis.call('HSET', key, 'charges', charges, 'deaths', deaths)
   redis.call('HDEL', key, 'since')
   return charges, deaths
+end
+
+-- Charge a task by which its worker hung: no window forgives that. Returns how often it did.
+local function charge_hang(key)
+  local hangs = (tonumber(redis.call('HGET', key, 'hangs') or 0) or 0) + 1
+  redis.call('HSET', key, 'hangs', hangs)
+  return hangs
 end
 
 -- Whether the worker runs a task that one more death would convict.

@@ -74,7 +74,7 @@ local function put_back(key, command, is_local)
     return 'GONE'
   end
   redis.call('HSET', key, 'state', 'WAIT', 'last_update', stamp(now_ms()))
-  if command == 'restart' then redis.call('HDEL', key, 'charges', 'since', 'deaths') end
+  if command == 'restart' then redis.call('HDEL', key, 'charges', 'since', 'deaths', 'hangs') end
   return 'WAIT'
 end
 

@@ -25,7 +25,7 @@ if h[1] == 'WAIT' and unpark(KEYS[5], ARGV[1]) then
 end
 if h[1] == 'WAIT' or (not h[1] and stands_in(KEYS[3], KEYS[4], ARGV[1])) then return 1 end
 redis.call('HSET', KEYS[1], 'state', 'WAIT', 'last_update', stamp(now_ms()))
-redis.call('HDEL', KEYS[1], 'output', 'owner', 'command', 'withdrawn', 'local', 'charges', 'since', 'deaths')
+redis.call('HDEL', KEYS[1], 'output', 'owner', 'command', 'withdrawn', 'local', 'charges', 'since', 'deaths', 'hangs')
 redis.call('PERSIST', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
 -- Stopped while it waited: its entry still stands in the queue.

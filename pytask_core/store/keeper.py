@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .. import scripts
 from ..keys import RedisKeys
-from ..poison import PoisonRule
+from ..poison import Hang, PoisonRule
 from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
@@ -64,7 +64,9 @@ class KeeperStore:
         #: The ids whose task name no worker knows.
         self.parked = Parked(client, keys, many_slots=self._many_slots)
 
-    def hand_back(self, worker: str, overdue_by: float | None = None, *, died: bool = True) -> HandedBack:
+    def hand_back(
+        self, worker: str, overdue_by: float | None = None, *, died: bool = True, hang: Hang | None = None
+    ) -> HandedBack:
         """Hand back all that a worker holds, to the front of the queue.
 
         Args:
@@ -72,11 +74,14 @@ class KeeperStore:
             overdue_by: seconds without a beat after which it counts as dead, unless it has promised to be heard of only
                 later; None: it is known to be gone.
             died: charge its death to the tasks it ran; False where it leaves in good order.
+            hang: by which task it hung, if it was killed for that: the death is charged to this one alone, if the
+                worker has run it.
         """
         keys = self._keys
         done = HandedBack(0, [], [], known=False)
         most = self._poison.max_deliveries if died else 0
         limit = "" if overdue_by is None else int(overdue_by * 1000)
+        culprit = ["", ""] if hang is None else [hang.task_id, self._poison.hang_verdict(hang)]
         while True:
             back, left, convicted, often, known = scripts.call(
                 self._client,
@@ -95,7 +100,7 @@ class KeeperStore:
                     keys.last_claim(worker),
                     keys.leases,
                 ],
-                [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict],
+                [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict, *culprit],
             )
             known = done.known or bool(known)
             done = HandedBack(done.waiting + back, done.convicted + convicted, done.often + often, known)

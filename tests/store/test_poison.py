@@ -11,8 +11,8 @@ import pytest
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.nodes import is_cluster
-from pytask_core.poison import PoisonRule
-from pytask_core.store import WorkerStore, regime
+from pytask_core.poison import Hang, PoisonRule
+from pytask_core.store import Ending, WorkerStore, regime
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -206,3 +206,84 @@ def test_a_restart_clears_what_counted_against_a_task_also_while_it_runs(farm: F
     assert farm.die("w3") == []
     assert farm.client.get(task_id)["state"] == "WAIT"
     assert "charges" not in farm.client.get(task_id)
+
+
+# Who hung a worker
+
+HANG = Hang("bad", "task 'bad' (t) blocks the loop at shop.py:7 in spin")
+
+
+def hang(farm: Farm, worker: str, *ids: str) -> list[str]:
+    """A worker claims, all run for longer than the window, and it hangs by one of them; who is convicted."""
+    assert farm.claim(worker) == sorted(ids)
+    for task_id in ids:
+        if farm.client.get(task_id).get("since"):
+            farm.redis.hset(farm.keys.task(task_id), "since", "1")
+    farm.renew(worker, *ids)
+    return farm.keeper.hand_back(worker, hang=HANG).convicted
+
+
+def test_who_hangs_its_worker_is_charged_whatever_the_window_and_its_neighbours_are_not(farm: Farm) -> None:
+    farm.start("bad", "near")
+    assert hang(farm, "w1", "bad", "near") == []
+    assert hang(farm, "w2", "bad", "near") == []
+    assert hang(farm, "w3", "bad", "near") == ["bad"]
+
+    task = farm.client.get("bad")
+    assert (task["state"], farm.client.end_ids()) == ("EXCEPTION", ["bad"])
+    output = json.loads(task["output"])
+    for words in (
+        "killed 3 times because it hung by this task",
+        "shop.py:7 in spin",
+        "gevent.sleep(0)",
+        "another process",
+    ):
+        assert words in output
+    assert "--hang-timeout" in output
+    assert "native code" not in output
+    near = farm.client.get("near")
+    assert near["state"] == "WAIT"
+    assert not {"charges", "deaths", "hangs"} & set(near)
+
+
+def test_a_worker_can_name_none_but_its_own_tasks(farm: Farm) -> None:
+    farm.start("bad")
+    assert farm.claim("w1") == ["bad"]
+    farm.start("near")
+    for worker in ("w2", "w3", "w4"):
+        assert farm.claim(worker) == ["near"]
+        assert farm.keeper.hand_back(worker, hang=HANG).convicted == []
+
+    assert "hangs" not in farm.client.get("bad")
+    assert farm.client.get("bad")["state"] == "RUNNING"
+
+
+@pytest.mark.parametrize("how", ["restart", "an end", "a push"])
+def test_hangs_are_forgotten_with_the_run(farm: Farm, how: str) -> None:
+    farm.start("bad")
+    hang(farm, "w1", "bad")
+    hang(farm, "w2", "bad")
+    assert farm.client.get("bad")["hangs"] == "2"
+    farm.claim("w3")
+
+    if how == "restart":
+        assert farm.client.restart("bad")
+        farm.keeper.hand_back("w3")
+    else:
+        farm.workers["w3"].report([], [Ending("bad", farm.owner("bad"), "SUCCESS", "1")], [], [])
+        if how == "a push":
+            farm.redis.lpush(farm.keys.new_queue, "bad")
+        else:
+            farm.start("bad")
+    farm.claim("w4")
+
+    assert "hangs" not in farm.client.get("bad")
+
+
+def test_where_convictions_are_off_nobody_is_charged_for_a_hang(farm: Farm) -> None:
+    keeper = farm.stores.keeper(farm.redis, farm.keys, PoisonRule(max_deliveries=0))
+    farm.start("bad")
+    for worker in ("w1", "w2", "w3", "w4"):
+        assert farm.claim(worker) == ["bad"]
+        assert keeper.hand_back(worker, hang=HANG).convicted == []
+    assert "hangs" not in farm.client.get("bad")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.evidence import Sample, explain
 from pytask_supervisor.ledger import Kind
 from pytask_supervisor.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
 from tests.unit.test_supervisor_team import World
@@ -120,3 +121,41 @@ def test_loading_may_take_ten_times_as_long(kennel: Kennel) -> None:
     assert kennel.kills == []
     kennel.look(1, child)
     assert child.stage is Stage.KILLED
+
+
+@pytest.mark.parametrize(
+    ("ran", "waited", "thread_waited", "words"),
+    [
+        (2.4, 0.0, 0.0, "native code keeps the interpreter's lock"),
+        (0.5, 1.9, 0.0, "native code keeps the interpreter's lock"),
+        (0.0, 0.0, 0.0, "native code keeps the interpreter's lock"),
+        (0.1, 2.0, 0.3, "gets too little CPU"),
+        (0.0, 0.0, 2.0, "gets too little CPU"),
+    ],
+)
+def test_a_thread_that_waits_for_a_cpu_is_told_from_one_that_waits_for_the_lock(
+    ran: float, waited: float, thread_waited: float, words: str
+) -> None:
+    assert words in explain(Sample(0, 5, 5, 5), Sample(2.5, 5 + ran, 5 + waited, 5 + thread_waited))
+
+
+def test_what_the_kernel_does_not_tell_is_left_open() -> None:
+    assert "or the machine has too little CPU" in explain(None, None)
+
+
+def test_a_silent_child_of_which_the_thread_has_told_who_blocks_it_is_killed_with_those_words(kennel: Kennel) -> None:
+    kennel.state = "R"
+    (child,) = kennel.staff(1)
+    child.hear({"blocked": "task 'x' (y) blocks the loop at z.py:3", "culprit": "x"})
+    for _ in range(2):
+        kennel.look(TIMEOUT)
+    assert child.culprit == "x"
+    kennel.die(child)
+    assert kennel.ledger.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3"
+
+
+@pytest.mark.parametrize("culprit", [None, 7, ["x"], "x" * 100_000])
+def test_a_culprit_that_is_no_id_is_none(kennel: Kennel, culprit: object) -> None:
+    (child,) = kennel.staff(1)
+    child.hear({"hung": "it blocks", "seconds": 3, "culprit": culprit})
+    assert child.culprit == ""

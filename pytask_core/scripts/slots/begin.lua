@@ -30,7 +30,7 @@ if state == 'WAIT' then
 end
 if h[2] and not state and ARGV[4] ~= '1' then return 'perhaps' end
 if state then
-  redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'cleanup', 'local', 'charges', 'since', 'deaths', 'kept')
+  redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'cleanup', 'local', 'charges', 'since', 'deaths', 'hangs', 'kept')
   redis.call('PERSIST', KEYS[1])
 end
 write('state', 'WAIT', 'last_update', stamp(now_ms()))

@@ -33,7 +33,7 @@ if h[6] and not again then
 end
 redis.call('HSET', KEYS[1], 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
 if again then
-  redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'charges', 'since', 'deaths', 'kept')
+  redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'charges', 'since', 'deaths', 'hangs', 'kept')
   redis.call('PERSIST', KEYS[1])
 end
 local since = state == 'WAIT' and tonumber(h[8])

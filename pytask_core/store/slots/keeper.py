@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
-from ...poison import PoisonRule
+from ...poison import Hang, PoisonRule
 from ..keeper import BATCH, JUST_PUSHED, HandedBack, KeeperStore, Swept
 from .steps import Steps
 
@@ -22,7 +22,9 @@ class ManySlotsKeeperStore(KeeperStore):
         super().__init__(client, keys, poison)
         self._steps = Steps(client, keys)
 
-    def hand_back(self, worker: str, overdue_by: float | None = None, *, died: bool = True) -> HandedBack:
+    def hand_back(
+        self, worker: str, overdue_by: float | None = None, *, died: bool = True, hang: Hang | None = None
+    ) -> HandedBack:
         keys, steps = self._keys, self._steps
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         found = steps.one("held", [keys.workers, keys.held(worker), keys.holders, keys.leases], [worker, limit])
@@ -36,7 +38,7 @@ class ManySlotsKeeperStore(KeeperStore):
         done = HandedBack(steps.unbox(worker), [], [], known=beat != "")
         rest = iter(held.items())
         while batch := dict(islice(rest, BATCH)):
-            released = self._release(worker, batch, asked)
+            released = self._release(worker, batch, asked, hang)
             done = HandedBack(
                 done.waiting + released.waiting,
                 done.convicted + released.convicted,
@@ -50,9 +52,12 @@ class ManySlotsKeeperStore(KeeperStore):
             steps.unbox(worker, forget=True)
         return done
 
-    def _release(self, worker: str, ids: Mapping[str, str], asked: list[Any]) -> HandedBack:
+    def _release(self, worker: str, ids: Mapping[str, str], asked: list[Any], hang: Hang | None) -> HandedBack:
         """Take tasks from a worker: ids, each with the claim token under which it was held when that was found."""
-        answers = self._steps.all([("release", [self._keys.task(each)], asked) for each in ids])
+        words = {each: [*asked, "" if hang is None else int(each == hang.task_id)] for each in ids}
+        if hang is not None and hang.task_id in ids:
+            words[hang.task_id][3] = self._poison.hang_verdict(hang)
+        answers = self._steps.all([("release", [self._keys.task(each)], words[each]) for each in ids])
         became = {each: answer[0] for each, answer in zip(ids, answers, strict=True)}
         self._move(became)
         leaves = {"WAIT", "GONE", "end", "end again", "past"}
