@@ -62,6 +62,9 @@ class PyTaskHelpers:
     ) -> None:
         source = redis_instance if isinstance(redis_instance, RedisSource) else RedisSource(redis_instance)
         self.keys = RedisKeys(task_set, task_prefix, new_queue, end_queue)
+        # The names by which programs for the original read them.
+        self.TASK_SET, self.TASK_PREFIX = task_set, task_prefix
+        self.NEW_QUEUE, self.END_QUEUE = new_queue, end_queue
         self.max_payload = max_payload
         self._source = source
         self._client = source.store_client(HELPERS_CONNECTIONS)

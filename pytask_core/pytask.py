@@ -130,6 +130,9 @@ class PyTask:
         self.helpers = PyTaskHelpers(
             self._source, task_set, task_prefix, new_queue, end_queue, max_payload=max_payload, durability=durability
         )
+        # The names by which programs for the original read them.
+        self.TASK_SET, self.TASK_PREFIX = task_set, task_prefix
+        self.NEW_QUEUE, self.END_QUEUE = new_queue, end_queue
         #: A Redis client, the same that tasks see.
         self.redis = self._source.client
         #: Task classes by name.

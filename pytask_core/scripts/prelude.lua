@@ -88,8 +88,9 @@ local function in_hands(h, token)
   return h and h[2] == 'RUNNING' and owned_by(h[1], string.match(token, '^(.*):') or '')
 end
 
+-- COMPLETE is how pytask 1.0 wrote SUCCESS; what it has left is cleaned as well.
 local function final(state)
-  return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION'
+  return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION' or state == 'COMPLETE'
 end
 
 -- Whether an id belongs into the task set; `cleanup` and `kept` as the hash has them.

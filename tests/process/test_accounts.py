@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_workers_helpers_and_pytaskctl_do_all_they_do_with_the_account_of_the_do
             helpers.remove_task(ended[0])
             gone = helpers.start_task("hello")
             wait_until(lambda: not helpers.get_task(gone), message="Cleanup")
-            helpers.start_task("vanish")  # Its sibling hands back what that worker held.
+            supervisor.send(signal.SIGKILL, slot=1)
             supervisor.wait_for("back in the queue")
             supervisor.wait_ready(2, times=2)
         assert supervisor.stop() == 0
