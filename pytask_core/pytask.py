@@ -19,6 +19,7 @@ from .payload import MAX_PAYLOAD, encode
 from .poison import PoisonRule
 from .runner import RunnerOptions
 from .task import Task
+from .task_classes import name_of, refuse_unfit
 from .worker import Worker, WorkerOptions
 
 __all__ = ["PyTask", "PyTaskException"]
@@ -171,18 +172,16 @@ class PyTask:
     # Classes and handlers
 
     def add_task(self, task_class: type[Task]) -> None:
-        """Add a task class.
+        """Add a task class; the same one may be added again.
 
         Raises:
-            PyTaskException: it is no subclass of ``Task`` or has no ``NAME``.
+            PyTaskException: it is no subclass of ``Task``, has no ``NAME`` or that of another class, or no worker can
+                run it: ``start`` is missing, an ``async def``, or has a ``yield``.
         """
-        if not (isinstance(task_class, type) and issubclass(task_class, Task)):
-            raise PyTaskException(f"{task_class!r} is no subclass of pytask_core.Task")
-        name = task_class.__dict__.get("NAME") or next(
-            (base.__dict__["NAME"] for base in task_class.__mro__ if "NAME" in base.__dict__), None
-        )
-        if not isinstance(name, str) or not name:
-            raise PyTaskException(f"{task_class.__name__} has no NAME; give it one, such as NAME = 'my-app/my-task'")
+        self._add(name_of(task_class), task_class)
+
+    def _add(self, name: str, task_class: type[Task]) -> None:
+        refuse_unfit(name, task_class, self.task_classes)
         self.task_classes[name] = task_class
 
     def add_tasks(self, *task_classes: type[Task]) -> None:
@@ -262,8 +261,8 @@ class PyTask:
 
         Raises:
             PyTaskException: the standard library is not patched by gevent, a local task has no class or cannot be made
-                (its ``__init__`` raises, or does not take the data), ``task_map`` has what is no task class, Redis
-                refuses us (password, permission, too old), or a supervisor runs the app.
+                (its ``__init__`` raises, or does not take the data), ``task_map`` has what :meth:`add_task` refuses,
+                Redis refuses us (password, permission, too old), or a supervisor runs the app.
         """
         if self.run_by:
             raise PyTaskException(
@@ -276,9 +275,7 @@ class PyTask:
                 "import monkey; monkey.patch_all()' before all other imports of your program"
             )
         for name, task_class in (task_map or {}).items():
-            if not (isinstance(task_class, type) and issubclass(task_class, Task)):
-                raise PyTaskException(f"task_map[{name!r}] is {task_class!r}, which is no subclass of pytask_core.Task")
-            self.task_classes[name] = task_class
+            self._add(name, task_class)
         worker = self.create_worker()
         watchers = [gevent.signal_handler(number, worker.stop) for number in (signal.SIGINT, signal.SIGTERM)]
         try:

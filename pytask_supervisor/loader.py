@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from pytask_core import Cleanup, Monitor, PyTask, Task
-from pytask_core.errors import RedisRefused
+from pytask_core.errors import PyTaskException, RedisRefused
 from pytask_supervisor.config import TASKS_ONLY, SupervisorConfig
 from pytask_supervisor.exits import Exit, LoadError
 
@@ -103,7 +104,10 @@ def _tasks_app(config: SupervisorConfig) -> PyTask:
         )
     except Exception as error:
         raise _broken("cannot set up the tasks", error) from error
-    app.add_tasks(*classes.values())
+    try:
+        app.add_tasks(*classes.values())
+    except PyTaskException as error:
+        raise LoadError(str(error)) from error
     app.start_local_task(Monitor.NAME)
     app.start_local_task(Cleanup.NAME, retention=config.retention)
     return app
@@ -113,7 +117,11 @@ def _task_classes(module: ModuleType) -> Iterable[type[Task]]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Task) and getattr(value, "NAME", None)
+        if isinstance(value, type)
+        and issubclass(value, Task)
+        and getattr(value, "NAME", None)
+        # What is there for others to build upon is not meant to be run.
+        and not inspect.isabstract(value)
     ]
     if not found:
         raise LoadError(f"module {module.__name__} has no task: no subclass of Task with a NAME")

@@ -181,6 +181,7 @@ CORE = Rules(
         "connection": {"connection", "embedded", "embedded_cluster", "errors"},
         "store": {"deadlines", "keys", "nodes", "poison", "scripts", "store"},
         "task": {"errors"},
+        "task_classes": {"errors", "task"},
         "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},
         "link": {"connection", "loops"},
         "running": {"task"},
@@ -214,7 +215,8 @@ CORE = Rules(
             "shutdown",
         }
         | {"store", "task"},
-        "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "worker"},
+        "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "task_classes"}
+        | {"worker"},
         "tasks": {"connection", "errors", "link", "loops", "payload", "poison", "task"},
         "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
     },

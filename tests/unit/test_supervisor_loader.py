@@ -14,7 +14,7 @@ from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.loader import LoadError, load_app
 
 HEAD = "from pytask_core import PyTask, Task, Monitor\n"
-TASK = "class Hi(Task):\n    NAME = 'hi'\n"
+TASK = "class Hi(Task):\n    NAME = 'hi'\n    def start(self): pass\n"
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_options_for_tasks_mode_are_warned_of_with_an_app(folder: Path) -> None:
 
 def test_tasks_mode_takes_every_named_task_and_adds_monitor_and_cleanup(folder: Path) -> None:
     write(folder, HEAD + TASK, "shop_tasks.py")
-    write(folder, HEAD + "from shop_tasks import Hi\nclass A(Task):\n    NAME = 'a'\nclass Base(Task):\n    pass\n")
+    write(folder, HEAD + "from shop_tasks import Hi\nclass A(Hi):\n    NAME = 'a'\nclass Base(Task):\n    pass\n")
     app, warnings = load(folder, tasks=("shop", "shop_tasks"))
     assert sorted(app.task_classes) == ["a", "hi", "pytask/cleanup", "pytask/monitor"]
     assert warnings == []
