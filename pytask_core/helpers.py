@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
 from .errors import InvalidTask, PyTaskException, RedisRefused
@@ -21,7 +21,7 @@ __all__ = ["PyTaskHelpers", "run_loop"]
 MOST_PARKED = 1000
 
 #: What :meth:`PyTaskHelpers.start_tasks` takes for each task: name and data, and an id where you want to choose it.
-TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str]
+TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str | int | UUID]
 
 
 class PyTaskHelpers:
@@ -86,23 +86,31 @@ class PyTaskHelpers:
 
     # Starting
 
-    def start_task(self, task_name: str, task_id: str | None = None, cleanup: bool = True, **task_data: Any) -> str:
+    def start_task(
+        self, task_name: str, task_id: str | int | UUID | None = None, cleanup: bool = True, **task_data: Any
+    ) -> str:
         """Start a task. One that waits already runs once, on the new data; one that runs is left alone; one that ended
         or stopped starts again.
 
+        ``task_name``, ``task_id`` and ``cleanup`` are arguments of this method. Data of these names goes another way:
+        ``start_tasks([('etl', {'cleanup': 'archive'})])``.
+
         Args:
             task_name: the ``NAME`` of its class.
-            task_id: default: a new one.
+            task_id: a text, a number or a ``UUID``, which becomes a text; default: a new one.
             cleanup: False keeps the ended task in the task set instead of passing it to Cleanup.
-            task_data: keyword arguments of its ``__init__``.
+            task_data: keyword arguments of its ``__init__``, such as ``**data`` where you have a dict.
 
         Returns:
             The id.
 
         Raises:
-            InvalidTask: JSON cannot carry the data, the id cannot be used, or its key holds something else.
+            InvalidTask: JSON cannot carry the data, the id cannot be used, ``cleanup`` is not a bool, or the key of the
+                id holds something else.
             PayloadTooLarge: the data is larger than ``max_payload``.
         """
+        _refuse_data(task_name, "task_id", task_id, isinstance(task_id, Mapping))
+        _refuse_data(task_name, "cleanup", cleanup, not isinstance(cleanup, bool))
         spec = self._spec(task_name, task_data, task_id, cleanup)
         return next(self._enqueue([spec]))
 
@@ -110,7 +118,8 @@ class PyTaskHelpers:
         """Start many tasks, hundreds a round trip.
 
         Args:
-            specs: for each ``(task_name, data)`` or ``(task_name, data, task_id)``.
+            specs: for each ``(task_name, data)`` or ``(task_name, data, task_id)``; data is a dict, whose keys may have
+                any names that ``__init__`` takes.
             cleanup: as in :meth:`start_task`, for all.
 
         Returns:
@@ -119,10 +128,12 @@ class PyTaskHelpers:
         Raises:
             InvalidTask, PayloadTooLarge: as :meth:`start_task`, for the first that fails. Those before it are started.
         """
+        if not isinstance(cleanup, bool):
+            raise InvalidTask(f"cleanup must be True or False, for all tasks alike, not {cleanup!r:.200}")
         return list(self._enqueue(self._spec(*_parts(spec), cleanup) for spec in specs))
 
     def _spec(
-        self, name: str, data: Mapping[str, Any], task_id: str | None, cleanup: bool
+        self, name: str, data: Mapping[str, Any], task_id: str | int | UUID | None, cleanup: bool
     ) -> tuple[str, str, str, bool]:
         if not isinstance(name, str) or not name:
             raise InvalidTask(f"a task name must be a text that is not empty, not {name!r}")
@@ -288,7 +299,7 @@ class PyTaskHelpers:
         self._source.close()
 
 
-def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | None]:
+def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | int | UUID | None]:
     """Return name, data and id of what is to be started."""
     match spec:
         case (name, data):
@@ -298,8 +309,25 @@ def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | None]:
     raise InvalidTask(f"a task to start is (task_name, data) or (task_name, data, task_id), not {spec!r:.200}")
 
 
-def _checked(task_id: str | bytes | int) -> str:
+def _refuse_data(name: str, argument: str, value: Any, is_data: bool) -> None:
+    """Raise a sentence where data of the task stands in the place of an argument, in which it would get lost."""
+    if not is_data:
+        return
+    if isinstance(value, Mapping):
+        raise InvalidTask(
+            f"{argument} of the task {name!r} is a {type(value).__name__}; if that is its data, write it as keyword "
+            f"arguments: start_task({name!r}, …, **data)"
+        )
+    raise InvalidTask(
+        f"{argument} of the task {name!r} must be True or False, not {value!r:.200}; if that is data of the task, "
+        f"write start_tasks([({name!r}, {{{argument!r}: …}})])"
+    )
+
+
+def _checked(task_id: str | bytes | int | UUID) -> str:
     """Return an id as text, or raise a sentence that says why it cannot be one."""
+    if isinstance(task_id, UUID):
+        return str(task_id)
     if isinstance(task_id, bytes):
         return task_id.decode("utf-8", "surrogateescape")
     if isinstance(task_id, int) and not isinstance(task_id, bool):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -168,6 +170,9 @@ def test_an_app_lends_its_helpers_and_its_exceptions(redis_server: RedisServer, 
     class Job(Task):
         NAME = "job"
 
+        def start(self) -> None:
+            """Nothing to do."""
+
     app = PyTask(redis_server.url, **names)
     app.add_tasks(Job)
 
@@ -178,3 +183,43 @@ def test_an_app_lends_its_helpers_and_its_exceptions(redis_server: RedisServer, 
     with pytest.raises(PyTaskException, match="gevent has not patched"):
         app.run()
     app.helpers.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (
+            lambda h: h.start_task("mail", "an-id", {"to": "ada"}),
+            r"cleanup of.*is a dict.*start_task\('mail', …, \*\*data\)",
+        ),
+        (lambda h: h.start_task("mail", {"to": "ada"}), r"task_id of.*is a dict.*start_task\('mail', …, \*\*data\)"),
+        (lambda h: h.start_task("etl", cleanup="archive", n=1), r"start_tasks\(\[\('etl', \{'cleanup': …\}\)\]\)"),
+        (lambda h: h.start_task("etl", cleanup=None), "must be True or False, not None"),
+        (lambda h: h.start_task("etl", cleanup=0), "must be True or False, not 0"),
+        (lambda h: h.start_tasks([("etl", {})], cleanup="no"), "cleanup must be True or False, for all tasks alike"),
+        (lambda h: h.start_tasks([("etl", "an-id", {"n": 1})]), "the data of 'etl' must be a dict.*not str"),
+        (lambda h: h.start_tasks({"etl": {"n": 1}}), r"a task to start is \(task_name, data\)"),
+        (lambda h: h.start_task("etl", task_id=["a"]), "a task id must be a text"),
+    ],
+)
+def test_data_in_a_wrong_place_is_refused_with_a_sentence_and_starts_nothing(
+    desk: Desk, helpers: PyTaskHelpers, start: Callable[[PyTaskHelpers], object], words: str
+) -> None:
+    with pytest.raises(InvalidTask, match=words):
+        start(helpers)
+    assert desk.new == []
+
+
+def test_data_may_have_the_names_of_arguments_in_start_tasks(helpers: PyTaskHelpers) -> None:
+    data = {"cleanup": "archive", "task_id": 7, "task_name": "x"}
+    [task_id] = helpers.start_tasks([("etl", data)])
+    assert json.loads(helpers.get_task(task_id, "data")) == data
+
+
+def test_an_id_may_be_a_uuid_or_a_number_and_is_a_text_from_then_on(helpers: PyTaskHelpers) -> None:
+    task_id = uuid4()
+    assert helpers.start_task("job", task_id=task_id) == str(task_id)
+    assert helpers.start_tasks([("job", {}, uuid4()), ("job", {}, 7)])[1] == "7"
+    assert helpers.get_task(task_id, "task") == "job"
+    assert helpers.stop_task(task_id)
+    assert helpers.remove_task(task_id)
