@@ -221,11 +221,12 @@ class PyTask:
 
     # Life
 
-    def create_worker(self, graceful_timeout: float | None = None) -> Worker:
+    def create_worker(self, graceful_timeout: float | None = None, mark: str | None = None) -> Worker:
         """Return a new worker for this app, which can live once.
 
         Args:
             graceful_timeout: seconds that its stop may take in all; default ``stop_timeout`` and a little.
+            mark: what its id ends with, so that whoever made it knows it by that; default: something random.
         """
         for name, _ in self._local_tasks:
             self._refuse_missing(name)
@@ -248,6 +249,7 @@ class PyTask:
             self._handlers,
             self.helpers,
             options,
+            mark,
         )
         return self._worker
 

@@ -69,10 +69,10 @@ class WorkerOptions:
     replicas: int = 0  #: how many must have an end before it counts
 
 
-def new_worker_id() -> str:
-    """Return an id that no other life of any process has: host, pid and a random part."""
+def new_worker_id(mark: str | None = None) -> str:
+    """Return an id that no other life of any process has: host, pid and a random part, or what is to stand for that."""
     host = socket.gethostname().partition(".")[0].replace(":", "-")[:40]
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{host}-{os.getpid()}-{mark or secrets.token_hex(4)}"
 
 
 class Worker:
@@ -86,6 +86,7 @@ class Worker:
         handlers: called with each unexpected exception of a task.
         helpers: what tasks see as ``helpers``.
         options: see :class:`WorkerOptions`.
+        mark: what its id ends with; None: something random.
     """
 
     def __init__(
@@ -97,8 +98,9 @@ class Worker:
         handlers: list[Callable[[BaseException], object]],
         helpers: PyTaskHelpers,
         options: WorkerOptions,
+        mark: str | None = None,
     ) -> None:
-        self.id = new_worker_id()
+        self.id = new_worker_id(mark)
         self.options = options
         self.source = source
         self._classes = classes

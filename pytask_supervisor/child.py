@@ -10,8 +10,10 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
-from pytask_supervisor.channel import Channel, Message
+from pytask_supervisor.channel import Channel
 from pytask_supervisor.ledger import Cause, Kind
+from pytask_supervisor.messages import Message
+from pytask_supervisor.shapes import MisshapenError
 
 #: Seconds that a child has beyond the graceful timeout, at which it cuts its tasks off by itself:
 #: for putting back what has not stopped. Shorter, and we kill it while it does.
@@ -49,6 +51,7 @@ class Child:
         channel: Channel,
         wire: Channel,
         *,
+        mark: str = "",
         graceful_timeout: float,
         drain_timeout: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
@@ -66,6 +69,8 @@ class Child:
         #: What its last beat told: ``running`` and ``done`` (tasks), ``lag`` (seconds that its loop
         #: is late), ``memory`` (bytes).
         self.figures: dict[str, Any] = {}
+        #: It said what is no message, and counts as dead: nothing more of it is heard.
+        self.is_unheard = False
         #: What blocked its loop for too long, in words.
         self.hung: str | None = None
         #: What blocks its loop at present, in words, and the id of that task; empty where nothing is known.
@@ -82,6 +87,8 @@ class Child:
         self.deadline: float | None = None
         #: Seconds that it was granted for leaving.
         self.granted = graceful_timeout
+        #: With what its id in Redis ends: nobody else's does, so it can speak for nobody else.
+        self._mark = mark
         self._drain_timeout = drain_timeout
         #: When to stop it although tasks of its may still be about to end.
         self._drained_by: float | None = None
@@ -96,33 +103,38 @@ class Child:
         return f"worker {self.slot} (pid {self.pid})"
 
     def hear(self, message: Message) -> None:
-        """Remember what a message says of the child itself; unknown words are ignored."""
+        """Remember what a message says of the child itself. Raises ``MisshapenError`` where it names another."""
         if "worker" in message:
-            self.worker_id = message["worker"]
+            self._identify(message["worker"])
         elif "ready" in message:
             self._ready_at = self._clock()
             if self.stage is Stage.STARTED:
                 self.stage = Stage.READY
         elif "beat" in message:
-            self.figures = dict(message["beat"])
+            self.figures = message["beat"]
         elif "failed" in message:
             self.failure = (message["failed"], message.get("detail") or "")
         elif "stopping" in message:
             self._expect_end()
         elif "left" in message:
-            self.has_left = True
+            self.has_left = message["left"]
         else:
             self._hear_thread(message)
+
+    def _identify(self, worker_id: str) -> None:
+        if self.worker_id not in {None, worker_id} or not worker_id.endswith(self._mark):
+            raise MisshapenError(f"it calls itself {worker_id!r}, which is another worker")
+        self.worker_id = worker_id
 
     def _hear_thread(self, message: Message) -> None:
         """What comes from the native thread beside its loop."""
         if "pulse" in message:
-            self._pulse_at, self._pulse = self._clock(), float(message["pulse"])
+            self._pulse_at, self._pulse = self._clock(), message["pulse"]
             if self._pulse < RECOVERED:
                 # We listened too late: the loop runs again.
                 self.hung, self.blocked, self.culprit = None, "", ""
         elif "thread" in message:
-            self.thread = int(message["thread"])
+            self.thread = message["thread"]
         elif "blocked" in message:
             self._note_culprit(message, "blocked")
         elif "hung" in message:
@@ -131,9 +143,13 @@ class Child:
 
     def _note_culprit(self, message: Message, word: str) -> None:
         """Whether the task is one of its own is looked at where that is known: in Redis, when it is charged."""
-        culprit = message.get("culprit")
-        self.blocked = str(message[word])[:MOST_WORDS]
-        self.culprit = culprit if isinstance(culprit, str) and len(culprit) <= MOST_WORDS else ""
+        self.blocked, culprit = message[word][:MOST_WORDS], message.get("culprit", "")
+        self.culprit = culprit if len(culprit) <= MOST_WORDS else ""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has said more than was heard in one turn."""
+        return not self.is_unheard and (self.channel.is_behind or self.wire.is_behind)
 
     @property
     def running(self) -> int:

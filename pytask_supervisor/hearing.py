@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 
-from pytask_supervisor.channel import Message
 from pytask_supervisor.child import Child
 from pytask_supervisor.deaths import Deaths
+from pytask_supervisor.ledger import Cause, Kind
 from pytask_supervisor.logs import counted
+from pytask_supervisor.messages import Message
 from pytask_supervisor.orders import HandBackOrders
+from pytask_supervisor.shapes import MisshapenError
 from pytask_supervisor.tally import Tally
 
 log = logging.getLogger("pytask.supervisor")
+
+#: Warnings that are told. More tells more, and lets task code, which may have the line, fill our memory and the log.
+MOST_WARNINGS = 100
+#: Turns in which all is heard that a dead child has said: more than a socket holds. What programs that it has started
+#: go on writing there is nobody's word.
+LAST_TURNS = 16
 
 
 class Hearing:
@@ -24,29 +32,58 @@ class Hearing:
         self._warnings: set[str] = set()
 
     def listen(self, child: Child) -> None:
-        """Take all that this child has said."""
-        for message in (*child.channel.receive(), *child.wire.receive()):
+        """Take what this child has said, or a bounded part of it; one that says what is no message is killed."""
+        breach = self._hear(child)
+        if breach:
+            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
+
+    def listen_to_end(self, child: Child) -> None:
+        """Take all that a dead child has said."""
+        for _ in range(LAST_TURNS):
+            self._hear(child)
+            if child.channel.at_end and child.wire.at_end and not child.is_behind:
+                return
+
+    def _hear(self, child: Child) -> bool:
+        """Whether it said what is no message; nothing is heard of it after that."""
+        if child.is_unheard:
+            return False
+        for line in (child.channel, child.wire):
             try:
-                child.hear(message)
-                self._act_on(message)
-            except (AttributeError, KeyError, TypeError, ValueError):
-                log.warning("%s said what is no message: %r", child, message)
+                for message in line.receive():
+                    child.hear(message)
+                    self._act_on(message, child)
+                if line.breach is not None:
+                    raise MisshapenError(line.breach)
+            except MisshapenError as error:
+                child.is_unheard = True
+                log.error(
+                    "%s said what a worker never says: %s. Only code of a task or of the app can have written that, to "
+                    "a descriptor that is not its own; the worker is killed, and its tasks are handed back",
+                    child,
+                    error,
+                )
+                return True
+        return False
 
     def warn_once(self, warning: str) -> None:
         """What each of many workers finds is told once."""
-        if warning not in self._warnings:
-            self._warnings.add(warning)
-            log.warning("%s", warning)
+        if warning in self._warnings or len(self._warnings) > MOST_WARNINGS:
+            return
+        self._warnings.add(warning)
+        if len(self._warnings) > MOST_WARNINGS:
+            warning = "workers have more warnings than can be remembered here; no more of them are told"
+        log.warning("%s", warning)
 
-    def _act_on(self, message: Message) -> None:
+    def _act_on(self, message: Message, child: Child) -> None:
         if "ready" in message:
             self._deaths.was_ever_ready = True
         elif "tally" in message:
             self._tally.add(message["tally"])
         elif "queues" in message:
-            self._tally.queues = {str(queue): int(length) for queue, length in message["queues"].items()}
+            self._tally.queues = message["queues"]
         elif "handed_back" in message:
-            whose = self._orders.confirm(message["handed_back"])
+            whose = self._orders.confirm(message["handed_back"], child)
             if whose is not None:
                 level = logging.INFO if message["count"] else logging.DEBUG
                 log.log(level, "back in the queue: %s of %s", counted(message["count"], "task"), whose)

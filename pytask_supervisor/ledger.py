@@ -21,6 +21,7 @@ class Kind(StrEnum):
     OOM = "oom"  #: By the kernel, since the cgroup's memory was used up.
     HANG = "hang"  #: By us, since it gave no sign of life.
     TIMEOUT = "timeout"  #: By us, since it did not leave in time.
+    BREACH = "breach"  #: By us, since what it said on its line to us was no message of a worker's.
 
 
 @dataclass(frozen=True)

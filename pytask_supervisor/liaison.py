@@ -18,9 +18,10 @@ from setproctitle import setproctitle
 
 from pytask_core import stacks
 from pytask_core.poison import Hang
-from pytask_supervisor.channel import Channel, Message
+from pytask_supervisor.channel import Channel
 from pytask_supervisor.gauges import Gauges
 from pytask_supervisor.logs import tell_left_out
+from pytask_supervisor.messages import Message
 
 if TYPE_CHECKING:
     from pytask_core.worker import Worker
@@ -133,7 +134,8 @@ class Liaison:
 
     def _listen(self) -> None:
         while not self._channel.at_end:
-            wait_read(self._channel.fileno())
+            if not self._channel.is_behind:
+                wait_read(self._channel.fileno())
             for message in self._channel.receive():
                 self._obey(message)
         if not self._is_stopping:

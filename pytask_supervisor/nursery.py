@@ -8,10 +8,10 @@ us (Linux calls that a child subreaper).
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pytask_supervisor.channel import Channel
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.exits import Exit, StartError, explain
+from pytask_supervisor.messages import FROM_NURSERY, Message
 from pytask_supervisor.respawn import RespawnPolicy
+from pytask_supervisor.shapes import MisshapenError
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Assignment, Closable, be_the_child
 
@@ -33,6 +34,8 @@ log = logging.getLogger("pytask.supervisor")
 PR_SET_CHILD_SUBREAPER = 36
 #: Seconds that the master waits for a fork in a process that does nothing else: it takes milliseconds.
 PATIENCE = 5.0
+#: What the log says where code of the app has written to the line.
+BREACH = "the process that has the app loaded said what it never says, so code of the app wrote to its line"
 #: Bytes of a message; a traceback is the longest.
 LONGEST = 131_072
 
@@ -151,10 +154,16 @@ class Nursery:
             return None
         if not message:
             return None  # It is dead, and reaping will tell.
-        said = json.loads(message)
-        if "failed" in said:
+        try:
+            said = FROM_NURSERY.read(message)
+            if "failed" in said:
+                self._give_up_next()
+                return Outcome(said["failed"], said["detail"], code=Exit(said["code"]))
+            if "loaded" not in said:
+                raise MisshapenError(f"it speaks of something else than the app: {message[:80]!r}")
+        except ValueError as error:  # An exit code that there is not is another.
             self._give_up_next()
-            return Outcome(said["failed"], said["detail"], code=Exit(said["code"]))
+            return Outcome(f"{BREACH}: {error}")
         self._next = None
         if self._current is not None:
             self._end(self._current)
@@ -193,16 +202,19 @@ class Nursery:
         ends = {name: value.fileno() for name, value in vars(job).items() if isinstance(value, Channel)}
         plain = replace(job, foreign=(), **dict.fromkeys(ends))  # type: ignore[arg-type] # put in again over there
         try:
+            _refuse_unasked(process.line)
             socket.send_fds(process.line, [pickle.dumps((plain, list(ends)))], list(ends.values()))
-            answer: dict[str, Any] = json.loads(process.line.recv(LONGEST) or b"{}")
-        except OSError:
+            answer = _answer(process.line.recv(LONGEST))
+        except (OSError, MisshapenError) as error:
             self._end(process)
             self._current = None
             self.due = self._clock()
-            raise
-        if "pid" not in answer:
-            code = int(answer.get("errno", errno.ESRCH))
-            raise OSError(code, os.strerror(code))
+            if isinstance(error, OSError):
+                raise
+            log.error("%s: %s. It is ended, and another one loads the app", BREACH, error)
+            raise OSError(errno.ESRCH, "the process that has the app loaded was ended; another one loads it") from None
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
         return int(answer["pid"])
 
     def close(self) -> None:
@@ -228,6 +240,28 @@ class Nursery:
     def _end(self, process: _Process) -> None:
         process.end()
         self._ended.add(process.pid)
+
+
+def _refuse_unasked(line: socket.socket) -> None:
+    """Raise ``MisshapenError`` where something has come that would be taken for the next answer."""
+    look = select.poll()
+    look.register(line, select.POLLIN)
+    if look.poll(0) and (message := line.recv(LONGEST)):
+        raise MisshapenError(f"it was not asked: {message[:80]!r}")
+
+
+def _answer(message: bytes) -> Message:
+    """What became of the fork; a worker must be a child of ours, since it is killed by its process id one day."""
+    if not message:
+        raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+    answer = FROM_NURSERY.read(message)
+    if "errno" in answer:
+        return answer
+    try:
+        os.waitid(os.P_PID, answer["pid"], os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (KeyError, ChildProcessError):
+        raise MisshapenError(f"it speaks of a worker that is no child of ours: {message[:80]!r}") from None
+    return answer
 
 
 def _adopt_orphans() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytask_supervisor.child import Child
 from pytask_supervisor.ledger import Kind
@@ -27,6 +27,8 @@ class _Order:
     why: str = ""
     carrier: int | None = None
     given_at: float = 0.0
+    #: All that were ever told of it.
+    told: set[int] = field(default_factory=set)
 
 
 class HandBackOrders:
@@ -56,11 +58,15 @@ class HandBackOrders:
                 named = {"culprit": order.culprit, "why": order.why} if order.culprit else {}
                 child.channel.send({"hand_back": order.worker_id, **named})
                 order.carrier, order.given_at = child.pid, self._clock()
+                order.told.add(child.pid)
 
-    def confirm(self, worker_id: str) -> str | None:
-        """The order is carried out; tells whose tasks they were, None if it was known already."""
-        order = self._orders.pop(worker_id, None)
-        return order.whose if order else None
+    def confirm(self, worker_id: str, by: Child) -> str | None:
+        """The order is carried out; tells whose tasks they were. None: that was known, or ``by`` has no such order."""
+        order = self._orders.get(worker_id)
+        if order is None or by.pid not in order.told:
+            return None
+        del self._orders[worker_id]
+        return order.whose
 
     def next_deadline(self, ready: Iterable[Child]) -> float | None:
         """When ``give_out`` has something to do by mere passing of time."""

@@ -22,15 +22,18 @@ from socket import socket as native_socket
 
 from setproctitle import setproctitle
 
-from pytask_supervisor.channel import Channel
+from pytask_supervisor.channel import OF_LOOP, OF_THREAD, Channel
 from pytask_supervisor.exits import Exit, LoadError
 from pytask_supervisor.leash import die_with
 from pytask_supervisor.logs import counted, forgive_prints, set_up
+from pytask_supervisor.messages import FROM_NURSERY, Message
 from pytask_supervisor.nursery import LONGEST, Bed
 from pytask_supervisor.signals import HANDLED
 from pytask_supervisor.spawner import Assignment, be_the_child
 from pytask_supervisor.worker import run_child
 
+#: The lines of an assignment, by its fields.
+LINES = {"channel": OF_LOOP, "wire": OF_THREAD}
 #: More descriptors than any assignment has.
 MOST_FDS = 16
 
@@ -55,24 +58,29 @@ def run_nursery(bed: Bed) -> int:
     try:
         app, warnings = bring_up(bed.config, bed.redis_url)
     except LoadError as error:
-        failure = {"failed": str(error), "detail": error.detail[: LONGEST // 16], "code": error.code}
-        bed.line.send(json.dumps(failure).encode())
+        _say(bed.line, {"failed": str(error), "detail": error.detail, "code": error.code})
         return error.code
     warnings += misfits()
     # What is garbage now would be copied into every worker; what is none is not to be written to by collections.
     gc.collect()
     gc.freeze()
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-    bed.line.send(json.dumps({"loaded": True, "warnings": warnings}).encode())
+    _say(bed.line, {"loaded": True, "warnings": warnings})
     while True:
         message, fds, _, _ = socket.recv_fds(bed.line, LONGEST, MOST_FDS)
         if not message:
             return Exit.OK
         job, names = pickle.loads(message)  # noqa: S301 - from our own master, by a socket that nobody else has
-        ends = {name: Channel(native_socket(fileno=fd)) for name, fd in zip(names, fds, strict=True)}
-        bed.line.send(json.dumps(_fork(replace(job, **ends, app=app, foreign=(bed.line,)))).encode())
+        ends = {
+            name: Channel.of_child(native_socket(fileno=fd), LINES[name]) for name, fd in zip(names, fds, strict=True)
+        }
+        _say(bed.line, _fork(replace(job, **ends, app=app, foreign=(bed.line,))))
         for end in ends.values():
             end.close()
+
+
+def _say(line: socket.socket, message: Message) -> None:
+    line.send(json.dumps(FROM_NURSERY.fit(message)).encode())
 
 
 def misfits() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -10,13 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from pytask_supervisor.channel import Channel
+from pytask_supervisor.channel import OF_LOOP, OF_THREAD, Channel
 from pytask_supervisor.child import Child
 from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.exits import Exit
 from pytask_supervisor.logs import write_line
 from pytask_supervisor.redact import redact
 from pytask_supervisor.signals import SignalInbox
+
+#: Random bytes by which a worker's id differs from all others.
+MARK = 4
 
 
 class Closable(Protocol):
@@ -36,9 +40,9 @@ class Line:
     @classmethod
     def both_ends(cls) -> tuple[Line, Line]:
         """Ours and theirs. Raises ``OSError`` where there are no descriptors left."""
-        channel = Channel.pair()
+        channel = Channel.pair(OF_LOOP)
         try:
-            wire = Channel.pair()
+            wire = Channel.pair(OF_THREAD)
         except OSError:
             for end in channel:
                 end.close()
@@ -63,6 +67,8 @@ class Assignment:
     master_pid: int
     foreign: tuple[Closable, ...]
     is_quiet: bool = False
+    #: With what its id in Redis is to end, so that it can be known by it.
+    mark: str = ""
     #: The app, where it is loaded already.
     app: Any = None
 
@@ -103,11 +109,12 @@ class Spawner:
     def spawn(self, slot: int, foreign: Iterable[Closable]) -> Child:
         """Fork; ``foreign`` is what the new child must not keep. Raises ``OSError`` if it cannot."""
         ours, theirs = Line.both_ends()
+        mark = secrets.token_hex(MARK)
         try:
             with self._inbox.blocked():
                 drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
                 line = (theirs.channel, theirs.wire)
-                job = Assignment(slot, self.config, self.redis_url, *line, os.getpid(), drop, self.is_quiet)
+                job = Assignment(slot, self.config, self.redis_url, *line, os.getpid(), drop, self.is_quiet, mark)
                 pid = self._fork() if self._fork_loaded is None else self._fork_loaded(job)
                 if pid == 0:
                     be_the_child(lambda: self._run_child(job))
@@ -124,6 +131,7 @@ class Spawner:
             slot,
             ours.channel,
             ours.wire,
+            mark=f"-{mark}",
             graceful_timeout=self.config.graceful_timeout,
             drain_timeout=self.config.drain_timeout,
             clock=self._clock,

@@ -33,7 +33,7 @@ from pytask_supervisor.reception import Reception
 from pytask_supervisor.recycling import Recycling
 from pytask_supervisor.reloading import Reloading
 from pytask_supervisor.rolling import Roll
-from pytask_supervisor.signals import SignalInbox
+from pytask_supervisor.signals import GATHER, SignalInbox
 from pytask_supervisor.spawner import Spawner
 from pytask_supervisor.tally import Tally
 from pytask_supervisor.team import Team
@@ -150,7 +150,7 @@ class Supervisor:
                 return
             child = self._team.find(pid)
             if child is not None:
-                self._hearing.listen(child)
+                self._hearing.listen_to_end(child)
                 if self._team.is_missed(child):
                     self._complete_at = 0
                 verdict = self._deaths.bury(child, status, is_stopping=self._ending.has_begun)
@@ -205,6 +205,8 @@ class Supervisor:
         if self._reception is not None:
             deadlines.append(self._reception.next_deadline)
         deadlines.append(self._preloading.due)
+        if any(child.is_behind for child in self._team.children):
+            deadlines.append(self._clock() + GATHER)
         # While children live somebody must notice when they fall silent.
         longest = [WATCH] if self._team.children else []
         return min([*longest, *(d - self._clock() for d in deadlines if d is not None)], default=None)

@@ -13,6 +13,8 @@ from typing import Any
 
 #: Names that are told apart, whatever workers say; the rest counts as ``OTHER``, as it does in a worker.
 MOST_NAMES = 200
+#: Upper bounds in one histogram, likewise; the rest counts as infinity.
+MOST_BOUNDS = 40
 OTHER = "other"
 
 STATES = ("SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
@@ -27,9 +29,11 @@ class Histogram:
 
     def add(self, told: dict[str, Any]) -> None:
         """Add what a worker tells."""
-        self.sum += float(told["sum"])
-        for bound, count in told["counts"].items():
-            self.counts[float(bound)] += int(count)
+        self.sum += told["sum"]
+        for text, count in told["counts"].items():
+            bound = float(text)
+            known = bound in self.counts or len(self.counts) < MOST_BOUNDS
+            self.counts[bound if known else math.inf] += count
 
     def buckets(self) -> list[tuple[float, int]]:
         """Bounds and how many were not above each, in order; the last bound is infinity."""
@@ -64,14 +68,14 @@ class Tally:
         self.queues: dict[str, int] = {}
 
     def add(self, told: dict[str, Any]) -> None:
-        """Add what a worker tells. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where that makes no sense."""
-        self.claimed += int(told["claimed"])
-        self.cpu += float(told["cpu"])
-        self.dropped += int(told.get("dropped", 0))
-        for name, one in dict(told["tasks"]).items():
+        """Add what a worker tells: ``messages.TALLY``."""
+        self.claimed += told["claimed"]
+        self.cpu += told["cpu"]
+        self.dropped += told.get("dropped", 0)
+        for name, one in told["tasks"].items():
             sums = self._of(name)
             for state in STATES:
-                sums.ended[state] += int(one["ended"].get(state, 0))
+                sums.ended[state] += one["ended"].get(state, 0)
             sums.run.add(one["run"])
             sums.queue.add(one["queue"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -197,7 +198,12 @@ class Team:
             log.log(level, text, place.number, why)
 
     def _fork(self, place: Place) -> Child:
-        return self._spawn(place.number, (*self.children, *self.foreign))
+        child = self._spawn(place.number, (*self.children, *self.foreign))
+        # With --preload the process id is told by a process that has the app's code in it.
+        if self.find(child.pid) is not None:
+            child.close()
+            raise OSError(errno.ESRCH, f"its process id was told as {child.pid}, which is another worker's")
+        return child
 
     def _forget_empty(self, place: Place) -> None:
         if place.is_retired and not place.all:

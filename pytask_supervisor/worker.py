@@ -162,7 +162,7 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
 
     worker = None
     try:
-        worker = app.create_worker(graceful_timeout=job.config.graceful_timeout)
+        worker = app.create_worker(graceful_timeout=job.config.graceful_timeout, mark=job.mark)
         worker.quiet(job.is_quiet)
         name_worker(worker.id, TaskIdFilter())
         liaison = Liaison(worker, job.channel, job.slot, leash, Gauges(worker, job.config.max_memory))
@@ -182,5 +182,5 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
         return Exit.BUG
     liaison.farewell()
     # Else a sibling is to hand back what Redis has not taken.
-    job.channel.send_last({"left": True} if worker.holds_nothing else {}, GOODBYE)
+    job.channel.send_last({"left": worker.holds_nothing}, GOODBYE)
     return Exit.OK

@@ -42,7 +42,9 @@ SUPERVISOR = Rules(
         "redact": set(),
         "cpus": set(),
         "respawn": set(),
-        "channel": set(),
+        "shapes": set(),
+        "messages": {"shapes"},
+        "channel": {"messages", "shapes"},
         "signals": set(),
         "ledger": set(),
         "oom": set(),
@@ -63,14 +65,14 @@ SUPERVISOR = Rules(
         "pidfile": {"exits"},
         "ground": {"config", "exits", "pidfile"},
         # The master.
-        "child": {"channel", "ledger"},
+        "child": {"channel", "ledger", "messages", "shapes"},
         "orders": {"child", "ledger"},
         "spawner": {"channel", "child", "config", "exits", "logs", "redact", "signals"},
         "team": {"child", "ledger", "respawn", "shortage", "spawner"},
         "evidence": set(),
         "watchdog": {"child", "evidence", "exits", "ledger"},
         "rolling": {"child", "ledger", "shortage", "team"},
-        "nursery": {"channel", "config", "exits", "respawn", "signals", "spawner"},
+        "nursery": {"channel", "config", "exits", "messages", "respawn", "shapes", "signals", "spawner"},
         "preloading": {"exits", "nursery", "spawner", "team"},
         "notify": set(),
         "announcer": {"logs", "notify", "team"},
@@ -78,7 +80,7 @@ SUPERVISOR = Rules(
         "recycling": {"child", "config", "ledger", "respawn", "rolling", "team"},
         "reloading": {"config", "exits", "ledger", "logs", "preloading", "rolling", "spawner", "team"},
         "helm": {"child", "kinds", "ledger", "logs", "reloading", "settings", "spawner", "team"},
-        "hearing": {"channel", "child", "deaths", "logs", "orders", "tally"},
+        "hearing": {"child", "deaths", "ledger", "logs", "messages", "orders", "shapes", "tally"},
         "ending": {"deaths", "exits", "guardian", "helm", "ledger", "logs", "orders", "spawner", "team"},
         "supervisor": {"config", "deaths", "ending", "exits", "guardian", "hearing", "helm", "ledger", "logs"}
         | {"oom", "orders", "reception", "recycling", "reloading", "rolling", "signals", "spawner", "tally", "team"}
@@ -107,13 +109,13 @@ SUPERVISOR = Rules(
         # The child.
         "worker": {"exits", "logs", "shortage", "signals", "spawner"},
         "leash": {"channel", "exits"},
-        "liaison": {"channel", "gauges", "logs"},
+        "liaison": {"channel", "gauges", "logs", "messages"},
         "gauges": {"logs"},
         "loader": {"config", "exits"},
-        "preloaded": {"channel", "exits", "leash", "logs", "nursery", "signals", "spawner", "worker"},
+        "preloaded": {"channel", "exits", "leash", "logs", "messages", "nursery", "signals", "spawner", "worker"},
         "loading": {"config", "exits", "ground", "logs", "redact"},
         # The other command.
-        "ctl": {"__init__", "ctl", "redact", "rendezvous"},
+        "ctl": {"__init__", "ctl", "messages", "redact", "rendezvous", "shapes"},
     },
     lazy={
         "worker": {"gauges", "leash", "liaison", "loader", "loading"},

@@ -179,6 +179,40 @@ def test_an_app_that_fails_to_load_is_one_line_and_exit_code_3(folder: Path, sta
             assert len(supervisor.lines("ERROR", "master")) == 1
 
 
+CHATTY = """
+import os, socket, stat
+
+for fd in map(int, os.listdir("/proc/self/fd")):
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(fd).st_mode)
+    except OSError:
+        continue
+    if is_socket:
+        with socket.socket(fileno=os.dup(fd)) as end:
+            if end.family == socket.AF_UNIX and end.type == socket.SOCK_SEQPACKET and not os.path.exists("said"):
+                open("said", "w").close()
+                end.send(SAID)
+"""
+
+
+UNHEARD = [b"hello", b"[" * 100_000, b'{"pid": 1}', b'{"failed": 1}', b'{"failed": "x", "detail": "", "code": 200}']
+
+
+@pytest.mark.parametrize("said", UNHEARD, ids=["no JSON", "nested", "early", "a number", "no exit code"])
+def test_what_code_of_the_app_writes_on_the_nurserys_line_ends_that_process_and_nothing_else(
+    start: Start, folder: Path, said: bytes
+) -> None:
+    jobs = folder / "jobs.py"
+    with start("--preload", "--workers", "1", stage="hasty") as supervisor:
+        supervisor.expected += ["said what it never says"]
+        supervisor.wait_ready(1)
+        jobs.write_text(f"SAID = {said!r}\n{CHATTY}{jobs.read_text()}")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("said what it never says")
+        assert len(supervisor.workers()) == 1
+        assert supervisor.stop() == 0
+
+
 def test_a_killed_nursery_is_replaced_and_disturbs_no_worker(start: Start, big: str, folder: Path) -> None:
     with start("--workers", "2", "--preload", app=big) as supervisor:
         supervisor.wait_ready(2)

@@ -17,6 +17,7 @@ from pytask_supervisor.oom import OomCounter
 from pytask_supervisor.orders import PATIENCE, HandBackOrders
 from pytask_supervisor.respawn import RespawnPolicy
 from pytask_supervisor.rolling import Roll
+from pytask_supervisor.shapes import MisshapenError
 from pytask_supervisor.team import Team
 
 KILLED = int(signal.SIGKILL)
@@ -211,9 +212,32 @@ def test_a_dead_workers_tasks_are_handed_back_by_a_ready_one(world: World) -> No
     world.orders.give_out(world.team.ready)
     world.orders.give_out(world.team.ready)
     assert world.told(alive) == [f"w{dead.pid}"]
-    assert world.orders.confirm(f"w{dead.pid}") == str(dead)
-    assert world.orders.confirm(f"w{dead.pid}") is None
+    assert world.orders.confirm(f"w{dead.pid}", alive) == str(dead)
+    assert world.orders.confirm(f"w{dead.pid}", alive) is None
     assert not world.orders
+
+
+def test_an_order_is_not_confirmed_by_a_child_that_was_never_told_of_it(world: World) -> None:
+    dead, alive, liar = world.staff(3)
+    world.die(dead)
+    world.orders.give_out([alive])
+    assert world.orders.confirm(f"w{dead.pid}", liar) is None
+    assert world.orders.confirm(f"w{dead.pid}", alive) == str(dead)
+
+
+def test_a_child_has_one_id_and_it_ends_as_the_master_has_said(world: World) -> None:
+    (child,) = world.staff(1)
+    with pytest.raises(MisshapenError, match="another worker"):
+        child.hear({"worker": "w2"})
+    ours, theirs = Channel.pair()
+    fresh = Child(7, 1, ours, ours, mark="-abcd", graceful_timeout=1)
+    with pytest.raises(MisshapenError, match="another worker"):
+        fresh.hear({"worker": "host-7-abce"})
+    assert fresh.worker_id is None
+    fresh.hear({"worker": "host-7-abcd"})
+    assert fresh.worker_id == "host-7-abcd"
+    fresh.close()
+    theirs.close()
 
 
 def test_an_order_waits_for_the_replacement_where_there_is_no_sibling(world: World) -> None:

@@ -152,10 +152,3 @@ def test_a_silent_child_of_which_the_thread_has_told_who_blocks_it_is_killed_wit
     assert child.culprit == "x"
     kennel.die(child)
     assert kennel.ledger.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3"
-
-
-@pytest.mark.parametrize("culprit", [None, 7, ["x"], "x" * 100_000])
-def test_a_culprit_that_is_no_id_is_none(kennel: Kennel, culprit: object) -> None:
-    (child,) = kennel.staff(1)
-    child.hear({"hung": "it blocks", "seconds": 3, "culprit": culprit})
-    assert child.culprit == ""
