@@ -14,6 +14,7 @@ from pytask_core.connection import misplaced, outage
 from pytask_core.embedded import EmbeddedError, running_server, socket_path
 from pytask_core.embedded_cluster import find_running
 from pytask_core.errors import PyTaskException
+from pytask_supervisor.redact import shown_url
 
 from . import follow, verbs
 from .options import Options
@@ -76,10 +77,12 @@ def _session(options: Options) -> Session:
 def _words(error: Exception, options: Options) -> str:
     if not isinstance(error, RedisError | OSError):
         return str(error)
+    # Without its options: a password among them hides what follows.
+    where = shown_url(options.redis).partition("?")[0]
     if (words := misplaced(error)) is not None:
-        return f"Redis at {options.redis} {words}"
+        return f"Redis at {where} {words}"
     words = outage(error)
-    return f"cannot use Redis at {options.redis}: {words}" if words else f"Redis says: {error}"
+    return f"cannot use Redis at {where}: {words}" if words else f"Redis says: {error}"
 
 
 def _find_embedded(url: str) -> None:

@@ -76,12 +76,26 @@ def test_a_wrong_password_is_one_sentence_without_it(verb: list[str]) -> None:
         assert run_ctl("--redis", server.url, "queues").code == 0
 
 
-def test_nobody_reads_the_password_off_the_list_of_processes() -> None:
-    with RedisServer(tcp=True, requirepass="geheim") as server, CtlProcess("", "--redis", server.url, "events") as ctl:
-        wait_until(lambda: "events" in title(ctl.process.pid) and "geheim" not in title(ctl.process.pid))
-        wait_until(lambda: any(row["psub"] == "1" for row in server.other_clients()))
-        ctl.ctrl_c()
-        assert ctl.wait() == 0
+@pytest.mark.parametrize("form", ["redis://:{}@127.0.0.1:{}/0", "redis://127.0.0.1:{1}/0?password={0}"])
+@pytest.mark.parametrize("password", ["ge'heim", '1,ge"heim', "ge heim"])
+def test_a_password_of_any_shape_is_in_no_error_and_the_reason_is(form: str, password: str) -> None:
+    done = run_ctl("--redis", form.format(password, free_port()), "queues")
+    assert done.code == 1
+    assert "heim" not in done.err
+    assert "redis://" in done.err
+    assert "refused" in done.err
+
+
+@pytest.mark.parametrize("flag", [["--redis", "{}"], ["--redis={}"]], ids=["two words", "one word"])
+@pytest.mark.parametrize("password", ["geheim", "ge'heim", '1,ge"heim'])
+def test_nobody_reads_the_password_off_the_list_of_processes(flag: list[str], password: str) -> None:
+    with RedisServer(tcp=True, requirepass=password) as server:
+        words = [word.format(f"redis://:{password}@127.0.0.1:{server.port}") for word in flag]
+        with CtlProcess("", *words, "events") as ctl:
+            wait_until(lambda: "events" in title(ctl.process.pid) and "heim" not in title(ctl.process.pid))
+            wait_until(lambda: any(row["psub"] == "1" for row in server.other_clients()))
+            ctl.ctrl_c()
+            assert ctl.wait() == 0
 
 
 @pytest.mark.parametrize("verb", [["list"], ["start", "hello"]])
