@@ -47,12 +47,18 @@ def encode(what: str, value: Any, max_payload: int = MAX_PAYLOAD) -> str:
     return text
 
 
-def decode_data(text: str | None) -> dict[str, Any]:
+def decode_data(text: str | int | None, max_payload: int = MAX_PAYLOAD) -> dict[str, Any]:
     """Return a task's keyword arguments from the field ``data`` of its hash; no data means no arguments.
 
     Raises:
+        PayloadTooLarge: it is the number of bytes that were too many to be read.
         InvalidTask: the text is not UTF-8, no JSON, or no JSON object.
     """
+    if isinstance(text, int):
+        raise PayloadTooLarge(
+            f"the data of the task has {text:,} bytes of JSON, more than max_payload={max_payload:,}; store it "
+            "elsewhere and pass its address, or raise max_payload"
+        )
     if not text:
         return {}
     try:

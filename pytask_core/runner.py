@@ -185,7 +185,7 @@ class TaskRunner:
         if cls is None:
             self._misplaced(entry)
             return None
-        data = decode_data(entry.data)
+        data = decode_data(entry.data, self._options.max_payload)
         entry.data = None  # Once is enough in memory.
         value = None
         with cls.provide_context():

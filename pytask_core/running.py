@@ -16,7 +16,7 @@ class Running:
     id: str
     token: str
     name: str | None
-    data: str | None
+    data: str | int | None  #: JSON, or how many bytes of it there are, too many to be read
     local: bool = False
     task: Task | None = None
     greenlet: gevent.Greenlet | None = None

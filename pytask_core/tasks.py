@@ -86,12 +86,26 @@ class Monitor(Task):
         except Away:
             monitor_log.debug("Redis is away; this round is left out")
         except Rejected as error:
+            if self._mend():
+                return
             # A Monitor that ended of this would be missed only once a worker dies as well.
             if str(error) != self._said:
                 self._said = str(error)
                 monitor_log.error("Redis does not do what a Monitor asks: %s. Trying each round", error)
         else:
             self._said = ""
+
+    def _mend(self) -> bool:
+        """Whether it was the Monitors' own hash, in which numbers were none, that stopped this one."""
+        worker = _worker_of(self)
+        try:
+            with worker.link.guard(tell=False):
+                wrong = worker.keeper.mend()
+        except (Away, Rejected):
+            return False
+        if wrong:
+            monitor_log.warning("What the Monitors note of %s was no number; it is removed, and they go on", wrong)
+        return bool(wrong)
 
     def check_tasks(self) -> None:
         """Have one round, unless another Monitor has had it.

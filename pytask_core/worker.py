@@ -110,7 +110,9 @@ class Worker:
         self._blocking = source.own_client(self._take_name)
         self._control_client = source.own_client(f"pytask-control-{self.id}")
         stores = regime(one_slot=not source.is_cluster or keys.one_slot)
-        self._store = stores.worker(self._client, self._blocking, keys, self.id, options.poison, options.replicas)
+        self._store = stores.worker(
+            self._client, self._blocking, keys, self.id, options.poison, options.replicas, options.runner.max_payload
+        )
         self.keeper = stores.keeper(self._client, keys, options.poison)
         self._where_keys_lie = "" if not source.is_cluster else _ONE_SLOT if keys.one_slot else _MANY_SLOTS
         lease = Lease(options.runner.task_timeout, options.update_task_interval, options.partition_grace)

@@ -181,7 +181,7 @@ CORE = Rules(
         "payload": {"errors"},
         "poison": {"payload"},
         "connection": {"connection", "embedded", "embedded_cluster", "errors"},
-        "store": {"deadlines", "keys", "nodes", "poison", "scripts", "store"},
+        "store": {"deadlines", "keys", "nodes", "payload", "poison", "scripts", "store"},
         "task": {"errors"},
         "task_classes": {"errors", "task"},
         "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},

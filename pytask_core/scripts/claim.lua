@@ -7,12 +7,14 @@
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
 -- ARGV[7] max_deliveries, 0: no limit  ARGV[8] poison_window, ms
 -- ARGV[9] '1': only what lies in the inbox; where nothing does, nothing is done, as the worker may be gone by now
--- Returns {claimed: {id, task, data, last_update where it waited, …}, passed over: {id, reason, …}, ids left in the queue,
+-- ARGV[10] bytes of data that a worker takes  ARGV[11] bytes of all data together after which no more is claimed
+-- Returns {claimed: {id, task, data or, of more than it takes, their number, last_update where it waited, …}, passed over: {id, reason, …}, ids left in the queue,
 -- 1 where the worker was not registered any more, now in ms}.
 
 local new, inbox, active, held, running, workers, removed, suspect, last = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, window = tonumber(ARGV[7]), tonumber(ARGV[8])
+local cap, budget = tonumber(ARGV[10]), tonumber(ARGV[11])
 local now, claimed, passed, mine, later = now_ms(), {}, {}, {}, {}
 
 -- Why an id from the queue is not to run, or nil. `h` = task, data, state, withdrawn, local.
@@ -54,7 +56,7 @@ if number then redis.call('SET', last, number) end
 if ARGV[6] == '1' then
   for _, id in ipairs(redis.call('SMEMBERS', held)) do
     local h = fields(prefix .. id, 'task', 'data', 'state', 'owner')
-    if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], h[2], false) end
+    if h and h[4] == token and h[3] == 'RUNNING' then append(claimed, id, h[1], bounded(h[2], cap), false) end
   end
   if #claimed > 0 then return {claimed, passed, redis.call('LLEN', new), 0, now} end
 end
@@ -70,7 +72,12 @@ if share > room - #ids then share = room - #ids end
 if share > 0 and not is_taken then extend(ids, redis.call('RPOP', new, share)) end
 
 local ghosts, stamped = redis.call('EXISTS', removed) == 1, stamp(now)
-for _, id in ipairs(ids) do
+local taken = #ids
+for at, id in ipairs(ids) do
+  if budget <= 0 then
+    taken = at - 1
+    break
+  end
   local key = prefix .. id
   local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'last_update')
   local reason = why_not(key, id, h, ghosts)
@@ -87,13 +94,20 @@ for _, id in ipairs(ids) do
     end
     mine[#mine + 1] = id
     -- When it was queued, where whoever did so wrote that down; foreign programs do not.
-    append(claimed, id, h[1], h[2], h[3] == 'WAIT' and h[7])
+    local data = h[2]
+    if data then
+      budget = budget - #data
+      if #data > cap then data = #data end
+    end
+    append(claimed, id, h[1], data, h[3] == 'WAIT' and h[7])
   end
 end
 if #mine > 0 then
   redis.call('SADD', active, unpack(mine))
   redis.call('INCRBY', running, redis.call('SADD', held, unpack(mine)))
 end
+-- To the front, in the order in which they stood there.
+for at = #ids, taken + 1, -1 do redis.call('RPUSH', new, ids[at]) end
 if #later > 0 then redis.call('LPUSH', new, unpack(later)) end
 local left = redis.call('LLEN', new)
 if ghosts and left == 0 then redis.call('DEL', removed) end

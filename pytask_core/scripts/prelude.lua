@@ -11,6 +11,19 @@ local function stamp(ms)
   return string.format('%.3f', ms / 1000)
 end
 
+-- `last_update` in ms. What is no time, or lies so far ahead that it would never be old, is written anew as now.
+local function renewed_at(key, value, now, ahead)
+  local ms = (tonumber(value or 0) or 0) * 1000
+  if ms >= 0 and ms <= now + ahead then return ms end
+  redis.call('HSET', key, 'last_update', stamp(now))
+  return now
+end
+
+-- Data as a claim hands it out: the number of its bytes, where these are more than a worker takes.
+local function bounded(data, cap)
+  return data and #data > cap and #data or data
+end
+
 -- HMGET that answers nil where the key is no hash.
 local function fields(key, ...)
   local values = redis.pcall('HMGET', key, ...)

@@ -12,8 +12,9 @@ local page = redis.call('SSCAN', KEYS[2], redis.call('HGET', KEYS[1], 'cursor') 
 local told = {}
 
 -- Whether a task has not been renewed for too long: by the promise of its worker, where a worker has it.
-local function is_stale(last_update, owner)
-  local silence, asked = now - (tonumber(last_update or 0) or 0) * 1000, tonumber(ARGV[3])
+local function is_stale(key, last_update, owner)
+  local asked = tonumber(ARGV[3])
+  local silence = now - renewed_at(key, last_update, now, asked)
   if silence <= asked or not owner then return silence > asked end
   return silence > lease_of(KEYS[5], string.match(owner, '^(.*):') or owner, asked, ARGV[5])
 end
@@ -21,7 +22,7 @@ end
 for _, id in ipairs(page[2]) do
   local key = prefix .. id
   local h = fields(key, 'state', 'last_update', 'local', 'owner', 'command')
-  if h and h[1] == 'RUNNING' and is_stale(h[2], h[4]) then
+  if h and h[1] == 'RUNNING' and is_stale(key, h[2], h[4]) then
     local worker = string.match(h[4] or '', '^(.*):')
     if worker then let_go(ARGV[4] .. worker, KEYS[4], {id}) end
     local state = put_back(key, h[5], h[3])

@@ -128,6 +128,16 @@ class KeeperStore:
         )
         return None if answer is None else {answer[i]: answer[i + 1] / 1000 for i in range(0, len(answer), 2)}
 
+    def mend(self) -> list[str]:
+        """Remove what is no number from the hash of the Monitors; return the names of these fields."""
+        fields = ("round", "cursor", "lease", "lease_until")
+        values = self._client.hmget(self._keys.monitor, fields)
+        known = [(name, value) for name, value in zip(fields, values, strict=True) if value is not None]
+        wrong = [name for name, value in known if not (value.isascii() and value.isdecimal())]
+        if wrong:
+            self._client.execute_command("HDEL", self._keys.monitor, *wrong)
+        return wrong
+
     def give_up_round(self) -> None:
         """Leave the round that was begun to another Monitor: it could not be finished here."""
         self._client.execute_command("HDEL", self._keys.monitor, "round")

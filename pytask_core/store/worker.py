@@ -15,11 +15,18 @@ from typing import Any, NamedTuple
 from .. import scripts
 from ..keys import RedisKeys
 from ..nodes import Command, Nodes
+from ..payload import MAX_PAYLOAD
 from ..poison import PoisonRule
 from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
+
+#: Bytes of data in one reply, and one task's more. More saves round trips, fewer holds the loop up for less.
+REPLY = 16 * 1024 * 1024
+
+#: Seconds in the queue that are counted, a year: what is longer was written by somebody who knows no time.
+LONGEST_WAIT = 366 * 86_400.0
 
 
 class Claimed(NamedTuple):
@@ -27,7 +34,7 @@ class Claimed(NamedTuple):
 
     id: str
     name: str | None
-    data: str | None
+    data: str | int | None  #: JSON, or how many bytes of it there are, more than ``max_payload``
 
 
 class Claims(NamedTuple):
@@ -86,7 +93,7 @@ class Reloaded(NamedTuple):
 
     command: str | None
     name: str | None
-    data: str | None
+    data: str | int | None  #: as of :class:`Claimed`
 
 
 class WorkerStore:
@@ -99,6 +106,7 @@ class WorkerStore:
         worker: this worker's id, unique to one life of one process.
         poison: when a task that kills its worker is no longer run.
         replicas: how many must have an end before it counts; see ``durability``.
+        max_payload: bytes of data that are read of a task.
     """
 
     _many_slots = False
@@ -111,7 +119,9 @@ class WorkerStore:
         worker: str,
         poison: PoisonRule | None = None,
         replicas: int = 0,
+        max_payload: int = MAX_PAYLOAD,
     ) -> None:
+        self._max_payload = max_payload
         self._poison = poison or PoisonRule()
         self._replicas = replicas
         self._client = client
@@ -225,7 +235,13 @@ class WorkerStore:
         names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.removed]
         args = [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)]
         poison = [self._poison.max_deliveries, self._poison.window_ms]
-        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker)], [*args, *poison, int(is_taken)]
+        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker)], [
+            *args,
+            *poison,
+            int(is_taken),
+            self._max_payload,
+            REPLY,
+        ]
 
     def _claims(self, answer: Any) -> Claims:
         claimed, passed, left, anew, now = answer
@@ -305,7 +321,7 @@ class WorkerStore:
 
     def reload(self, task_id: str, token: str) -> Reloaded | None:
         """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
-        answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token])
+        answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token, self._max_payload])
         if not answer:
             self._give_up([(task_id, token)])
             return None
@@ -358,11 +374,13 @@ def passed_on(answer: str) -> PassedOn:
 
 
 def _waited(since: str | None, now: int) -> float | None:
-    """Seconds from a ``last_update`` to ``now``, in milliseconds; None where there is none, or it is no number."""
+    """Seconds from a ``last_update`` to ``now``, in milliseconds; None where there is none, or it is no such time."""
     try:
-        return max(0.0, now / 1000 - float(since)) if since else None
+        waited = now / 1000 - float(since) if since else -1.0
     except ValueError:
         return None
+    # False also of NaN. A few milliseconds ahead is the stamp's rounding.
+    return max(0.0, waited) if -1.0 < waited <= LONGEST_WAIT else None
 
 
 def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:

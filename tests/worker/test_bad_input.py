@@ -45,7 +45,7 @@ def neighbour_finishes(live: Live) -> None:
         ('{"number": 1', "is no JSON"),
         ('{"number": ' + "9" * 5_000 + "}", "is no JSON"),
         ("[" * 1_000_000, "is no JSON"),
-        ('{"number": ' * 100_000, "is no JSON"),
+        ('{"number": ' * 90_000, "is no JSON"),
         (b'{"number": "\xff\xfe"}', "not UTF-8"),
         (b"\x00\x01", "is no JSON"),
         ('{"other": 1}', "unexpected keyword argument"),
@@ -293,3 +293,12 @@ def test_a_worker_that_ends_while_a_string_stands_at_the_queue_says_so_and_hands
     assert worker.holds_nothing
     assert live.where.count == {task_id: 1}
     assert live.where.new == [task_id]
+
+
+def test_data_over_max_payload_that_another_program_pushed_ends_the_task_with_size_and_cap(live: Live) -> None:
+    live.worker(Echo, max_payload=1000)
+    live.push("big", "echo", json.dumps({"text": "x" * 2000}))
+    live.until("big", "EXCEPTION")
+    assert "the data of the task has 2,012 bytes of JSON, more than max_payload=1,000" in live.output("big")
+    live.push("small", "echo", json.dumps({"text": "x"}))
+    live.until("small", "SUCCESS")

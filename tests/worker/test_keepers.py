@@ -336,3 +336,14 @@ def test_a_task_that_ends_once_more_while_its_first_end_is_handled_is_handled_on
 
     wait_until(lambda: [task["output"] for _, task in handled] == ['{"number": 1}', '{"number": 2}'])
     wait_until(lambda: not live.redis.exists(live.keys.task("a")))
+
+
+def test_a_monitor_mends_what_it_notes_and_says_so(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    live.redis.hset(live.keys.monitor, mapping={"round": "abc", "cursor": "abc"})
+    app = live.app(Monitor)
+    app.start_local_task("pytask/monitor", loop_interval=0.1)
+    live.begin(app)
+    wait_until(lambda: str(live.redis.hget(live.keys.monitor, "round") or "x").isdecimal())
+    wait_until(lambda: live.redis.hget(live.keys.monitor, "cursor") == "0")
+    said = [each.getMessage() for each in caplog.records if each.name == "pytask.monitor"]
+    assert said == ["What the Monitors note of ['round', 'cursor'] was no number; it is removed, and they go on"]

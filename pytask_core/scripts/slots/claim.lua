@@ -2,7 +2,8 @@
 -- KEYS[1] the task (HASH)
 -- ARGV[1] token  ARGV[2] owner that was seen before, '' for none  ARGV[3] max_deliveries, 0: no limit
 -- ARGV[4] '1': the worker may take one that a further death would convict  ARGV[5] '1': the entry was pushed by us
--- Returns {'', name, data, ms in the queue where somebody wrote down since when}, or {why not}: 'changed' since it was
+-- ARGV[6] bytes of data that a worker takes
+-- Returns {'', name, data or, of more than it takes, their number, ms in the queue where somebody wrote down since when}, or {why not}: 'changed' since it was
 -- looked at, 'later', or a reason to pass over it; with 'ended', 1 where it belongs into the task set all the same. Safe to
 -- run twice, and also late: once the task has had another owner, nothing happens.
 
@@ -11,7 +12,7 @@ local h = fields(KEYS[1], 'task', 'data', 'state', 'withdrawn', 'local', 'charge
 if not h then return {'wrong type'} end
 local state = h[3]
 if h[7] == token then
-  if state == 'RUNNING' then return {'', h[1], h[2]} end
+  if state == 'RUNNING' then return {'', h[1], bounded(h[2], tonumber(ARGV[6]))} end
   return {'running'}
 end
 if (h[7] or '') ~= ARGV[2] then return {'changed'} end
@@ -37,4 +38,6 @@ if again then
   redis.call('PERSIST', KEYS[1])
 end
 local since = state == 'WAIT' and tonumber(h[8])
-return {'', h[1], h[2], since and math.max(0, now - math.floor(since * 1000)) or nil}
+-- False also of what is no number at all (NaN).
+local waited = since and since >= 0 and since * 1000 <= now and math.floor(now - since * 1000) or nil
+return {'', h[1], bounded(h[2], tonumber(ARGV[6])), waited}

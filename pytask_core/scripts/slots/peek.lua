@@ -1,6 +1,7 @@
 -- What a claim must know of a task before it.
 -- KEYS[1] the task (HASH)
--- Returns {owner or '', deaths that count against it}.
+-- Returns {owner or '', deaths that count against it, bytes of its data}.
 
-local h = fields(KEYS[1], 'owner', 'charges') or {}
-return {h[1] or '', tonumber(h[2] or 0) or 0}
+local h = fields(KEYS[1], 'owner', 'charges')
+if not h then return {'', 0, 0} end
+return {h[1] or '', tonumber(h[2] or 0) or 0, redis.call('HSTRLEN', KEYS[1], 'data')}

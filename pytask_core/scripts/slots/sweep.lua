@@ -9,7 +9,8 @@
 local h = fields(KEYS[1], 'state', 'last_update', 'local', 'owner', 'command', 'cleanup', 'kept')
 if not h or (not h[1] and redis.call('EXISTS', KEYS[1]) == 0) then return {'missing', ''} end
 local owner = h[4] or ''
-local silence = now_ms() - (tonumber(h[2] or 0) or 0) * 1000
+local now = now_ms()
+local silence = now - renewed_at(KEYS[1], h[2], now, tonumber(ARGV[1]))
 if silence <= tonumber(ARGV[1]) then return {'', owner} end
 if h[1] == 'RUNNING' then
   if owner ~= '' and owner ~= ARGV[3] then return {'ask', owner} end

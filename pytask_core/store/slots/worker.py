@@ -10,8 +10,21 @@ from typing import Any, NamedTuple
 from ... import scripts
 from ...keys import RedisKeys
 from ...nodes import Nodes
+from ...payload import MAX_PAYLOAD
 from ...poison import PoisonRule
-from ..worker import BATCH, Claimed, Claims, Ending, Event, Misplaced, PassedOn, Renewal, WorkerStore
+from ..worker import (
+    BATCH,
+    LONGEST_WAIT,
+    REPLY,
+    Claimed,
+    Claims,
+    Ending,
+    Event,
+    Misplaced,
+    PassedOn,
+    Renewal,
+    WorkerStore,
+)
 from .steps import Call, Steps
 
 #: Why an id is passed over that stays in the task set, where another transition has put it.
@@ -66,8 +79,9 @@ class ManySlotsWorkerStore(WorkerStore):
         worker: str,
         poison: PoisonRule | None = None,
         replicas: int = 0,
+        max_payload: int = MAX_PAYLOAD,
     ) -> None:
-        super().__init__(client, blocking, keys, worker, poison, replicas)
+        super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
         self._steps = Steps(client, keys)
         self._reports = 0
         self._beat = 0
@@ -140,7 +154,7 @@ class ManySlotsWorkerStore(WorkerStore):
             why, *rest = answers.get(entry.id, ["removed"])
             if not why:
                 tasks.append(Claimed(entry.id, *rest[:2]))
-                waited.update((entry.id, each / 1000) for each in rest[2:] if each is not None)
+                waited.update((entry.id, ms / 1000) for ms in rest[2:] if ms is not None and ms <= LONGEST_WAIT * 1000)
                 passed += [(entry.id, "running")] * entry.more
             elif why not in {"changed", "later"}:
                 passed.append((entry.id, why))
@@ -165,7 +179,9 @@ class ManySlotsWorkerStore(WorkerStore):
         """Return what a claim has got whose answer was lost."""
         held = [each for each in self._client.smembers(self._held) if each not in known]
         # As if nothing had been seen before: only what has this token already is given.
-        answers = self._steps.all([("claim", [self._keys.task(each)], [token, "-", 0, "", ""]) for each in held])
+        answers = self._steps.all(
+            [("claim", [self._keys.task(each)], [token, "-", 0, "", "", self._max_payload]) for each in held]
+        )
         # What was noted for that claim and not claimed: its entry is taken by others by now.
         others = [(each, token, "") for each, answer in zip(held, answers, strict=True) if answer[0]]
         self._steps.give_up(self.worker, others)
@@ -188,17 +204,32 @@ class ManySlotsWorkerStore(WorkerStore):
         """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
         if not entries:
             return {}
-        keys, most = self._keys, self._poison.max_deliveries
+        keys, most, cap = self._keys, self._poison.max_deliveries, self._max_payload
         ids = [entry.id for entry in entries]
-        near = [each for each, (_, charges) in zip(ids, seen, strict=True) if most and charges >= most - 1]
+        near = [each for each, (_, charges, _) in zip(ids, seen, strict=True) if most and charges >= most - 1]
         chosen = near[0] if near and not self._runs(suspect) else ""
         calls: list[Call] = [
-            ("claim", [keys.task(entry.id)], [token, owner, most, int(entry.id == chosen), int(entry.pushes != "")])
-            for entry, (owner, _) in zip(entries, seen, strict=True)
+            (
+                "claim",
+                [keys.task(entry.id)],
+                [token, owner, most, int(entry.id == chosen), int(entry.pushes != ""), cap],
+            )
+            for entry, (owner, *_) in zip(entries, seen, strict=True)
         ]
-        answers = dict(zip(ids, self._steps.all(calls), strict=True))
+        answers = dict(zip(ids, self._in_parts(calls, [size for *_, size in seen]), strict=True))
         if chosen and not answers[chosen][0]:
             self._client.execute_command("SET", keys.suspect(self.worker), chosen)
+        return answers
+
+    def _in_parts(self, calls: Sequence[Call], sizes: Sequence[int]) -> list[Any]:
+        """Run the scripts, of whose data no more than :data:`REPLY` bytes and one task's come in one reply."""
+        answers: list[Any] = []
+        begin = total = 0
+        for at, size in enumerate(sizes, 1):
+            total += min(size, self._max_payload)
+            if total >= REPLY or at == len(calls):
+                answers += self._steps.all(calls[begin:at])
+                begin, total = at, 0
         return answers
 
     def _holding(self, token: str, ids: Sequence[str], *, claimed: bool = False) -> Call:
