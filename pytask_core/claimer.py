@@ -7,6 +7,7 @@ import logging
 import gevent
 from gevent.event import Event
 
+from .allowance import Allowance
 from .link import Away, Link, Rejected
 from .pressure import Pressure
 from .runner import TaskRunner
@@ -28,6 +29,9 @@ LEAVE_TO_SIBLINGS = 0.02
 #: Seconds between two tasks of a worker that is pressed: siblings have the time to take the others.
 PRESSED = 0.1
 
+#: Seconds between two looks of a worker that may begin no more tasks, whether it may again.
+SPENT = 0.05
+
 _PASSED = {
     "missing": (logging.WARNING, "has no hash, so there is nothing to run"),
     "wrong type": (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
@@ -48,16 +52,24 @@ class Claimer:
         link: whether Redis can be reached.
         concurrency: for the log, when the pool is full.
         pressure: whether to claim less than there is room for.
+        allowance: how many more may be claimed before the worker is replaced.
     """
 
     def __init__(
-        self, store: WorkerStore, runner: TaskRunner, link: Link, concurrency: int, pressure: Pressure
+        self,
+        store: WorkerStore,
+        runner: TaskRunner,
+        link: Link,
+        concurrency: int,
+        pressure: Pressure,
+        allowance: Allowance,
     ) -> None:
         self._store = store
         self._runner = runner
         self._link = link
         self._concurrency = concurrency
         self._pressure = pressure
+        self._allowance = allowance
         self._number = 0
         #: The token of a claim whose answer has not come.
         self._doubtful: str | None = None
@@ -116,8 +128,17 @@ class Claimer:
             log.error("No tasks can be claimed: %s. Trying every %g s until the keys are mended", error, RETRY)
         gevent.sleep(RETRY)
 
+    @property
+    def _room(self) -> int:
+        return min(self._runner.room, self._allowance.left)
+
     def _wait_for_room(self) -> None:
+        if self._room:
+            return
         if self._runner.room:
+            if self._allowance.tell():
+                log.info("This worker has begun as many tasks as it may, and claims no more until it is replaced")
+            gevent.sleep(SPENT)
             return
         if not self._said_full:
             self._said_full = True
@@ -129,7 +150,7 @@ class Claimer:
         self._runner.has_room.wait(1)
 
     def _turn(self) -> None:
-        room = self._runner.room
+        room = self._room
         if not room or self._stopping:
             return
         is_pressed = self._pressure.is_high
@@ -151,7 +172,7 @@ class Claimer:
 
     def _take(self) -> None:
         """Wait for an id and claim it, again and again as long as nothing waits behind it."""
-        while (room := self._runner.room) and not self._stopping and self._may_claim.is_set():
+        while (room := self._room) and not self._stopping and self._may_claim.is_set():
             self._insist, self._has_taken, self._doubtful = False, True, self.next_token()
             with self._link.guard():
                 claims = self._store.take_and_claim(TAKE_TIMEOUT, self._doubtful, room)
@@ -174,6 +195,7 @@ class Claimer:
     def _receive(self, claims: Claims) -> None:
         token, self._doubtful, self._has_taken, self._said = self._doubtful, None, False, ""
         assert token is not None
+        self._allowance.spend(len(claims.tasks))
         # What comes in now begins no more; the worker hands back all that it holds as it leaves.
         for task in () if self._stopping else claims.tasks:
             self._runner.figures.claimed(task.name, claims.waited.get(task.id))

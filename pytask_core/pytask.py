@@ -221,12 +221,16 @@ class PyTask:
 
     # Life
 
-    def create_worker(self, graceful_timeout: float | None = None, mark: str | None = None) -> Worker:
+    def create_worker(
+        self, graceful_timeout: float | None = None, mark: str | None = None, max_tasks: int = 0
+    ) -> Worker:
         """Return a new worker for this app, which can live once.
 
         Args:
             graceful_timeout: seconds that its stop may take in all; default ``stop_timeout`` and a little.
             mark: what its id ends with, so that whoever made it knows it by that; default: something random.
+            max_tasks: it claims no more once so many have ended or are about to; 0: no limit. Whoever asks for this
+                replaces it.
         """
         for name, _ in self._local_tasks:
             self._refuse_missing(name)
@@ -240,6 +244,7 @@ class PyTask:
             self.cleanup_handlers,
             self.unknown_timeout,
             replicas_for(self.durability),
+            max_tasks,
         )
         self._worker = Worker(
             self._source,

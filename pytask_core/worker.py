@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
+from .allowance import Allowance
 from .claimer import Claimer
 from .connection import RedisSource, check_server, disconnect, knock, outage, refusal
 from .control import Control
@@ -67,6 +68,7 @@ class WorkerOptions:
     cleanup_handlers: tuple[str, ...]  #: what a Cleanup that was started through Redis may call
     unknown_timeout: float  #: seconds after which a Monitor ends a task whose name no worker knows
     replicas: int = 0  #: how many must have an end before it counts
+    max_tasks: int = 0  #: how many tasks may end in the worker before it is replaced; 0: no limit
 
 
 def new_worker_id(mark: str | None = None) -> str:
@@ -132,7 +134,11 @@ class Worker:
         self._runner.on_misplaced = self._parking.add
         #: How late the loop is, and whether this worker should claim less.
         self.pressure = Pressure()
-        self._claimer = Claimer(self._store, self._runner, self.link, options.runner.concurrency, self.pressure)
+        #: How many more tasks may begin here.
+        self.allowance = Allowance(options.max_tasks, self._runner)
+        self._claimer = Claimer(
+            self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance
+        )
         self._stop = Event()
         self._locals = LocalTasks(
             local_tasks,

@@ -30,6 +30,7 @@ down, to the child                    meaning
 ``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
 ``{"dump": true}``                    on both: log where each task stands
 ``{"count_queues": true}``            tell the lengths of the queues
+``{"carry_on": true}``                no successor takes over yet: begin as many tasks again as it may
 ``{"requeue": true}``                 stop, without waiting for what tasks do in their ``stop``
 ===================================== ==========================================================
 =======

@@ -162,6 +162,11 @@ class Child:
         return int(self.figures.get("done", 0))
 
     @property
+    def is_spent(self) -> bool:
+        """Whether it has begun as many tasks as it may, and claims no more."""
+        return self.figures.get("spent") is True
+
+    @property
     def memory(self) -> int:
         """Bytes."""
         return int(self.figures.get("memory", 0))

@@ -42,7 +42,8 @@ class Gauges:
     def read(self) -> dict[str, Any]:
         """The figures as they are now.
 
-        ``at``: when, on the clock that all processes share. ``running``, ``done``: tasks; ``names``: those that run,
+        ``at``: when, on the clock that all processes share. ``running``, ``done``: tasks;
+        ``spent``: whether it has begun all that it may; ``names``: those that run,
         by name; ``rate``: those that ended a second. ``lag``: seconds that the loop is late. ``memory``: PSS in bytes,
         where what is shared with other workers counts in part; ``rss``: bytes. ``cpu``: share of one. ``up``: Redis is
         reached.
@@ -55,6 +56,7 @@ class Gauges:
         figures = {
             "at": now,
             "running": self._worker.running,
+            "spent": self._worker.allowance.is_spent,
             "done": done,
             "names": self._worker.running_by_name,
             "rate": round((done - self._done_before) / elapsed, 2),

@@ -83,6 +83,7 @@ class Liaison:
         for signum in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(signum, self._stop)
         self._leash.attend(TasksInside(self._worker))
+        self._worker.allowance.on_spent = self._tell
         gevent.spawn(self._pulse)
         gevent.spawn(self._beat)
         gevent.spawn(self._listen)
@@ -157,6 +158,8 @@ class Liaison:
                 log.warning("%s", text)
         elif "count_queues" in message:
             self._worker.count_queues(self._tell_queues)
+        elif "carry_on" in message:
+            self._worker.allowance.extend()
         elif "requeue" in message:
             self._stop()
             self._worker.stop(at_once=True)

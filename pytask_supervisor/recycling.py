@@ -39,6 +39,8 @@ class Limits:
             return f"its memory is {megabytes(child.memory)}, and {megabytes(self.memory)} its limit"
         if self.tasks and child.done >= self.tasks:
             return f"{child.done} tasks have ended there, and {self.tasks} is its limit"
+        if self.tasks and child.is_spent:
+            return f"{child.done} tasks have ended there, and with those that run it has begun all it may"
         if self.age and child.uptime >= self.age:
             return f"it is {child.uptime:.0f} s old, and {self.age:.0f} s is its limit"
         return ""
@@ -116,6 +118,9 @@ class Recycling:
 
     def _on_failure(self, place: Place) -> Callable[[str], None]:
         def tell(why: str) -> None:
+            if place.child is not None and place.child.is_spent:
+                # It claims nothing any more, and nobody else does in its place.
+                place.child.channel.send({"carry_on": True})
             pause = self._policy.pause_after(0.0)
             self._not_before = self._clock() + pause
             self._tell(f"worker {place.number} is not recycled yet: the new one {why}; again in {pause:.1f} s")

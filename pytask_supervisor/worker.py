@@ -162,7 +162,7 @@ def _work(job: Assignment, app: PyTask, leash: Leash) -> Exit:
 
     worker = None
     try:
-        worker = app.create_worker(graceful_timeout=job.config.graceful_timeout, mark=job.mark)
+        worker = app.create_worker(job.config.graceful_timeout, job.mark, job.config.max_tasks)
         worker.quiet(job.is_quiet)
         name_worker(worker.id, TaskIdFilter())
         liaison = Liaison(worker, job.channel, job.slot, leash, Gauges(worker, job.config.max_memory))

@@ -194,14 +194,16 @@ CORE = Rules(
         "stacks": {"leaving", "runner", "running"},
         "pressure": set(),
         "draining": {"running"},
-        "claimer": {"link", "pressure", "runner", "running", "store"},
+        "allowance": {"runner"},
+        "claimer": {"allowance", "link", "pressure", "runner", "running", "store"},
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner"},
         "errands": {"claimer", "connection", "keys", "link", "poison"},
         "parking": {"link", "running", "store"},
         "local_tasks": {"errors", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},
-        "worker": {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
+        "worker": {"allowance"}
+        | {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
         | {
             "garbage",
             "lease",
