@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 ERRANDS = '''
 import os
 import gevent
-from pytask_core import PyTask, Task
+from pytask_core import Cleanup, Monitor, PyTask, Task
 
 
 class Errand(Task):
@@ -36,7 +36,7 @@ class Errand(Task):
 
 
 app = PyTask()
-app.add_tasks(Errand)
+app.add_tasks(Errand, Monitor, Cleanup)
 '''
 
 FOR_EVER = 1000
