@@ -1,39 +1,5 @@
 """The two socket pairs between master and child: one JSON object a line, in both directions.
 
-up, from the child                    meaning
-===================================== ==========================================================
-``{"worker": id}``                    its id in Redis, said before it claims anything
-``{"ready": true}``                   it waits for work now
-``{"beat": figures}``                 each second, see ``gauges.py``
-``{"tally": figures}``                likewise: what was done since the last one, see ``tally.py``
-``{"queues": lengths}``               how many ids stand in each queue, when asked
-``{"warning": sentence}``             for the operator; the master says each sentence once
-``{"failed": sentence, "detail"}``    why it is about to leave with an exit code other than 0
-``{"handed_back": id, "count"}``      the order is carried out
-``{"stopping": true}``                it was asked to stop, by whomever
-``{"left": true}``                    its tasks are back in the queue: nothing is to be handed back
-===================================== ==========================================================
-
-up, on the wire                       meaning
-``{"pulse": seconds}``                twice a second: how long the loop has been silent
-``{"thread": number}``               first of all: as the kernel knows this thread
-``{"blocked": words, "culprit": id}`` which task blocks the loop, and where; the id is empty where it is none
-``{"hung": words, "seconds",          the loop is blocked for too long: kill us
-"culprit": id}``
-===================================== ==========================================================
-===================================== ==========================================================
-down, to the child                    meaning
-===================================== ==========================================================
-``{"hand_back": id}``                 put a dead worker's tasks back in the queue; ``culprit``, ``why``: by which task
-                                      it hung, if it was killed for that
-``{"quiet": true}``                   claim nothing new; false: claim again
-``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
-``{"dump": true}``                    on both: log where each task stands
-``{"count_queues": true}``            tell the lengths of the queues
-``{"carry_on": true}``                no successor takes over yet: begin as many tasks again as it may
-``{"requeue": true}``                 stop, without waiting for what tasks do in their ``stop``
-===================================== ==========================================================
-=======
 One, the channel, ends in the child's loop; the other, the wire, in the native thread beside it. What is said on them
 is declared in ``messages.py``; what is not declared there ends the talk (``breach``).
 

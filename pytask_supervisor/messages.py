@@ -37,6 +37,7 @@ down, to the child                    meaning
 ``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
 ``{"dump": true}``                    on both: log where each task stands
 ``{"count_queues": true}``            tell the lengths of the queues
+``{"carry_on": true}``                no successor takes over yet: begin as many tasks again as it may
 ``{"requeue": true}``                 stop, without waiting for what tasks do in their ``stop``
 ===================================== ==========================================================
 
@@ -109,6 +110,7 @@ BEAT = Record(
         "at": SECONDS,
         "running": COUNT,
         "done": COUNT,
+        "spent": Flag(),
         "names": ByName(COUNT, MOST_NAMES, NAME),
         "rate": Number(),
         "lag": SECONDS,
@@ -181,6 +183,7 @@ TO_CHILD = Vocabulary(
     **_one("drain", SECONDS),
     **_one("dump", Flag()),
     **_one("count_queues", Flag()),
+    **_one("carry_on", Flag()),
     **_one("requeue", Flag()),
 )
 #: What the process that has the app loaded tells.
