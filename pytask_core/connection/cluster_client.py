@@ -34,9 +34,9 @@ from .wire import TEXT, quiet_cluster
 #: What a node answers that refers to another, or that cannot answer yet.
 REFERRALS = (AskError, MovedError, TryAgainError)
 
-#: Seconds after which no further node is asked where the slots are. Nodes that refuse us cost nothing, those that are
-#: silent two seconds each: longer finds the one that answers among more of those, shorter keeps callers less long.
-ASK_FOR = 3.0
+#: How many silent nodes are asked where the slots are, two seconds each; those that refuse us cost nothing. More finds
+#: one that answers among more silent ones (four: with half of six away), fewer keeps callers less long.
+MOST_SILENT = 4
 
 #: Connections to nodes, without and with TLS.
 PLAIN, TLS = Connection, SSLConnection
@@ -192,13 +192,14 @@ class ClusterClient(AtFirstUse, RedisCluster):
 
 
 def _one_of(nodes: Iterable[ClusterNode], ask: Callable[[ClusterNode], None], last: str | None = None) -> None:
-    """Ask one node after the other until one answers, for :data:`ASK_FOR`; the one that has just failed last."""
+    """Ask one node after the other until one answers; the one that has just failed last. See :data:`MOST_SILENT`."""
     order = list(nodes)
     random.shuffle(order)
     order.sort(key=lambda node: node.name == last)
-    began = time.monotonic()
+    silent = 0
     trouble: Exception = ConnectionError("no node of the cluster is known")
     for node in order:
+        began = time.monotonic()
         try:
             return ask(node)
         except IndexError:
@@ -208,7 +209,8 @@ def _one_of(nodes: Iterable[ClusterNode], ask: Callable[[ClusterNode], None], la
         except RedisClusterException as error:
             trouble = _as_others(error)
             trouble.__cause__ = error
-        if time.monotonic() - began > ASK_FOR:
+        silent += time.monotonic() - began > 1.0
+        if silent >= MOST_SILENT:
             break
     raise trouble
 

@@ -91,6 +91,18 @@ local function put_back(key, command, is_local)
   return 'WAIT'
 end
 
+-- Mark a hash whose id is to be queued by the next step, in another slot. Where that fails, and nobody repeats it, the hash
+-- is in no list that leads to it, and goes by itself after a day.
+local function not_queued_yet(key)
+  redis.call('HSET', key, 'unqueued', '1')
+  redis.call('EXPIRE', key, 86400)
+end
+
+-- The contrary: its id is queued, or was.
+local function queued_now(key)
+  if redis.call('HDEL', key, 'unqueued') == 1 then redis.call('PERSIST', key) end
+end
+
 -- Whether a claim token is of that worker.
 local function owned_by(token, worker)
   return string.sub(token or '', 1, #worker + 1) == worker .. ':'

@@ -82,3 +82,45 @@ def test_a_worker_that_does_not_reach_every_node_is_not_registered(away: Desk) -
         lost.resume()
 
     assert away.redis.zrange(away.keys.workers, 0, -1) == []
+
+
+def ended(desk: Desk, task_id: str) -> None:
+    worker = desk.worker("w1")
+    desk.end(worker, task_id, desk.run(worker, task_id))
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_what_could_not_be_queued_expires_by_itself_unless_it_is_tried_again(away: Desk, verb: str) -> None:
+    cluster, keys = away.server, away.keys
+    assert isinstance(cluster, ServerCluster)
+    queue, tasks = cluster.master_of(keys.new_queue), cluster.master_of(keys.task_set)
+    task_id = next(each for each in map(str, range(100)) if cluster.master_of(keys.task(each)) not in {queue, tasks})
+    give = {"start": lambda: away.start(task_id), "restart": lambda: away.client.restart(task_id)}[verb]
+    if verb == "restart":
+        ended(away, task_id)
+
+    queue.pause()
+    try:
+        with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
+            give()
+    finally:
+        queue.resume()
+
+    assert (away.state(task_id), away.new) == ("WAIT", [])
+    assert 0 < away.redis.ttl(keys.task(task_id)) <= 86_400
+    away.start(task_id)
+    assert away.new == [task_id]
+    assert away.redis.ttl(keys.task(task_id)) == -1
+    assert away.field(task_id, "unqueued") is None
+
+
+def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: Desk) -> None:
+    worker, steps = away.worker(), away.client._steps
+    steps.all([("begin", [away.keys.task("a")], ["job", "{}", "", ""])])
+    steps.all([steps.pushing([("a", "must")])])
+
+    _, claims = away.claim(worker, insist=True)
+
+    assert [task.id for task in claims.tasks] == ["a"]
+    assert away.redis.ttl(away.keys.task("a")) == -1
+    assert away.field("a", "unqueued") is None

@@ -34,4 +34,5 @@ if state then
   redis.call('PERSIST', KEYS[1])
 end
 write('state', 'WAIT', 'last_update', stamp(now_ms()))
+not_queued_yet(KEYS[1])
 return state and 'again' or 'queue'

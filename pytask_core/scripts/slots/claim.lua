@@ -8,7 +8,8 @@
 -- run twice, and also late: once the task has had another owner, nothing happens.
 
 local token, most, now = ARGV[1], tonumber(ARGV[3]), now_ms()
-local h = fields(KEYS[1], 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'owner', 'last_update')
+local h = fields(KEYS[1], 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'owner', 'last_update',
+  'unqueued')
 if not h then return {'wrong type'} end
 local state = h[3]
 if h[7] == token then
@@ -37,6 +38,7 @@ if again then
   redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'charges', 'since', 'deaths', 'hangs', 'kept')
   redis.call('PERSIST', KEYS[1])
 end
+if h[9] then queued_now(KEYS[1]) end
 local since = state == 'WAIT' and tonumber(h[8])
 -- False also of what is no number at all (NaN).
 local waited = since and since >= 0 and since * 1000 <= now and math.floor(now - since * 1000) or nil

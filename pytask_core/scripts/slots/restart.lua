@@ -21,5 +21,5 @@ if h[1] == 'WAIT' then return 'waits' end
 if not h[1] and ARGV[2] ~= '1' then return 'perhaps' end
 redis.call('HSET', KEYS[1], 'state', 'WAIT', 'last_update', stamp(now_ms()))
 redis.call('HDEL', KEYS[1], 'output', 'command', 'withdrawn', 'local', 'charges', 'since', 'deaths', 'hangs', 'kept')
-redis.call('PERSIST', KEYS[1])
+not_queued_yet(KEYS[1])
 return h[3] and 'entered' or 'queue'

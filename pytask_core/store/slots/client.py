@@ -57,6 +57,7 @@ class ManySlotsClientStore(ClientStore):
         entries = [(task_id, _MODES[answer]) for task_id, answer in answers if answer in _MODES]
         if entries:
             self._steps.all([self._steps.pushing(entries)], self._replicas)
+            self._steps.all([("queued", [self._keys.task(each)], []) for each, _ in entries], self._replicas)
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def stop(self, task_id: str) -> int:
