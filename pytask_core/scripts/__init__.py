@@ -7,6 +7,7 @@ All are safe to run twice, since a reply can be lost after the server has done i
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,10 @@ _FLAGS = "--!df flags=allow-undeclared-keys"
 _OF_ONE_HASH = frozenset({"ask_reload", "reload", "set"})
 
 
+#: Lines of a script that say something to people alone.
+_COMMENT = re.compile(r"^[ ]*--.*$", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Script:
     """A script as the server knows it."""
@@ -82,7 +87,9 @@ def load(name: str, *, timed: bool = False) -> Script:
     """Return the script in ``<name>.lua`` with the shared functions before it; ``timed``: see :mod:`.deadlines`."""
     files = (*_PRELUDES.get(name, ("prelude",)), *(("deadline",) if timed else ()), name)
     texts = [resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files]
-    source = "\n".join([_FLAGS, *texts])
+    # The server reads the source with each call that carries it. What it need not know is left out; lines keep their
+    # numbers, for its errors.
+    source = "\n".join([_FLAGS, *(_COMMENT.sub("", text) for text in texts)])
     script = Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
     return script
