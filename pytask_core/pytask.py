@@ -11,7 +11,7 @@ import gevent
 from gevent import monkey
 
 from . import errors
-from .connection import RedisSource
+from .connection import CLIENT_CONNECTIONS, RedisSource
 from .errors import PyTaskException
 from .helpers import PyTaskHelpers, replicas_for
 from .lease import RENEWALS
@@ -64,6 +64,8 @@ class PyTask:
         durability: ``'async'``: starts and ends count once the server has them. ``'wait'``: once a replica has them
             too, so that a failover undoes none. It costs the way to the replica and back; without a replica nothing
             starts, and Redis counts as away.
+        max_connections: that ``redis`` may open in each worker for all tasks together, and as many for subscriptions;
+            on a cluster, to each node. More lets more commands block at once, fewer spares the server.
 
     Raises:
         PyTaskException: ``redis_instance`` is none of the above, or the names do not fit a cluster.
@@ -98,6 +100,7 @@ class PyTask:
         poison_window: float = 3,
         unknown_timeout: float = 86_400,
         durability: str = "async",
+        max_connections: int = CLIENT_CONNECTIONS,
     ) -> None:
         self.durability = durability
         #: Whether the app names its own Redis.
@@ -126,7 +129,9 @@ class PyTask:
         self.poison = PoisonRule(max_deliveries, poison_window)
         self.unknown_timeout = unknown_timeout
         self._check()
-        self._source = RedisSource(redis_instance)
+        if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
+            raise ValueError(f"max_connections must be a whole number above 0, not {max_connections!r}")
+        self._source = RedisSource(redis_instance, connections=max_connections)
         #: Start, stop and look at tasks.
         self.helpers = PyTaskHelpers(
             self._source, task_set, task_prefix, new_queue, end_queue, max_payload=max_payload, durability=durability

@@ -106,6 +106,7 @@ class Worker:
         self.options = options
         self.source = source
         self._classes = classes
+        self._keys = keys
         self._helpers = helpers
         self._client = source.store_client(WORKER_CONNECTIONS)
         self._take_name = take_name(self.id)
@@ -304,6 +305,7 @@ class Worker:
                 self._store.register(self._classes)
                 for warning in self._store.rehearse():
                     log.warning("%s", warning)
+                self._tell_of_database()
                 return True
             except Exception as error:
                 refused, why = refusal(error), outage(error)
@@ -321,6 +323,15 @@ class Worker:
                     )
                 self._stop.wait(backoff.pause())
         return False
+
+    def _tell_of_database(self) -> None:
+        # The names of channels begin with this one.
+        if self.source.database and self._keys.task_prefix == RedisKeys.task_prefix:
+            log.warning(
+                "Pub/sub knows no databases: a system with the same task_prefix on another database than %s hears the "
+                "stops, reloads and events of this one. Give each names of its own",
+                self.source.describe(),
+            )
 
     def _begin(self) -> None:
         self.holds_nothing = False

@@ -47,6 +47,7 @@ class Cluster:
     """
 
     is_cluster = True
+    database = 0
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ or over which an answer is still to come, is opened anew before it is handed out
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import suppress
 from queue import Empty, Full
@@ -21,6 +22,14 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the library's name
 )
 
+log = logging.getLogger("pytask.connection")
+
+#: Seconds that a task waits for a connection until the log says that there is none. Below, the moment may be busy.
+SAY_AFTER = 5.0
+
+#: Seconds after which it is given up. Longer bears longer commands of others, shorter tells the task sooner.
+GIVE_UP_AFTER = 20.0
+
 
 class Pool(BlockingConnectionPool):
     """A pool as its parent, without metrics, health checks and maintenance notifications.
@@ -28,11 +37,14 @@ class Pool(BlockingConnectionPool):
     Args:
         client_name: what ``CLIENT LIST`` is to show its connections as. A server that knows no such command, or does
             not permit it, serves them as well.
+        purpose: what it is for, where users' code may take connections for long: then who waits in vain is told.
         how: as the parent's.
     """
 
-    def __init__(self, *, client_name: str | None = None, **how: Any) -> None:
+    def __init__(self, *, client_name: str | None = None, purpose: str = "", **how: Any) -> None:
         self._name = client_name
+        self._purpose = purpose
+        self._said_full = False
         super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
 
     def make_connection(self) -> Any:
@@ -54,10 +66,7 @@ class Pool(BlockingConnectionPool):
             redis.ConnectionError: the server cannot be reached, or all were taken for too long.
         """
         self._checkpid()
-        try:
-            connection = self.pool.get(timeout=self.timeout)
-        except Empty:
-            raise ConnectionError("No connection available.") from None
+        connection = self._take()
         try:
             if connection is None:
                 connection = self.make_connection()
@@ -71,6 +80,24 @@ class Pool(BlockingConnectionPool):
             _close_half_open(error)
             raise
         return connection
+
+    def _take(self) -> Any:
+        try:
+            return self.pool.get(timeout=SAY_AFTER if self._purpose else self.timeout)
+        except Empty:
+            if not self._purpose:
+                raise ConnectionError("No connection available.") from None
+        words = (
+            f"all {self.max_connections} connections of {self._purpose} are taken, by subscriptions or by commands "
+            "that block; give these a client of their own, or raise max_connections of PyTask"
+        )
+        if not self._said_full:
+            self._said_full = True
+            log.warning("%s. What waits for one gets an error after %g s. (Said once.)", words, GIVE_UP_AFTER)
+        try:
+            return self.pool.get(timeout=GIVE_UP_AFTER - SAY_AFTER)
+        except Empty:
+            raise ConnectionError(f"{words}. None was free for {GIVE_UP_AFTER:g} s") from None
 
     def release(self, connection: Any) -> None:
         """Take a connection back; one of a parent process, or to a master of yesterday, is closed."""

@@ -35,6 +35,18 @@ class SentinelPool(SentinelConnectionPool, Pool):
             sentinel.connection_pool.disconnect(inuse_connections=False)
 
 
+class SharedClient(redis.Redis):
+    """What tasks see: subscriptions have connections of their own, so that they leave those for commands free."""
+
+    def __init__(self, pool: Any, listeners: Any) -> None:
+        super().__init__(connection_pool=pool)
+        self.listeners = listeners
+
+    def pubsub(self, **options: Any) -> Any:
+        """As the parent's."""
+        return redis.Redis(connection_pool=self.listeners).pubsub(**options)  # type: ignore[no-untyped-call] # theirs
+
+
 class Server:
     """How to reach it.
 
@@ -57,7 +69,10 @@ class Server:
         if type(self._pool) not in {ConnectionPool, SentinelConnectionPool}:
             return self._given
         options = {key: value for key, value in self._pool.connection_kwargs.items() if key != "connection_pool"}
-        return redis.Redis(connection_pool=self._new_pool(min(self._pool.max_connections, connections), options))
+        most = min(self._pool.max_connections, connections)
+        pool = self._new_pool(most, {**options, "purpose": "the Redis client that tasks share (self.redis)"})
+        listeners = {**options, "purpose": "subscriptions by the Redis client that tasks share (self.redis.pubsub())"}
+        return SharedClient(pool, self._new_pool(most, listeners))
 
     def own(self, connections: int, name: str) -> Any:
         """Return a new client with connections of its own, for which callers queue.
@@ -79,6 +94,11 @@ class Server:
         if isinstance(self._pool, SentinelConnectionPool):
             return SentinelPool(self._pool.service_name, self._pool.sentinel_manager, **common)  # type: ignore[no-untyped-call] # theirs
         return Pool(**common)
+
+    @property
+    def database(self) -> int:
+        """The number of its database."""
+        return int(self._pool.connection_kwargs.get("db") or 0)
 
     def describe(self) -> str:
         """Return where it is, without secrets."""

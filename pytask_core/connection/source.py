@@ -13,7 +13,7 @@ from .. import embedded, embedded_cluster
 from ..errors import PyTaskException
 from . import cluster, urls
 from .cluster import Cluster
-from .servers import Server, by_sentinels
+from .servers import Server, SharedClient, by_sentinels
 from .wire import quiet
 
 #: Connections that the tasks of one process share as ``self.redis``. More lets more commands be under way at once,
@@ -98,17 +98,21 @@ class RedisSource:
             such dicts (one: a plain client, several: a cluster client), a URL, or None (``PYTASK_REDIS_URL``, else
             localhost:6379).
         environ: the environment to look in.
+        connections: how many :attr:`client` may open, and as many for subscriptions; on a cluster, to each node.
 
     Raises:
         PyTaskException: nothing of the above, or a URL of an unknown kind.
     """
 
-    def __init__(self, instance: Any = None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, instance: Any = None, environ: Mapping[str, str] = os.environ, connections: int = CLIENT_CONNECTIONS
+    ) -> None:
         self._place = _find(instance, environ)
         self._given = instance
         self.is_cluster = self._place.is_cluster
+        self.database = self._place.database
         #: What tasks and users see as ``redis``.
-        self.client: Any = self._place.shared(CLIENT_CONNECTIONS)
+        self.client: Any = self._place.shared(connections)
 
     def store_client(self, connections: int) -> Any:
         """Return a new client for the store, whose callers queue for its connections.
@@ -143,6 +147,8 @@ def disconnect(*clients: Any) -> None:
             client.disconnect()
         else:
             client.connection_pool.disconnect()
+            if isinstance(client, SharedClient):
+                client.listeners.disconnect()
 
 
 def knock(client: Any) -> None:

@@ -94,7 +94,9 @@ def outage(error: BaseException) -> str | None:
         code = _code(error, text)
         return f"{_PASSING[code]} ({text}){_remedy(error)}" if code in _PASSING else None
     if isinstance(error, (ConnectionError, TimeoutError, OSError)):
-        return text or type(error).__name__
+        is_full = "max number of clients" in text
+        remedy = ": it takes no more connections (maxclients); raise that, or run fewer workers" if is_full else ""
+        return (text or type(error).__name__) + remedy
     # The errors of cluster clients have no common ancestor with the others.
     if type(error).__module__.startswith(("redis.", "rediscluster.")) and _NO_CLUSTER.search(text):
         return text

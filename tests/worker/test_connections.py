@@ -1,0 +1,132 @@
+"""Connections that run out, and databases that pub/sub does not know."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+import redis
+
+from pytask_core import PyTask, PyTaskHelpers, Task
+from pytask_core.connection import pool
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Live, Make
+
+
+class Listens(Task):
+    NAME = "listens"
+
+    def start(self) -> None:
+        listener = self.redis.pubsub()
+        listener.subscribe("news")
+        for _ in listener.listen():
+            pass
+
+
+class Counts(Task):
+    NAME = "counts"
+
+    def start(self) -> int:
+        return int(self.redis.incr("count"))
+
+
+class Blocks(Task):
+    NAME = "blocks"
+
+    def start(self) -> None:
+        self.redis.blpop(["nothing"], timeout=4)
+
+
+def full(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.name == "pytask.connection"]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "SAY_AFTER", 0.3)
+    monkeypatch.setattr(pool, "GIVE_UP_AFTER", 1.0)
+
+
+def test_listeners_leave_the_connections_for_commands_free(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    if not live.atomic or live.names:
+        pytest.skip("a cluster's client shares its connections to a node between all uses")
+    live.errors_expected = True
+    live.worker(Listens, Counts, max_connections=4)
+    ids = [live.helpers.start_task("listens") for _ in range(6)]
+    wait_until(lambda: live.redis.pubsub_numsub("news") == [("news", 4)])
+    assert live.state(live.run("counts")) == "SUCCESS"
+    wait_until(lambda: sum(live.state(each) == "EXCEPTION" for each in ids) == 2)
+    (warning,) = full(caplog)
+    assert "all 4 connections of subscriptions by the Redis client that tasks share" in warning
+    assert "raise max_connections of PyTask" in warning
+    failed = next(each for each in ids if live.state(each) == "EXCEPTION")
+    assert "None was free for 1 s" in live.output(failed)
+
+
+def test_a_client_whose_connections_all_block_says_so_once_and_raises(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not live.atomic or live.names:
+        pytest.skip("a cluster's client has its own words")
+    live.errors_expected = True
+    live.worker(Blocks, Counts, max_connections=2)
+    live.helpers.start_tasks(("blocks", {}) for _ in range(2))
+    wait_until(lambda: sum("blpop" in each["cmd"] for each in live.server.other_clients()) == 2)
+    for _ in range(2):
+        assert "all 2 connections of the Redis client that tasks share" in live.output(live.run("counts"))
+    assert len(full(caplog)) == 1
+
+
+def test_helpers_of_a_web_process_are_told_likewise(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    if not live.atomic or live.names:
+        pytest.skip("a cluster's client has its own words")
+    helpers = PyTaskHelpers(live.server.url)
+    viewers = [helpers.redis.pubsub() for _ in range(65)]
+    try:
+        for viewer in viewers[:64]:
+            viewer.subscribe("news")
+        with pytest.raises(redis.ConnectionError, match="all 64 connections of subscriptions"):
+            viewers[64].subscribe("news")
+        assert helpers.redis.incr("count") == 1
+        assert len(full(caplog)) == 1
+    finally:
+        for viewer in viewers:
+            viewer.close()
+        helpers.close()
+
+
+@pytest.mark.parametrize("most", [0, -1, True, 1.5, "4"])
+def test_a_number_of_connections_that_is_none_is_refused(most: int) -> None:
+    with pytest.raises(ValueError, match="max_connections must be a whole number above 0"):
+        PyTask("redis://localhost:1", max_connections=most)
+
+
+@pytest.mark.parametrize(("database", "prefix", "said"), [(0, "task-", 0), (1, "task-", 1), (1, "mine-", 0)])
+def test_a_database_other_than_0_with_the_default_names_is_told_of_once(
+    make_live: Make, caplog: pytest.LogCaptureFixture, database: int, prefix: str, said: int
+) -> None:
+    with RedisServer(tcp=True) as server:
+        app = PyTask(f"{server.url}/{database}", task_prefix=prefix)
+        live = make_live(server, {"task_prefix": prefix})
+        live.apps.append(app)
+        live.end(live.begin(app))
+        live.close()
+    assert sum("Pub/sub knows no databases" in each.getMessage() for each in caplog.records) == said
+
+
+def test_a_server_without_room_for_another_connection_is_named_as_that(
+    make_live: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tcp=True) as server:
+        live = make_live(server, {})
+        admin = server.client()
+        admin.ping()
+        admin.config_set("maxclients", "1")
+        worker = live.app().create_worker()
+        running = gevent.spawn(worker.run)
+        wait_until(lambda: "(maxclients); raise that, or run fewer workers" in caplog.text)
+        admin.config_set("maxclients", "100")
+        wait_until(lambda: "takes tasks from" in caplog.text)
+        worker.stop()
+        running.get(timeout=5)
+        live.close()
