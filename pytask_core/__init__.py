@@ -10,10 +10,13 @@ from .errors import (
     StopTask,
 )
 from .helpers import PyTaskHelpers, run_loop
+from .log_lines import install as bound_log_lines
 from .pytask import PyTask
 from .states import TaskState
 from .task import Task
 from .tasks import Cleanup, Monitor
+
+bound_log_lines()
 
 __all__ = [
     "PyTask",

@@ -172,6 +172,7 @@ CORE = Rules(
         "loops": set(),
         "figures": set(),
         "garbage": set(),
+        "log_lines": set(),
         "private": set(),
         "embedded": {"private"},
         "deadlines": set(),
@@ -222,7 +223,7 @@ CORE = Rules(
         "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "task_classes"}
         | {"worker"},
         "tasks": {"connection", "errors", "link", "loops", "payload", "poison", "task"},
-        "__init__": {"current", "errors", "helpers", "pytask", "states", "task", "tasks"},
+        "__init__": {"current", "errors", "helpers", "log_lines", "pytask", "states", "task", "tasks"},
     },
     # For the type checker: a task is given its helpers, and Monitor and Cleanup know their worker.
     lazy={

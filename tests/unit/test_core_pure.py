@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytask_core import PyTask
+from pytask_core import PyTask, log_lines
 from pytask_core.errors import InvalidTask, PayloadTooLarge, PyTaskException
 from pytask_core.keys import RedisKeys
 from pytask_core.lease import Lease
@@ -18,6 +22,8 @@ from pytask_core.loops import Backoff
 from pytask_core.payload import decode_data, encode
 from pytask_core.poison import PoisonRule
 from pytask_core.states import FINAL, TRANSITIONS, TaskState
+
+ROOT = Path(__file__).parents[2]
 
 # Keys
 
@@ -225,3 +231,26 @@ def test_a_lease_of_the_apps_own_may_be_as_short_as_it_likes() -> None:
 def test_what_is_no_way_to_reach_redis_is_a_sentence(instance: Any) -> None:
     with pytest.raises(PyTaskException, match="redis_instance must be"):
         PyTask(instance)
+
+
+def test_what_others_wrote_is_bounded_in_our_log_lines_whatever_handler_a_program_has(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = "\0" * 3_000_000
+    log = logging.getLogger("pytask.claimer")
+    began = time.process_time()
+    log.warning("The id %r has no hash", long)
+    log.warning("%.1000r %s", [long] * 300, long.encode())
+    log.warning("short %s", "as it is")
+    assert time.process_time() - began < 1
+    assert max(len(each.getMessage()) for each in caplog.records) < 30_000
+    assert "2995000 characters left out" in caplog.records[0].getMessage()
+    assert caplog.records[2].getMessage() == "short as it is"
+
+
+def test_every_logger_of_the_core_bounds_its_lines() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "pytask_core").rglob("*.py"))
+    named = set(re.findall(r'getLogger\("(pytask[a-z.]*)"\)', source))
+    assert len(named) > 10
+    for name in named:
+        assert len([each for each in logging.getLogger(name).filters if isinstance(each, log_lines.Bounds)]) == 1
