@@ -74,12 +74,12 @@ class Output:
         self.stdout.flush()
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, compact: bool = False) -> None:
-        """A table if a person reads it, else lines with tabs and without the head.
+        """A table if a person reads it, else lines with tabs, and without the head unless it is compact.
 
         Args:
             columns: the head.
             rows: a text for each column.
-            compact: for many short columns: never folded.
+            compact: for many short columns: never folded, and of no use to anybody without the head.
         """
         coming: Iterator[Sequence[str]] = iter(rows)
         if self.stdout.isatty():
@@ -88,6 +88,8 @@ class Output:
                 self._rich_table(columns, first, compact)
                 return
             coming = itertools.chain(first, coming)
+        if compact:
+            self.line(*columns)
         for row in coming:
             self.line(*row)
 

@@ -85,8 +85,9 @@ def test_one_that_speaks_something_else_is_no_supervisor(ask: Ask, redis_server:
 
 
 def test_a_line_for_each_worker_tells_what_it_is_at(ask: Ask, supervisor: SupervisorProcess) -> None:
-    wait_until(lambda: all(line[7].endswith("MiB") for line in ask().lines))
-    lines = ask().lines
+    wait_until(lambda: all(line[7].endswith("MiB") for line in ask().lines[1:]))
+    head, *lines = ask().lines
+    assert head == list(COLUMNS)
     assert {int(line[0]): int(line[1]) for line in lines} == supervisor.workers()
     for _, _, stage, uptime, running, done, rate, _, cpu, lag, restarts in lines:
         assert (stage, running, done, rate, restarts) == ("ready", "2", "0", "0", "0")
@@ -121,10 +122,10 @@ def test_orders_are_carried_out_and_answered_with_a_sentence(ask: Ask, superviso
     refused = ask("stop", "7")
     assert (refused.code, refused.out, refused.err) == (1, "", "pytaskctl: there is no worker 7; there are: 1, 3\n")
     assert ask("restart").out.startswith("2 workers to be replaced")
-    wait_until(lambda: [line[10] for line in ask().lines] == ["1", "1"], 30)
+    wait_until(lambda: [line[10] for line in ask().lines[1:]] == ["1", "1"], 30)
     wait_until(lambda: sorted(supervisor.workers()) == [1, 3])
     assert ask("restart", "3").out == "1 worker to be replaced, one after another\n"
-    wait_until(lambda: [line[10] for line in ask().lines] == ["1", "2"], 30)
+    wait_until(lambda: [line[10] for line in ask().lines[1:]] == ["1", "2"], 30)
     wait_until(lambda: sorted(supervisor.workers()) == [1, 3])
     refused = ask("restart", "7")
     assert (refused.code, refused.err) == (1, "pytaskctl: there is no worker 7; there are: 1, 3\n")
@@ -154,14 +155,14 @@ def test_of_several_supervisors_one_must_be_named(
         assert done.err.startswith("pytaskctl: 2 supervisors run here, name one with --control-socket: ")
         paths = {pid: run_time / "pytask" / f"supervisor-{pid}.sock" for pid in (supervisor.pid, other.pid)}
         assert all(f"{path} (jobs)" in done.err for path in paths.values())
-        assert len(ask("--control-socket", str(paths[other.pid])).lines) == 1
+        assert len(ask("--control-socket", str(paths[other.pid])).lines) == 1 + 1
         named = {"PYTASK_CONTROL_SOCKET": str(paths[supervisor.pid])}
-        assert len(run_ctl("workers", environ=named).lines) == 2
+        assert len(run_ctl("workers", environ=named).lines) == 1 + 2
         # One that was killed leaves its socket, which nobody takes for a supervisor.
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
         assert paths[other.pid].exists()
-        assert len(ask().lines) == 2
+        assert len(ask().lines) == 1 + 2
 
 
 @pytest.mark.parametrize(
