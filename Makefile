@@ -19,7 +19,7 @@ in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
 .PHONY: help run test test-main test-worker test-redis test-setup test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster test-floors check bench bench-quick bench-recovery
-.PHONY: bench-handover soak faults clean
+.PHONY: bench-handover soak faults fuzz clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -126,6 +126,10 @@ soak: $(VENV)/.installed-dev ## Faults at random under load, then a verdict; SEE
 
 faults: $(VENV)/.installed-dev ## Run the fault tests with more of everything; SCALE=20.
 	FAULTS_SCALE=$(or $(SCALE),20) $(in_tests) -m pytest tests/faults --timeout 3600 $(PYTEST)
+
+fuzz: $(VENV)/.installed-dev ## Write at random where the master, pytaskctl and a worker read; DURATION=3600 (seconds).
+	@end=$$(($$(date +%s) + $(or $(DURATION),3600))); \
+	while [ $$(date +%s) -lt $$end ]; do FUZZ_EXAMPLES=2000 $(in_tests) -m pytest -q tests/fuzz --timeout 3600 $(PYTEST) || exit 1; done
 
 clean: ## Remove the environment and all caches.
 	rm -rf $(VENV) $(OLD_VENV) $(FLOORS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.event import Event
 
 from .connection import is_answer
 from .keys import RedisKeys
@@ -24,6 +25,9 @@ log = logging.getLogger("pytask.control")
 HEALTH_CHECK = 10
 
 
+#: Messages that are dealt with until others have their turn.
+IN_A_ROW = 50
+
 #: Refusals in a row until the log tells of them: some two seconds.
 TRIES = 6
 
@@ -36,17 +40,20 @@ class Control:
         keys: the names of the system.
         runner: whose tasks.
         link: whether Redis can be reached.
-        look: called with id and token of a task for which a command may be recorded.
+        look: called with ids and tokens of tasks for which commands may be recorded.
     """
 
     def __init__(
-        self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link, look: Callable[[str, str], object]
+        self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link, look: Callable[[dict[str, str]], object]
     ) -> None:
         self._client = client
         self._keys = keys
         self._runner = runner
         self._link = link
         self._look = look
+        #: Tokens by id of the tasks that are to be looked at.
+        self._asked: dict[str, str] = {}
+        self._wake = Event()
         self._backoff = Backoff()
         #: Times in a row that the channels could not be subscribed to.
         self._failures = 0
@@ -79,11 +86,13 @@ class Control:
         pubsub = self._client.pubsub()
         try:
             pubsub.psubscribe(self._keys.control_pattern)
-            silent = 0
+            silent = heard = 0
             while silent < HEALTH_CHECK * 2:
                 message = pubsub.get_message(timeout=1)
                 if message is not None:
-                    silent = 0
+                    silent, heard = 0, heard + 1
+                    if heard % IN_A_ROW == 0:
+                        gevent.sleep(0)  # What has come already is read without a pause.
                     if message["type"] == "psubscribe":
                         self._failures = 0
                         self._backoff.reset()
@@ -100,7 +109,8 @@ class Control:
     def obey(self, channel: str, word: str) -> None:
         """Pass a command on to the task it is for, if that runs here."""
         task_id = self._keys.id_of_control(channel)
-        if task_id not in self._runner.tasks:
+        entry = self._runner.tasks.get(task_id)
+        if entry is None:
             return
         word, _, token = word.partition(" ")
         if word not in {"stop", "reload"}:
@@ -110,7 +120,22 @@ class Control:
         if token:
             # From the helpers, who have recorded it and name the run they mean: one that comes late, when it is done
             # already or for an earlier run, finds nothing recorded.
-            gevent.spawn(self._look, task_id, token)
+            # However many come, each task is looked at once a round trip.
+            if entry.token == token:
+                self._asked[task_id] = token
+                self._wake.set()
             return
-        log.info("Task %r is told to %s", task_id, word)
+        if entry.leaving in {None, "reload"} and entry.leaving != word:
+            log.info("Task %r is told to %s", task_id, word)
         self._runner.ask(task_id, word)
+
+    def look_after(self) -> None:
+        """Look at the tasks for which commands may be recorded, for ever: all that have gathered, one after another.
+
+        One greenlet, and so one connection: renewals have the others.
+        """
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            asked, self._asked = self._asked, {}
+            self._look(asked)

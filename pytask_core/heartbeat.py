@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import gevent
 
@@ -108,19 +108,24 @@ class Heartbeat:
             self._isolated = False
             self._on_reunited()
 
-    def look(self, task_id: str, token: str) -> None:
-        """Renew one task now, since a command may be recorded for it; if Redis is away, the next renewal finds it."""
-        entry = self._runner.tasks.get(task_id)
-        if entry is None or entry.token != token:
-            return
-        try:
-            with self._link.guard():
-                answer = self._store.renew([(task_id, token)])
-        except (Away, Rejected):
-            return
-        for _, told in answer.told:
-            log.info("Task %r: %s", task_id, told)
-            self._lose(self._told(entry, told), answer.forgotten)
+    def look(self, asked: Mapping[str, str]) -> None:
+        """Renew tasks now, since commands may be recorded for them; if Redis is away, the next renewal finds those.
+
+        Args:
+            asked: tokens by id.
+        """
+        entries = [self._runner.tasks.get(task_id) for task_id in asked]
+        ours = [entry for entry in entries if entry is not None and entry.token == asked[entry.id]]
+        for start in range(0, len(ours), BATCH):
+            batch = {entry.id: entry for entry in ours[start : start + BATCH]}
+            try:
+                with self._link.guard():
+                    answer = self._store.renew([(entry.id, entry.token) for entry in batch.values()])
+            except (Away, Rejected):
+                return
+            for task_id, told in answer.told:
+                log.info("Task %r: %s", task_id, told)
+                self._lose(self._told(batch[task_id], told), answer.forgotten)
 
     def _told(self, entry: Running, told: str) -> list[Running]:
         """Pass on a command; return the task where it is lost."""

@@ -15,6 +15,7 @@ from gevent.event import Event
 
 from .current import work_for
 from .errors import StopTask
+from .greenlets import once
 from .link import Away, Link, Rejected
 from .reporter import Reporter
 from .running import Running
@@ -60,7 +61,7 @@ class Leaving:
         """Make a copy leave; ``what`` as of ``TaskRunner.ask``. What it was asked before may be overruled."""
         if entry.leaving is None:
             entry.leaving = what
-            gevent.spawn(self._leave, entry)
+            once(self._leave, entry)
         elif what == "lost" or entry.leaving == "reload":
             entry.leaving = what
 

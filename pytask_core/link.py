@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import Event
 
-from .connection import denied, is_answer, outage
+from .connection import denied, is_answer, outage, shortage
+from .greenlets import keep, once
 from .loops import Backoff
 
 log = logging.getLogger("pytask.link")
@@ -22,6 +23,9 @@ log = logging.getLogger("pytask.link")
 #: Seconds for which Redis must have been well before a further loss is news. Longer says less of a link that comes and
 #: goes.
 SETTLED = 10.0
+
+#: Seconds between tries while we lack something ourselves.
+LACKING = 0.25
 
 
 class Away(Exception):  # noqa: N818 - it is a state of affairs
@@ -60,6 +64,8 @@ class Link:
         self._returned: float | None = None
         #: How often in a row it was lost again soon after it was back.
         self._relapses = 0
+        #: When we were last found to lack something ourselves.
+        self._lacked = float("-inf")
         #: The reasons that were said, in short.
         self._said: set[str] = set()
         #: Called each time that Redis is back, each in a greenlet of its own.
@@ -88,13 +94,18 @@ class Link:
                 that is missing is an answer.
 
         Raises:
-            Away: Redis could not serve it.
+            Away: Redis could not serve it, or we lack what it takes to ask.
             Rejected: Redis answered with an error. Everything else passes as it is.
         """
         began = self._clock()
         try:
             yield
         except Exception as error:
+            lack = shortage(error)
+            if lack is not None:
+                self._tell_lack(lack)
+                gevent.sleep(LACKING)  # whoever tries again at once would find the same
+                raise Away(lack) from error
             why = outage(error)
             if why is None or (not tell and denied(error)):
                 if is_answer(error):
@@ -104,6 +115,13 @@ class Link:
             if tell and self.up and began >= self._since:
                 self._lose(why)
             raise Away(why) from error
+
+    def _tell_lack(self, lack: str) -> None:
+        """Redis is not away: who has a connection goes on, and who has none waits for what we lack ourselves."""
+        now = self._clock()
+        if now - self._lacked > SETTLED:
+            log.error("What needs another connection to Redis waits: %s. Some task may hold them all", lack)
+        self._lacked = now
 
     def _lose(self, why: str) -> None:
         now = self._clock()
@@ -116,7 +134,7 @@ class Link:
         self._tell_loss(why)
         if self._prober is not None:
             self._prober.kill(block=False)  # it waits to say that all is well
-        self._prober = gevent.spawn(self._knock)
+        self._prober = keep(self._knock)
 
     def _tell_loss(self, why: str) -> None:
         """Say so once for each reason, until it has been well for :data:`SETTLED`."""
@@ -147,7 +165,7 @@ class Link:
             log.warning("Redis at %s is back after %.1f s", self._where, away)
         self._up.set()
         for call in self.on_back:
-            gevent.spawn(call)
+            once(call)
         if self._relapses:
             self._settle(self._since)
 

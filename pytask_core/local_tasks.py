@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 
 from .errors import InvalidTask
+from .greenlets import once
 from .link import Away, Link, Rejected
 from .loops import Backoff
 from .payload import encode
@@ -99,7 +100,7 @@ class LocalTasks:
         """Start one now, or as soon as Redis can be reached; returns at once."""
         self._queue(_Begun.ADDED, name, data)
         if self._link.up:
-            gevent.spawn(self.start)
+            once(self.start)
 
     def _queue(self, begun: _Begun, name: str, data: dict[str, Any]) -> None:
         task_id = str(uuid4())
@@ -122,7 +123,7 @@ class LocalTasks:
             pause = self._backoff.pause()
             log.error("After it was stopped %s. Trying again in %.1f s", why, pause)
             self._queue(_Begun.AGAIN, name, data)
-            self._retries.append(gevent.spawn_later(pause, self.start))
+            self._retries.append(gevent.spawn_later(pause, once, self.start))
         return True
 
     def start(self) -> None:
@@ -140,7 +141,7 @@ class LocalTasks:
             except Rejected as error:
                 log.error("The local task %r cannot be registered: %s. Trying again in %g s", name, error, RETRY)
                 self._waiting.append(local)
-                self._retries.append(gevent.spawn_later(RETRY, self.start))
+                self._retries.append(gevent.spawn_later(RETRY, once, self.start))
                 return
             if self._stop.is_set():
                 return  # the worker hands back what it holds as it leaves, and this with it
@@ -161,7 +162,7 @@ class LocalTasks:
         if local is not None:
             self._queue(self._next(entry), *local)
             if self._link.up:
-                gevent.spawn(self.start)
+                once(self.start)
 
     def _next(self, entry: Running) -> _Begun:
         """As what one is started again that was stopped for want of Redis."""

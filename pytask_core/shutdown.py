@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from .claimer import Claimer
 from .errands import Errands
+from .greenlets import once
 from .leaving import GIVE_WAY
 from .link import Away, Link, Rejected
 from .reporter import Reporter
@@ -111,7 +112,7 @@ class Shutdown:
         if not self._link.up:
             return None  # it waits for Redis, and claims no more when that is back
         # Beside, since a frozen server would hold us here longer than the whole stop may take.
-        cutting = gevent.spawn(self._cut_takes_short)
+        cutting = once(self._cut_takes_short)
         self._claimer.gone.wait(LAST_CLAIM)
         return cutting
 

@@ -25,6 +25,7 @@ from .errands import Errands, take_name
 from .errors import RedisRefused
 from .figures import Figures
 from .garbage import calm_collector
+from .greenlets import keep, once
 from .heartbeat import Heartbeat
 from .keys import RedisKeys
 from .lease import Lease
@@ -37,6 +38,7 @@ from .pressure import Pressure
 from .reporter import Reporter
 from .runner import RunnerOptions, TaskRunner
 from .running import Running
+from .scripts import load_all
 from .shutdown import Shutdown
 from .store import regime
 from .task import Task, Tools
@@ -102,6 +104,7 @@ class Worker:
         options: WorkerOptions,
         mark: str | None = None,
     ) -> None:
+        load_all()  # now, and not when a first task may hold all descriptors
         self.id = new_worker_id(mark)
         self.options = options
         self.source = source
@@ -214,7 +217,7 @@ class Worker:
         """Claim nothing new, or claim again. What runs goes on; the dead are handed back all the same."""
         self._claimer.quiet(is_on)
         if is_on and self._greenlets:
-            gevent.spawn(self._errands.cut_take_short, self.id)
+            once(self._errands.cut_take_short, self.id)
 
     def drain(self, patience: float, on_done: Callable[[], None]) -> None:
         """Claim nothing new, and wait for short tasks to end; returns at once.
@@ -226,10 +229,12 @@ class Worker:
         self.quiet(True)
 
         def wait() -> None:
-            wait_for_young(self._runner.tasks, patience)
-            on_done()
+            try:
+                wait_for_young(self._runner.tasks, patience)
+            finally:
+                on_done()
 
-        gevent.spawn(wait)
+        once(wait)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Ask for a graceful stop; asked again, or ``at_once``, no task's ``stop`` is waited for."""
@@ -342,12 +347,13 @@ class Worker:
             self._heartbeat.run,
             self._heartbeat.guard,
             self._control.run,
+            self._control.look_after,
             self._parking.run,
             self.pressure.run,
         ):
-            self._greenlets.append(gevent.spawn(room))
+            self._greenlets.append(keep(room))
         self._locals.begin()
-        self._greenlets.append(gevent.spawn(self._claimer.run))
+        self._greenlets.append(keep(self._claimer.run))
         if self._locals.failure is not None:
             return
         log.info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -31,7 +32,7 @@ class Gauges:
         self._max_memory = max_memory
         self._clock = clock
         self._process = psutil.Process()
-        self._memory = 0
+        self._memory = self._rss = 0
         self._memory_at = float("-inf")
         self._before = clock()
         self._done_before = 0
@@ -50,7 +51,9 @@ class Gauges:
         """
         now, cpu, done = self._clock(), time.process_time(), self._worker.done
         if now >= self._memory_at + MEMORY_EVERY:
-            self._memory, self._memory_at = _memory(self._process), now
+            self._memory_at = now
+            with suppress(OSError):  # No descriptor is free to look: it is as it was.
+                self._memory, self._rss = _memory(self._process), self._process.memory_info().rss
             self._worker.pressure.memory(self._nearness())
         elapsed = max(now - self._before, 0.001)
         figures = {
@@ -62,7 +65,7 @@ class Gauges:
             "rate": round((done - self._done_before) / elapsed, 2),
             "lag": round(self._worker.pressure.lag, 4),
             "memory": self._memory,
-            "rss": self._process.memory_info().rss,
+            "rss": self._rss,
             "cpu": round((cpu - self._cpu_before) / elapsed, 4),
             "up": self._worker.link.up,
         }

@@ -17,6 +17,7 @@ from gevent.socket import wait_read
 from setproctitle import setproctitle
 
 from pytask_core import stacks
+from pytask_core.greenlets import keep
 from pytask_core.poison import Hang
 from pytask_supervisor.channel import Channel
 from pytask_supervisor.gauges import Gauges
@@ -84,9 +85,8 @@ class Liaison:
             gevent.signal_handler(signum, self._stop)
         self._leash.attend(TasksInside(self._worker))
         self._worker.allowance.on_spent = self._tell
-        gevent.spawn(self._pulse)
-        gevent.spawn(self._beat)
-        gevent.spawn(self._listen)
+        for work in (self._pulse, self._beat, self._listen):
+            keep(work)
 
     def ready(self) -> None:
         """The worker takes work from now on."""

@@ -220,19 +220,20 @@ _SUPERVISOR = Record(
     },
     is_open=True,
 )
-_DEATH = Record({"when": SECONDS, "text": Text(PAGE), "uptime": SECONDS, "running": COUNT}, is_open=True)
+#: Unix seconds that a calendar has, until the year 9000.
+_WHEN = Number(2.2e11)
+_DEATH = Record({"when": _WHEN, "text": Text(PAGE), "uptime": SECONDS, "running": COUNT}, is_open=True)
 #: Workers that are shown: those that there can be, and as many that are leaving.
 MOST_SHOWN = 5000
-ANSWERS: dict[str, Shape] = {
-    "show": Record(
-        {
-            "supervisor": _SUPERVISOR,
-            "workers": Rows(_SLOT, MOST_SHOWN),
-            "ended": ByName(COUNT, 50, 24),
-        },
-        is_open=True,
-    ),
-    "deaths": Rows(_DEATH, 1000),
+_SHOW = Record(
+    {"supervisor": _SUPERVISOR, "workers": Rows(_SLOT, MOST_SHOWN), "ended": ByName(COUNT, 50, 24)},
+    is_open=True,
+)
+#: By what was asked; whatever else is asked is an order.
+ANSWERS = {
+    "show": Record({"told": _SHOW}, is_open=True),
+    "deaths": Record({"told": Rows(_DEATH, 1000)}, is_open=True),
 }
-#: The sentence that an order or a refusal is answered with.
-SAID = Text(PAGE)
+#: What an order is answered with, and what is refused.
+SAID = Record({"said": Text(PAGE)}, is_open=True)
+REFUSAL = Record({"refused": Text(PAGE)}, is_open=True)

@@ -147,6 +147,7 @@ GREEN = {
     "draining",
     "errands",
     "heartbeat",
+    "greenlets",
     "leaving",
     "link",
     "local_tasks",
@@ -170,6 +171,7 @@ CORE = Rules(
         "current": set(),
         "lease": set(),
         "loops": set(),
+        "greenlets": {"loops"},
         "figures": set(),
         "garbage": set(),
         "log_lines": set(),
@@ -186,10 +188,10 @@ CORE = Rules(
         "task": {"errors"},
         "task_classes": {"errors", "task"},
         "helpers": {"connection", "errors", "keys", "loops", "payload", "states", "store"},
-        "link": {"connection", "loops"},
+        "link": {"connection", "greenlets", "loops"},
         "running": {"task"},
         "reporter": {"link", "running", "states", "store"},
-        "leaving": {"current", "errors", "link", "reporter", "running", "store", "task"},
+        "leaving": {"current", "errors", "greenlets", "link", "reporter", "running", "store", "task"},
         "runner": {"current", "errors", "figures", "leaving", "link", "payload", "reporter", "running", "states"}
         | {"store", "task"},
         "stacks": {"leaving", "runner", "running"},
@@ -199,14 +201,15 @@ CORE = Rules(
         "claimer": {"allowance", "link", "pressure", "runner", "running", "store"},
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner"},
-        "errands": {"claimer", "connection", "keys", "link", "poison"},
+        "errands": {"claimer", "connection", "greenlets", "keys", "link", "poison"},
         "parking": {"link", "running", "store"},
-        "local_tasks": {"errors", "link", "loops", "payload", "runner", "running", "store"},
-        "shutdown": {"claimer", "errands", "leaving", "link", "reporter", "runner"},
+        "local_tasks": {"errors", "greenlets", "link", "loops", "payload", "runner", "running", "store"},
+        "shutdown": {"claimer", "errands", "greenlets", "leaving", "link", "reporter", "runner"},
         "worker": {"allowance"}
         | {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
         | {
             "garbage",
+            "greenlets",
             "lease",
             "link",
             "local_tasks",
@@ -219,7 +222,7 @@ CORE = Rules(
             "running",
             "shutdown",
         }
-        | {"store", "task"},
+        | {"scripts", "store", "task"},
         "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "task_classes"}
         | {"worker"},
         "tasks": {"connection", "errors", "link", "loops", "payload", "poison", "task"},

@@ -8,7 +8,7 @@ cluster, ``source`` chooses between them.
 
 from .cluster import AskError, MovedError, TryAgainError
 from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock
-from .trouble import check_server, denied, is_answer, misplaced, outage, refusal
+from .trouble import check_server, denied, is_answer, misplaced, outage, refusal, shortage
 from .wire import SOCKET_TIMEOUT
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "misplaced",
     "outage",
     "refusal",
+    "shortage",
     "unblock",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any
 
@@ -16,6 +17,9 @@ from redis.exceptions import (
 
 from ..errors import RedisRefused
 from .cluster import is_client as is_cluster
+
+#: Errors of which one may be the consequence of the other.
+MOST_CAUSES = 8
 
 #: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
 OLDEST_SERVER = (6, 2)
@@ -100,6 +104,18 @@ def outage(error: BaseException) -> str | None:
     # The errors of cluster clients have no common ancestor with the others.
     if type(error).__module__.startswith(("redis.", "rediscluster.")) and _NO_CLUSTER.search(text):
         return text
+    return None
+
+
+def shortage(error: BaseException | None) -> str | None:
+    """Return in words what this machine lacks, or None: an error on our side of the connection, whatever Redis does."""
+    for _ in range(MOST_CAUSES):
+        if error is None:
+            break
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            whose = "this process (ulimit -n)" if error.errno == errno.EMFILE else "this machine (fs.file-max)"
+            return f"{whose} has no free file descriptor"
+        error = error.__cause__ or error.__context__
     return None
 
 

@@ -104,6 +104,17 @@ def source_of(sha: str) -> str:
     return _sources[sha]
 
 
+def load_all() -> None:
+    """Read all files now, for whoever may have no file descriptor for one later."""
+    for directory, before in (
+        (resources.files(__package__), ""),
+        (resources.files(__package__).joinpath("slots"), "slots/"),
+    ):
+        for file in directory.iterdir():
+            if file.name.endswith(".lua"):
+                load(before + file.name.removesuffix(".lua"))
+
+
 def command(
     name: str, keys: list[str], args: list[Any], *, by_sha: bool = True, timed: bool = False
 ) -> tuple[Any, ...]:

@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pytask_supervisor.messages import ANSWERS, REFUSAL, SAID
 from pytask_supervisor.rendezvous import RendezvousError, checked, sockets
+from pytask_supervisor.shapes import MisshapenError
 
 #: Seconds to wait for an answer. A supervisor gives it in milliseconds, unless it is stopped.
 TIMEOUT = 5.0
@@ -60,11 +62,15 @@ def ask(path: Path, **request: Any) -> Any:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
-    if not isinstance(reply, dict) or not reply.keys() & {"refused", "told", "said"}:
-        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: none of refused, told and said")
-    if "refused" in reply:
-        raise MasterError(str(reply["refused"]))
-    return reply["told"] if "told" in reply else reply["said"]
+    is_refusal = isinstance(reply, dict) and "refused" in reply
+    try:
+        answer = REFUSAL if is_refusal else ANSWERS.get(request["do"], SAID)
+        answer.check(reply, "it")
+    except MisshapenError as error:
+        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
+    if is_refusal:
+        raise MasterError(reply["refused"])
+    return reply["told"] if request["do"] in ANSWERS else reply["said"]
 
 
 def connect(path: Path) -> socket.socket:

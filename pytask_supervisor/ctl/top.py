@@ -6,6 +6,7 @@ keys are obeyed at once. The terminal is as it was before, however this ends.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -77,7 +78,13 @@ def top(options: Options, output: Output, count_queues: CountQueues) -> int:
     elif options.once or not output.stdout.isatty():
         Console(file=output.stdout, soft_wrap=True).print(_drawn(frame))
     else:
-        _watch(frame, lambda: _look(path, count_queues), options.interval, output.stdout)
+        try:
+            _watch(frame, lambda: _look(path, count_queues), options.interval, output.stdout)
+        except (OSError, termios.error) as error:
+            if errno.EIO not in error.args[:1]:
+                raise
+            # The terminal has gone away: there is nobody to tell, and nothing to leave as it was.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.stdout.fileno())
     return 0
 
 
@@ -99,7 +106,7 @@ def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: Tex
             del frames[:-1]
 
     looking = threading.Thread(target=keep_looking, daemon=True)
-    with suppress(KeyboardInterrupt), _ended_by_term(), _keys() as pressed:
+    with suppress(KeyboardInterrupt), _ended_by_signals(), _keys() as pressed:
         looking.start()
         shown = frame
         console = Console(file=stdout)
@@ -149,17 +156,18 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
 
 @contextmanager
-def _ended_by_term() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does, or it would leave the terminal as we have made it."""
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends us as Ctrl-C does, or it would leave the terminal as we have made it; so does its hanging up."""
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _drawn(frame: Frame, console: Console | None = None) -> RenderableType:
@@ -178,7 +186,7 @@ def _drawn(frame: Frame, console: Console | None = None) -> RenderableType:
     for column in table.columns[4:]:
         column.justify = "right"
     for cells in rows:
-        table.add_row(*(Text(cell) for cell in cells[:width]))
+        table.add_row(*(Text(printable(cell)) for cell in cells[:width]))
     return Group(above, table, *([Text(f"… {more} more")] if more else []))
 
 
@@ -195,7 +203,7 @@ def _head(frame: Frame) -> str:
     about = frame.supervisor
     ready = sum(worker["stage"] == "ready" for worker in frame.workers)
     words = [
-        f"pytask-supervisor {about['version']} (pid {about['pid']}) {printable(about['label'])}",
+        f"pytask-supervisor {printable(about['version'])} (pid {about['pid']}) {printable(about['label'])}",
         f"up {span(about['uptime'])}",
         f"{ready} of {len(frame.workers)} workers ready",
         *(word for word in ("quiet", "stopping") if about[word]),
@@ -210,5 +218,5 @@ def _queues(frame: Frame) -> str:
         lengths = "{new} wait, {active} active, {end} ended".format(**frame.queues)
         if "parked" in frame.queues:
             lengths += f", {frame.queues['parked']} parked under names that no worker knows"
-    ended = ", ".join(f"{count} {state}" for state, count in frame.ended.items() if count)
+    ended = ", ".join(f"{count} {printable(state)}" for state, count in frame.ended.items() if count)
     return f"queues: {lengths}\n{frame.rate:.1f} tasks/s; since the start: {ended or 'none'}"

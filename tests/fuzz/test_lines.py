@@ -1,0 +1,114 @@
+"""What the master reads: from a child, from the process that has the app loaded, from clients of its control socket."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytask_supervisor.channel import CHUNK, LONGEST_LINE, OF_LOOP, OF_THREAD, Channel
+from pytask_supervisor.child import Child, Stage
+from pytask_supervisor.health import health
+from pytask_supervisor.hearing import Hearing
+from pytask_supervisor.ledger import Kind
+from pytask_supervisor.messages import FROM_NURSERY
+from pytask_supervisor.metrics import Exposition
+from pytask_supervisor.shapes import MisshapenError
+from pytask_supervisor.tally import Tally
+from tests.fuzz.shapes import EXAMPLES, lines
+from tests.unit.test_supervisor_helm import Bridge
+
+#: Seconds of the master's own time that one turn may take.
+STALL = 0.1
+#: Bytes of all that the master remembers of what was said, however much that was.
+MOST_REMEMBERED = 2_000_000
+
+relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+class Master(Bridge):
+    """All that reads of a child's words, with one child after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tally = Tally()
+        self.hearing = Hearing(self.deaths, self.orders, self.tally)
+        self.page = Exposition(self.helm, self.tally)
+        self.raw: list[socket.socket] = []
+        self.team.grow()
+
+    def spawn(self, slot: int, _foreign: object) -> Child:
+        self._pid += 1
+        self.raw = []
+        ours = []
+        for line in (OF_LOOP, OF_THREAD):
+            mine, theirs = socket.socketpair()
+            theirs.setblocking(False)
+            self.raw.append(theirs)
+            ours.append(Channel(mine, *line))
+        mark = "-abcdef01"
+        return Child(self._pid, slot, *ours, mark=mark, graceful_timeout=30, clock=self.clock, kill=self.kill)
+
+    def birth(self) -> Child:
+        self.now += 1000
+        self.team.fill_due()
+        (child,) = self.team.children
+        return child
+
+    def death(self, child: Child) -> None:
+        for end in self.raw:
+            end.close()
+        self.hearing.listen_to_end(child)
+        self.deaths.bury(child, 9, is_stopping=False)
+
+
+@pytest.fixture(scope="module")
+def master() -> Iterator[Master]:
+    made = Master()
+    yield made
+    made.close()
+    made.inbox.close()
+
+
+def timed(step: Any, *words: Any) -> None:
+    began = time.thread_time()
+    step(*words)
+    took = time.thread_time() - began
+    assert took < STALL, f"{took:.3f} s for {step}"
+
+
+@relaxed
+@given(said=st.lists(st.tuples(st.integers(0, 1), lines), max_size=8))
+def test_no_word_of_a_child_ends_stalls_or_fills_the_master(master: Master, said: list[tuple[int, bytes]]) -> None:
+    child = master.birth()
+    for line, text in said:
+        with suppress(BlockingIOError, BrokenPipeError):
+            master.raw[line].send(text)
+        timed(master.hearing.listen, child)
+        # All that looks at its figures.
+        _ = child.running, child.done, child.memory, str(child)
+        health(master.helm.slots, master.now, is_quiet=False)
+        timed(master.page.render, "")
+        for channel in (child.channel, child.wire):
+            assert len(channel._unread) <= LONGEST_LINE + CHUNK
+    if child.is_unheard:
+        assert child.stage is Stage.KILLED
+        assert child.cause is not None
+        assert child.cause.kind is Kind.BREACH
+    timed(master.death, child)
+    remembered = pickle.dumps((master.tally, master.ledger, master.hearing._warnings))
+    assert len(remembered) < MOST_REMEMBERED
+
+
+@relaxed
+@given(said=lines)
+def test_the_nurserys_words_are_messages_or_refused(said: bytes) -> None:
+    with suppress(MisshapenError):
+        assert isinstance(FROM_NURSERY.read(said), dict)
