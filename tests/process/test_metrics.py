@@ -74,6 +74,7 @@ def scraper(start: Start, folder: Path) -> Iterator[Scraper]:
 def test_the_values_are_those_of_what_was_run(
     scraper: Scraper, helpers: PyTaskHelpers, redis_server: RedisServer
 ) -> None:
+    scraper.supervisor.expected = ["ended as EXCEPTION"]
     hello = helpers.start_tasks([("hello", {"text": "x"})] * 30)
     wrong = helpers.start_task("hello", nosuch=1)
     forever = helpers.start_tasks([("forever", {})] * 5)
