@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-import gevent
 from gevent import monkey
 
 from . import errors
@@ -18,6 +17,7 @@ from .lease import RENEWALS
 from .payload import MAX_PAYLOAD, encode
 from .poison import PoisonRule
 from .runner import RunnerOptions
+from .signals import hear
 from .task import Task
 from .task_classes import name_of, refuse_unfit
 from .worker import Worker, WorkerOptions
@@ -289,10 +289,8 @@ class PyTask:
         for name, task_class in (task_map or {}).items():
             self._add(name, task_class)
         worker = self.create_worker()
-        watchers = [gevent.signal_handler(number, worker.stop) for number in (signal.SIGINT, signal.SIGTERM)]
         try:
-            worker.run()
+            with hear((signal.SIGINT, signal.SIGTERM), worker.stop):
+                worker.run()
         finally:
-            for watcher in watchers:
-                watcher.cancel()
             self._worker = None

@@ -18,8 +18,9 @@ import gevent
 from gevent.event import Event
 
 from .current import work_for
-from .errors import MissingTaskError
+from .errors import MissingTaskError, PyTaskException
 from .figures import Figures
+from .forks import end_copy
 from .leaving import Leaving
 from .link import Away, Link, Rejected
 from .payload import decode_data, encode
@@ -90,6 +91,8 @@ class TaskRunner:
         self._tools = tools
         self._handlers = handlers
         self._busy = 0
+        #: This is a process that a task has forked.
+        self._is_copy = False
         self._leaving = Leaving(store, reporter, link, options.stop_timeout, self._spawn, self.settle)
         #: Set while there is room for more.
         self.has_room = Event()
@@ -108,6 +111,10 @@ class TaskRunner:
         #: Called with each task whose name has no class here; it takes it out of this worker's hands.
         self.on_misplaced: Callable[[Running], object] = self.settle
         reporter.on_settled = self.settle
+
+    def become_copy(self) -> None:
+        """From now on this is a process that a task has forked: it ends with that task, and Redis hears nothing."""
+        self._is_copy = True
 
     # Room
 
@@ -144,6 +151,8 @@ class TaskRunner:
         try:
             self._run(entry)
         finally:
+            if self._is_copy:
+                end_copy()
             # Each knows the other, and what the task has in hand, such as a file, is to be let go at once and not when
             # Python looks for rings. A traceback would keep it too.
             entry.task = entry.thrown = None
@@ -189,13 +198,20 @@ class TaskRunner:
         entry.data = None  # Once is enough in memory.
         value = None
         with cls.provide_context():
-            entry.task = task = cls.__new__(cls)
-            task.__pytask__ = Bond(entry.id, partial(self._emit, entry), self._tools)
-            task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
-            del data
-            entry.started = True
-            # An attribute of that name, such as the time, is the user's own.
-            value = task.start() if callable(task.start) else cls.start(task)
+            try:
+                entry.task = task = cls.__new__(cls)
+                task.__pytask__ = Bond(entry.id, partial(self._emit, entry), self._tools)
+                task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
+                del data
+                entry.started = True
+                # An attribute of that name, such as the time, is the user's own.
+                value = task.start() if callable(task.start) else cls.start(task)
+            except BaseException as error:
+                if self._is_copy:
+                    end_copy(error)
+                raise
+            if self._is_copy:
+                end_copy()
         if not entry.has_ended(shows=value is not None and not isinstance(value, gevent.GreenletExit)):
             return None
         return encode("the output", value, self._options.max_payload)
@@ -241,6 +257,10 @@ class TaskRunner:
                 log.exception("The exception handler %r failed itself", handler)
 
     def _emit(self, entry: Running, event: str, data: Any) -> None:
+        if self._is_copy:
+            raise PyTaskException(
+                f"task {entry.id!r} has forked this process, which is not a worker and cannot emit; let the task do so"
+            )
         payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._options.max_payload)
         self._reporter.emit(entry, payload)
 

@@ -49,7 +49,7 @@ def _spawner_of_current(tasks: Mapping[str, Running]) -> Running | None:
     """Climb from the greenlet that runs now to the task that has spawned it."""
     by_greenlet = {id(entry.greenlet): entry for entry in list(tasks.values())}
     # Only the one that runs has begun, is alive, and has no frame to go on with.
-    greenlets = [one for one in gc.get_objects() if isinstance(one, gevent.Greenlet)]
+    greenlets = [one for one in gc.get_objects() if issubclass(type(one), gevent.Greenlet)]
     for greenlet in greenlets:
         if not greenlet or greenlet.gr_frame is not None:
             continue

@@ -17,6 +17,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from .allowance import Allowance
+from .alone import go_on_alone
 from .claimer import Claimer
 from .connection import RedisSource, check_server, disconnect, knock, outage, refusal
 from .control import Control
@@ -24,6 +25,7 @@ from .draining import wait_for_young
 from .errands import Errands, take_name
 from .errors import RedisRefused
 from .figures import Figures
+from .forks import forks
 from .garbage import calm_collector
 from .greenlets import keep, once
 from .heartbeat import Heartbeat
@@ -281,7 +283,7 @@ class Worker:
         hub.SYSTEM_ERROR = ()
         try:
             if self._reach_redis():
-                with calm_collector():
+                with calm_collector(), forks.life(self._become_copy):
                     self._begin()
                     if on_ready is not None and self._locals.failure is None:
                         on_ready()
@@ -375,6 +377,11 @@ class Worker:
         self._locals.let_go()
         self._runner.ask_all("requeue")
         self._greenlets.append(gevent.spawn(self._runner.cut_short, self._heartbeat.left))
+
+    def _become_copy(self) -> None:
+        """This is a process that a task has forked."""
+        self._runner.become_copy()
+        go_on_alone()
 
     def _close_rooms(self) -> None:
         """Nothing renews, takes or sends any more."""

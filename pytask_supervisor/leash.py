@@ -33,6 +33,8 @@ PR_SET_PDEATHSIG = 1
 TICK = 0.5
 #: Seconds without a sign of the loop after which what blocks it is named.
 BLOCKED_AFTER = 1.5
+#: Seconds that ``time_left`` leaves to the master: what our patience is longer than its own, and a second.
+MARGIN = 2.5
 #: Seconds for which the same place is not named again.
 NOT_AGAIN = 60.0
 
@@ -103,6 +105,13 @@ class Leash:
     def loads(self, loader: Loader) -> None:
         """From now on the app is being loaded."""
         self._loader = loader
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the master loses its patience, less a margin; without end if no stop was asked for."""
+        if self._armed_at is None:
+            return float("inf")
+        return self._armed_at + self._patience - MARGIN - time.monotonic()
 
     def attend(self, inside: Inside) -> None:
         """From now on the loop beats."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterable
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from setproctitle import setproctitle
 from pytask_core import stacks
 from pytask_core.greenlets import keep
 from pytask_core.poison import Hang
+from pytask_core.signals import hear
 from pytask_supervisor.channel import Channel
 from pytask_supervisor.gauges import Gauges
 from pytask_supervisor.logs import tell_left_out
@@ -77,12 +79,13 @@ class Liaison:
         #: As the title begins.
         self._stage = ""
         self._handing_back: set[str] = set()
+        self._hearing = ExitStack()
 
     def begin(self) -> None:
         """Say who we are, and start to listen, to beat, and to hear INT and TERM."""
         self._channel.send({"worker": self._worker.id})
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            gevent.signal_handler(signum, self._stop)
+        # For as long as the process lives; not in a copy of it.
+        self._hearing.enter_context(hear((signal.SIGINT, signal.SIGTERM), self._stop))
         self._leash.attend(TasksInside(self._worker))
         self._worker.allowance.on_spent = self._tell
         for work in (self._pulse, self._beat, self._listen):

@@ -23,6 +23,7 @@ from socket import socket as native_socket
 from setproctitle import setproctitle
 
 from pytask_supervisor.channel import OF_LOOP, OF_THREAD, Channel
+from pytask_supervisor.copies import Copies
 from pytask_supervisor.exits import Exit, LoadError
 from pytask_supervisor.leash import die_with
 from pytask_supervisor.logs import counted, forgive_prints, set_up
@@ -44,12 +45,13 @@ def run_nursery(bed: Bed) -> int:
     signal.set_wakeup_fd(-1)
     for signum in HANDLED:
         signal.signal(signum, signal.SIG_DFL)
-    set_up("nursery", bed.config.log_level, bed.config.log_format)
+    handler = set_up("nursery", bed.config.log_level, bed.config.log_format)
     forgive_prints()
     setproctitle(f"pytask-supervisor: nursery [{bed.config.label}]")
     for thing in bed.foreign:
         thing.close()
     die_with(bed.master_pid, signal.SIGKILL)
+    copies = Copies([handler.turns])
     # Not for us: programs that the app starts while it is imported would inherit the mask.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
@@ -74,7 +76,9 @@ def run_nursery(bed: Bed) -> int:
         ends = {
             name: Channel.of_child(native_socket(fileno=fd), LINES[name]) for name, fd in zip(names, fds, strict=True)
         }
-        _say(bed.line, _fork(replace(job, **ends, app=app, foreign=(bed.line,))))
+        full = replace(job, **ends, app=app, copies=copies, foreign=(bed.line,))
+        with copies.our_own():
+            _say(bed.line, _fork(full))
         for end in ends.values():
             end.close()
 
@@ -94,10 +98,10 @@ def misfits() -> list[str]:
     if threads:
         found.append(f"{said} started {counted(threads, 'thread')}, which no worker has; start them in a task")
     things = gc.get_objects()
-    greenlets = sum(isinstance(thing, Greenlet) and not thing.ready() for thing in things)
+    greenlets = sum(issubclass(type(thing), Greenlet) and not thing.ready() for thing in things)
     if greenlets:
         found.append(f"{said} spawned {counted(greenlets, 'greenlet')}, which each worker has; spawn them in a task")
-    elif any(isinstance(thing, Hub) and thing for thing in things):  # True once it has run
+    elif any(issubclass(type(thing), Hub) and thing for thing in things):  # True once it has run
         found.append(f"{said} waited for something (a connection, a sleep, a lock); do that in a task")
     connections = sum(_sockets()) - 1
     if connections:

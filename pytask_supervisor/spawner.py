@@ -69,8 +69,9 @@ class Assignment:
     is_quiet: bool = False
     #: With what its id in Redis is to end, so that it can be known by it.
     mark: str = ""
-    #: The app, where it is loaded already.
+    #: The app, where it is loaded already, and what processes that it forks must not keep.
     app: Any = None
+    copies: Any = None
 
 
 class Spawner:

@@ -6,7 +6,6 @@ the master imports this module too, and must import neither.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import faulthandler
 import logging
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
+from pytask_supervisor.copies import Copies
 from pytask_supervisor.exits import Exit, LoadError
 from pytask_supervisor.logs import STDERR, forgive_prints, name_worker, set_up
 from pytask_supervisor.shortage import explain_shortage
@@ -46,7 +46,8 @@ def run_child(job: Assignment) -> int:
     1. A process group of its own: a terminal's Ctrl-C reaches the master only, which tells us once.
     2. Signals: INT and TERM leave at once until the app is loaded; the rest is not the master's now.
     3. Let go of what is the master's: its pipe, its ends of the other children's channels.
-    4. Die with the master. Then hear signals again, blocked since before the fork.
+    4. Die with the master. Note what a process that the app forks must not keep. Then hear signals again, blocked
+       since before the fork.
     5. A random seed of its own.
     6. Patch gevent, before the app imports anything.
     7. Load the app, Redis' URL in the environment. (With --preload the nursery has done both.)
@@ -63,13 +64,17 @@ def run_child(job: Assignment) -> int:
     leash = _tie_to_master(job, handler)
     if leash is None:
         return Exit.BUG
+    copies = job.copies or Copies([handler.turns])
+    copies.begin(job.channel.fileno(), job.wire.fileno())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     random.seed()
     app = job.app if job.app is not None else _load(job, leash)
     if isinstance(app, Exit):
         return app
     code = _work(job, app, leash)
-    atexit._run_exitfuncs()
+    from pytask_supervisor.parting import part  # noqa: PLC0415 - after patching
+
+    part(leash.time_left)
     return code
 
 

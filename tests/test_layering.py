@@ -32,7 +32,7 @@ class Rules:
     guarded_lazy: dict[str, set[str]] = field(default_factory=dict)
 
 
-CHILD_ONLY = {"loader", "loading", "preloaded", "liaison", "gauges", "ctl"}
+CHILD_ONLY = {"loader", "loading", "preloaded", "liaison", "gauges", "parting", "ctl"}
 
 SUPERVISOR = Rules(
     rooms={
@@ -107,18 +107,31 @@ SUPERVISOR = Rules(
         },
         "__main__": {"cli"},
         # The child.
-        "worker": {"exits", "logs", "shortage", "signals", "spawner"},
+        "copies": {"signals"},
+        "worker": {"copies", "exits", "logs", "shortage", "signals", "spawner"},
+        "parting": set(),
         "leash": {"channel", "exits"},
         "liaison": {"channel", "gauges", "logs", "messages"},
         "gauges": {"logs"},
         "loader": {"config", "exits"},
-        "preloaded": {"channel", "exits", "leash", "logs", "messages", "nursery", "signals", "spawner", "worker"},
+        "preloaded": {
+            "channel",
+            "copies",
+            "exits",
+            "leash",
+            "logs",
+            "messages",
+            "nursery",
+            "signals",
+            "spawner",
+            "worker",
+        },
         "loading": {"config", "exits", "ground", "logs", "redact"},
         # The other command.
         "ctl": {"__init__", "ctl", "messages", "redact", "rendezvous", "shapes"},
     },
     lazy={
-        "worker": {"gauges", "leash", "liaison", "loader", "loading"},
+        "worker": {"gauges", "leash", "liaison", "loader", "loading", "parting"},
         "liaison": {"leash"},
         "loading": {"loader"},
         "cli": {"loading", "preloaded"},
@@ -141,6 +154,7 @@ SUPERVISOR = Rules(
 
 #: All rooms of the core but those that must run without greenlets.
 GREEN = {
+    "alone",
     "claimer",
     "control",
     "current",
@@ -159,6 +173,7 @@ GREEN = {
     "runner",
     "running",
     "shutdown",
+    "signals",
     "stacks",
     "tasks",
 }
@@ -174,6 +189,9 @@ CORE = Rules(
         "greenlets": {"loops"},
         "figures": set(),
         "garbage": set(),
+        "forks": set(),
+        "alone": {"forks"},
+        "signals": {"forks"},
         "log_lines": set(),
         "private": set(),
         "embedded": {"private"},
@@ -183,7 +201,7 @@ CORE = Rules(
         "embedded_cluster": {"embedded"},
         "payload": {"errors"},
         "poison": {"payload"},
-        "connection": {"connection", "embedded", "embedded_cluster", "errors"},
+        "connection": {"connection", "embedded", "embedded_cluster", "errors", "forks"},
         "store": {"deadlines", "keys", "nodes", "payload", "poison", "scripts", "store"},
         "task": {"errors"},
         "task_classes": {"errors", "task"},
@@ -192,7 +210,18 @@ CORE = Rules(
         "running": {"task"},
         "reporter": {"link", "running", "states", "store"},
         "leaving": {"current", "errors", "greenlets", "link", "reporter", "running", "store", "task"},
-        "runner": {"current", "errors", "figures", "leaving", "link", "payload", "reporter", "running", "states"}
+        "runner": {
+            "current",
+            "errors",
+            "figures",
+            "forks",
+            "leaving",
+            "link",
+            "payload",
+            "reporter",
+            "running",
+            "states",
+        }
         | {"store", "task"},
         "stacks": {"leaving", "runner", "running"},
         "pressure": set(),
@@ -205,7 +234,7 @@ CORE = Rules(
         "parking": {"link", "running", "store"},
         "local_tasks": {"errors", "greenlets", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "greenlets", "leaving", "link", "reporter", "runner"},
-        "worker": {"allowance"}
+        "worker": {"allowance", "alone", "forks"}
         | {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
         | {
             "garbage",
@@ -223,8 +252,8 @@ CORE = Rules(
             "shutdown",
         }
         | {"scripts", "store", "task"},
-        "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "task", "task_classes"}
-        | {"worker"},
+        "pytask": {"connection", "errors", "helpers", "lease", "payload", "poison", "runner", "signals", "task"}
+        | {"task_classes", "worker"},
         "tasks": {"connection", "errors", "link", "loops", "payload", "poison", "task"},
         "__init__": {"current", "errors", "helpers", "log_lines", "pytask", "states", "task", "tasks"},
     },

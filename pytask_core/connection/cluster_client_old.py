@@ -22,6 +22,7 @@ from rediscluster import RedisCluster
 from rediscluster.connection import ClusterConnection, ClusterConnectionPool, SSLClusterConnection
 from rediscluster.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
 
+from ..forks import forks
 from .first_use import AtFirstUse
 from .urls import Address
 from .wire import accepted
@@ -117,6 +118,7 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
             pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call] # theirs
                 host=node["host"], port=node["port"], connection_class=kind, max_connections=2, timeout=None, **known
             )
+            forks.hold(pool)
             self._links[name] = redis.Redis(connection_pool=pool)
         return self._links[name]
 

@@ -22,6 +22,8 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the library's name
 )
 
+from ..forks import forks
+
 log = logging.getLogger("pytask.connection")
 
 #: Seconds that a task waits for a connection until the log says that there is none. Below, the moment may be busy.
@@ -46,6 +48,7 @@ class Pool(BlockingConnectionPool):
         self._purpose = purpose
         self._said_full = False
         super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
+        forks.hold(self)
 
     def make_connection(self) -> Any:
         """Return a new connection, which is given its name whenever it is opened."""
