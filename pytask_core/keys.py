@@ -197,6 +197,9 @@ class RedisKeys:
         return f"{self.parked}-names"
 
     @property
-    def removed(self) -> str:
-        """SET, ids removed while they waited, whose entry in the new queue is to be passed over."""
-        return beside(self.new_queue, "removed")
+    def spare(self) -> str:
+        """HASH id -> entries in the new queue beyond the one that it waits for.
+
+        All, of a task that was stopped or removed. A claim passes them over.
+        """
+        return beside(self.new_queue, "spare")

@@ -27,5 +27,6 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.WAIT: frozenset({TaskState.RUNNING, TaskState.STOPPED, TaskState.EXCEPTION}),
     TaskState.RUNNING: FINAL | {TaskState.STOPPED, TaskState.WAIT},
     TaskState.STOPPED: frozenset({TaskState.WAIT, TaskState.RUNNING}),
-    **{state: frozenset({TaskState.WAIT, TaskState.RUNNING}) for state in FINAL},
+    # STOPPED where another program has pushed it once more, and it is stopped before that starts it.
+    **{state: frozenset({TaskState.WAIT, TaskState.RUNNING, TaskState.STOPPED}) for state in FINAL},
 }

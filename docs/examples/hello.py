@@ -53,7 +53,7 @@ class Clock(Task):
 
 
 class Samples(Task):
-    """Starts a few tasks. Every worker does; an id that waits or runs already is left alone."""
+    """Starts a few tasks. Every worker does; an id that waits or runs already does not start again."""
 
     NAME = "samples"
 

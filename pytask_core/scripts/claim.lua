@@ -1,38 +1,36 @@
 -- Claim tasks for a worker: RUNNING, with its token, in the task set and in the worker's hands.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox of the worker (LIST)  KEYS[3] task set (SET)  KEYS[4] held by the worker (SET)
--- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] removed (SET)  KEYS[8] suspect of the worker (STRING)
+-- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] spare (HASH)  KEYS[8] suspect of the worker (STRING)
 -- KEYS[9] number of the worker's last claim (STRING)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
 -- ARGV[7] max_deliveries, 0: no limit  ARGV[8] poison_window, ms
--- ARGV[9] '1': only what lies in the inbox; where nothing does, nothing is done, as the worker may be gone by now
--- ARGV[10] bytes of data that a worker takes  ARGV[11] bytes of all data together after which no more is claimed
+-- ARGV[9] prefix of inboxes
+-- ARGV[10] '1': only what lies in the inbox; where nothing does, nothing is done, as the worker may be gone by now
+-- ARGV[11] bytes of data that a worker takes  ARGV[12] bytes of all data together after which no more is claimed
 -- Returns {claimed: {id, task, data or, of more than it takes, their number, last_update where it waited, …}, passed over: {id, reason, …}, ids left in the queue,
 -- 1 where the worker was not registered any more, now in ms}.
 
-local new, inbox, active, held, running, workers, removed, suspect, last = unpack(KEYS)
+local new, inbox, active, held, running, workers, spare, suspect, last = unpack(KEYS)
 local prefix, worker, token, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, window = tonumber(ARGV[7]), tonumber(ARGV[8])
-local cap, budget = tonumber(ARGV[10]), tonumber(ARGV[11])
+local cap, budget = tonumber(ARGV[11]), tonumber(ARGV[12])
 local now, claimed, passed, mine, later = now_ms(), {}, {}, {}, {}
 
--- Why an id from the queue is not to run, or nil. `h` = task, data, state, withdrawn, local.
-local function why_not(key, id, h, ghosts)
-  if ghosts and redis.call('SREM', removed, id) == 1 then return 'removed' end
+local queue = redis.call('HLEN', spare) > 0 and looker(new, spare, ARGV[9], workers)
+
+-- Why an id from the queue is not to run, or nil. `h` = task, data, state, local, ….
+local function why_not(key, id, h)
   if not h then return 'wrong type' end
-  if h[3] == 'RUNNING' then return 'running' end
-  if h[5] == 'true' then return 'local' end
-  if h[4] then
-    local more = (tonumber(h[4]) or 1) - 1
-    if more > 0 and h[3] == 'STOPPED' then
-      redis.call('HSET', key, 'withdrawn', more)
-    else
-      redis.call('HDEL', key, 'withdrawn')
-    end
-    if h[3] == 'STOPPED' then return 'stopped' end
-  end
-  if not (h[1] or h[3]) and redis.call('EXISTS', key) == 0 then return 'missing' end
+  local state = h[3]
+  local is_there = h[1] or state or redis.call('EXISTS', key) == 1
+  if h[4] == 'true' and state ~= 'RUNNING' then return 'local' end
+  if is_there and (not state or state == 'WAIT') then return nil end
+  local is_spare = queue and queue.pass(id)
+  if state == 'RUNNING' then return 'running' end
+  if is_spare then return state == 'STOPPED' and 'stopped' or state and 'ended' or 'removed' end
+  if not is_there then return 'missing' end
 end
 
 -- Begin the run of a task that was present at a death. False: one more would convict it, and the worker has such a one
@@ -46,7 +44,7 @@ local function tolerates(key, id, charges)
   return true
 end
 
-local is_taken = ARGV[9] == '1'
+local is_taken = ARGV[10] == '1'
 if is_taken and redis.call('LLEN', inbox) == 0 then return {claimed, passed, redis.call('LLEN', new), 0, now} end
 -- A claim that a frozen server gets to only after it was sent anew would take tasks that nobody knows of.
 local number = tonumber(string.match(token, ':(%d+)$'))
@@ -62,7 +60,6 @@ if ARGV[6] == '1' then
 end
 
 check(new, active, held, running)
-redis.call('SCARD', removed)
 redis.call('GET', suspect)
 local anew = redis.call('ZADD', workers, now, worker)
 local ids = redis.call('RPOP', inbox, room) or {}
@@ -71,7 +68,7 @@ local share = share_of(redis.call('LLEN', new), redis.call('SCARD', held), tonum
 if share > room - #ids then share = room - #ids end
 if share > 0 and not is_taken then extend(ids, redis.call('RPOP', new, share)) end
 
-local ghosts, stamped = redis.call('EXISTS', removed) == 1, stamp(now)
+local stamped = stamp(now)
 local taken = #ids
 for at, id in ipairs(ids) do
   if budget <= 0 then
@@ -79,19 +76,23 @@ for at, id in ipairs(ids) do
     break
   end
   local key = prefix .. id
-  local h = fields(key, 'task', 'data', 'state', 'withdrawn', 'local', 'charges', 'last_update')
-  local reason = why_not(key, id, h, ghosts)
+  local h = fields(key, 'task', 'data', 'state', 'local', 'charges', 'last_update', 'owner', 'output')
+  local reason = why_not(key, id, h)
   local again = h and h[3] and h[3] ~= 'WAIT'
+  -- Whether we have put it back. Another program that queues it by its state knows no such mark, and begins a clean run.
+  local is_ours = h and h[7] and not again and redis.call('HEXISTS', key, 'requeued') == 1
   if reason then
     append(passed, id, reason)
-  elseif h[6] and not again and not tolerates(key, id, h[6]) then
+  elseif h[5] and is_ours and not tolerates(key, id, h[5]) then
     later[#later + 1] = id
   else
-    redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamped)
-    if again then
-      redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths', 'hangs')
-      redis.call('PERSIST', key)
+    if is_ours then
+      redis.call('HDEL', key, 'requeued')
+    elseif again or h[7] or h[8] then
+      forget_run(key)
     end
+    redis.call('HSET', key, 'state', 'RUNNING', 'owner', token, 'last_update', stamped)
+    if queue then queue.recount(id) end
     mine[#mine + 1] = id
     -- When it was queued, where whoever did so wrote that down; foreign programs do not.
     local data = h[2]
@@ -99,7 +100,7 @@ for at, id in ipairs(ids) do
       budget = budget - #data
       if #data > cap then data = #data end
     end
-    append(claimed, id, h[1], data, h[3] == 'WAIT' and h[7])
+    append(claimed, id, h[1], data, h[3] == 'WAIT' and (is_ours or not h[7]) and h[6])
   end
 end
 if #mine > 0 then
@@ -110,5 +111,5 @@ end
 for at = #ids, taken + 1, -1 do redis.call('RPUSH', new, ids[at]) end
 if #later > 0 then redis.call('LPUSH', new, unpack(later)) end
 local left = redis.call('LLEN', new)
-if ghosts and left == 0 then redis.call('DEL', removed) end
+if queue and left == 0 then queue.tidy() end
 return {claimed, passed, left, anew, now}

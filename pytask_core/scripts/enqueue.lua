@@ -1,13 +1,15 @@
--- Start tasks: write each hash and put its id into the new queue, unless it waits or runs already.
--- KEYS[1] new queue (LIST)  KEYS[2] task set (SET)  KEYS[3] removed (SET)  KEYS[4] parked (HASH)
--- ARGV[1] task prefix, then for each task: id, name, data, cleanup ('' or 'false')
--- Returns for each task 1 queued, 0 waits or runs already, -1 its key is no hash.
+-- Start tasks: write each hash and put its id into the new queue. One that waits takes the new data and keeps its place; one
+-- that runs is left alone.
+-- KEYS[1] new queue (LIST)  KEYS[2] task set (SET)  KEYS[3] spare (HASH)  KEYS[4] workers (ZSET)
+-- KEYS[5] parked (HASH)
+-- ARGV[1] task prefix  ARGV[2] prefix of inboxes, then for each task: id, name, data, cleanup ('' or 'false')
+-- Returns for each task 1 waits, 0 left alone, -1 its key is no hash.
 
-local new, active, removed, parked, prefix = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
-local done, push, now = {}, {}, stamp(now_ms())
+local new, active, spare, prefix = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local done, push, pushed, now = {}, {}, {}, stamp(now_ms())
 check(new, active)
-redis.call('SCARD', removed)
-redis.call('HLEN', parked)
+redis.call('HLEN', KEYS[5])
+local queue = redis.call('HLEN', spare) > 0 and looker(new, spare, ARGV[2], KEYS[4])
 
 local function write(key, task, data, cleanup, ...)
   redis.call('HSET', key, 'task', task, 'data', data, ...)
@@ -16,7 +18,7 @@ end
 
 local function enqueue(id, task, data, cleanup)
   local key = prefix .. id
-  local h = fields(key, 'state', 'task', 'command', 'withdrawn')
+  local h = fields(key, 'state', 'task', 'command', 'last_update')
   if not h then return -1 end
   local state = h[1]
   if state == 'RUNNING' then
@@ -26,28 +28,27 @@ local function enqueue(id, task, data, cleanup)
     write(key, task, data, cleanup, 'command', 'restart')
     return 1
   end
-  if state == 'WAIT' then
-    -- It still runs once, on what was said last; where it was parked, perhaps under a name that is known.
-    redis.call('HDEL', key, 'cleanup')
-    write(key, task, data, cleanup)
-    if not unpark(parked, id) then return 0 end
-    push[#push + 1] = id
-    return 1
-  end
-  if h[2] and not state and stands_in(new, removed, id) then return 0 end
-  if state then
-    redis.call('HDEL', key, 'output', 'owner', 'command', 'withdrawn', 'cleanup', 'local', 'charges',
-      'since', 'deaths', 'hangs')
-    redis.call('PERSIST', key)
+  local extra, stands = queue and queue.spare(id) or 0, pushed[id]
+  if state or h[2] or extra > 0 then
+    if state == 'WAIT' then
+      -- What counts against it does on, if we have put it back; a claim sees to that.
+      redis.call('HDEL', key, 'cleanup', 'local')
+      redis.call('PERSIST', key)
+    else
+      forget_run(key, 'owner', 'cleanup', 'local')
+    end
     redis.call('SREM', active, id)
+    queue = queue or looker(new, spare, ARGV[2], KEYS[4])
+    local was_parked = unpark(KEYS[5], id)
+    stands = stands or queue.enter(id, extra + (state == 'WAIT' and not was_parked and 1 or 0))
   end
-  write(key, task, data, cleanup, 'state', 'WAIT', 'last_update', now)
-  -- Stopped or removed while it waited: its entry still stands in the queue.
-  if not h[4] and redis.call('SREM', removed, id) == 0 then push[#push + 1] = id end
+  if not stands then push[#push + 1], pushed[id] = id, true end
+  -- One that keeps its place has waited since it took that.
+  write(key, task, data, cleanup, 'state', 'WAIT', 'last_update', stands and state == 'WAIT' and h[4] or now)
   return 1
 end
 
-for i = 2, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   done[#done + 1] = enqueue(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
 end
 if #push > 0 then redis.call('LPUSH', new, unpack(push)) end

@@ -75,6 +75,14 @@ local function let_go(held, running, ids)
   end
 end
 
+-- Make a task that is to run again a clean one: what its last run left in the hash, its expiry among it, is of that run.
+-- Other fields to delete may follow.
+local function forget_run(key, ...)
+  redis.call('HDEL', key, 'output', 'command', 'charges', 'since', 'deaths', 'hangs', 'requeued',
+    'kept', ...)
+  redis.call('PERSIST', key)
+end
+
 -- Turn a task that leaves its worker unfinished into what it is to be next. A recorded stop wins over the requeue.
 -- Returns 'STOPPED', 'WAIT' or 'GONE' (a local task does not outlive its worker).
 local function put_back(key, command, is_local)
@@ -86,7 +94,7 @@ local function put_back(key, command, is_local)
     redis.call('DEL', key)
     return 'GONE'
   end
-  redis.call('HSET', key, 'state', 'WAIT', 'last_update', stamp(now_ms()))
+  redis.call('HSET', key, 'state', 'WAIT', 'requeued', '1', 'last_update', stamp(now_ms()))
   if command == 'restart' then redis.call('HDEL', key, 'charges', 'since', 'deaths', 'hangs') end
   return 'WAIT'
 end

@@ -1,22 +1,21 @@
 -- Forget a task in whatever state. A worker that runs it is told, and finds its claim gone.
--- KEYS[1] the task (any type)  KEYS[2] task set (SET)  KEYS[3] running (STRING)  KEYS[4] removed (SET)
--- KEYS[5] new queue (LIST)  KEYS[6] parked (HASH)
--- ARGV[1] id  ARGV[2] control channel  ARGV[3] prefix of the sets of held ids
+-- KEYS[1] the task (any type)  KEYS[2] task set (SET)  KEYS[3] running (STRING)  KEYS[4] spare (HASH)
+-- KEYS[5] new queue (LIST)  KEYS[6] workers (ZSET)  KEYS[7] parked (HASH)
+-- ARGV[1] id  ARGV[2] control channel  ARGV[3] prefix of the sets of held ids  ARGV[4] prefix of inboxes
 -- Returns 1 where there was such a task, else 0.
 
 redis.call('SCARD', KEYS[2])
-local was_parked = unpark(KEYS[6], ARGV[1])
-local id = ARGV[1]
-local h = fields(KEYS[1], 'state', 'owner', 'withdrawn', 'task') or {}
+redis.call('HLEN', KEYS[4])
+local id, queue = ARGV[1], looker(KEYS[5], KEYS[4], ARGV[4], KEYS[6])
+local was_parked = unpark(KEYS[7], id)
+local h = fields(KEYS[1], 'state', 'owner') or {}
 local known = redis.call('DEL', KEYS[1]) + redis.call('SREM', KEYS[2], id)
 -- Another program may have written another state while a worker has it in hand.
 local worker = string.match(h[2] or '', '^(.*):')
 if worker then let_go(ARGV[3] .. worker, KEYS[3], {id}) end
-if h[1] == 'RUNNING' then
-  nudge(ARGV[2], 'stop', h[2])
-elseif not was_parked and (h[3] or h[1] == 'WAIT' or (h[4] and not h[1] and redis.call('LPOS', KEYS[5], id))) then
-  -- What a foreign program wrote has no state, and is asked for in the queue: it may never have been pushed, and to pass
-  -- over the next entry of that id would lose a task.
-  redis.call('SADD', KEYS[4], id)
+if h[1] == 'RUNNING' then nudge(ARGV[2], 'stop', h[2]) end
+if known > 0 then
+  queue.withdraw(id, queue.spare(id) + (h[1] == 'WAIT' and not was_parked and 1 or 0))
+  queue.purge(id)
 end
 return math.min(known, 1)

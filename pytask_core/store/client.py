@@ -15,10 +15,6 @@ from .parked import Parked
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
 
-#: How near the ends of the new queue to look for entries of a task that is stopped while it waits: there is more than
-#: one only where other programs have pushed it too. Farther finds more of them, and costs more where the queue is long.
-NEAR = 1000
-
 
 class ClientStore:
     """The client's transitions, each one script.
@@ -49,10 +45,11 @@ class ClientStore:
         Yields:
             id, and False where its key holds something that is no hash.
         """
-        keys = [self._keys.new_queue, self._keys.task_set, self._keys.removed, self._keys.parked]
+        names = self._keys
+        keys = [names.new_queue, names.task_set, names.spare, names.workers, names.parked]
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
-            args: list[Any] = [self._keys.task_prefix]
+            args: list[Any] = [self._keys.task_prefix, self._keys.inbox_prefix]
             for task_id, name, data, cleanup in batch:
                 args += (task_id, name, data, "" if cleanup else "false")
             (answers,) = scripts.call_all(self._client, [("enqueue", keys, args)], self._replicas, self._deadlines)
@@ -61,8 +58,8 @@ class ClientStore:
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
-        keys = [self._keys.task(task_id), self._keys.task_set, self._keys.new_queue, self._keys.parked]
-        return int(self._order("stop", keys, [task_id, self._keys.control(task_id), NEAR]))
+        args = [task_id, self._keys.control(task_id), self._keys.inbox_prefix]
+        return int(self._order("stop", self._task_and_queue(task_id), args))
 
     def ask_reload(self, task_id: str) -> int:
         """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""
@@ -70,28 +67,19 @@ class ClientStore:
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
-        keys = [
-            self._keys.task(task_id),
-            self._keys.task_set,
-            self._keys.new_queue,
-            self._keys.removed,
-            self._keys.parked,
-        ]
-        args = [task_id, self._keys.control(task_id), *states]
-        return int(self._order("restart", keys, args))
+        args = [task_id, self._keys.control(task_id), self._keys.inbox_prefix, *states]
+        return int(self._order("restart", self._task_and_queue(task_id), args))
+
+    def _task_and_queue(self, task_id: str) -> list[str]:
+        keys = self._keys
+        return [keys.task(task_id), keys.task_set, keys.new_queue, keys.spare, keys.workers, keys.parked]
 
     def remove(self, task_id: str) -> bool:
         """Forget a task in whatever state; False where there was none."""
-        keys = [
-            self._keys.task(task_id),
-            self._keys.task_set,
-            self._keys.running,
-            self._keys.removed,
-            self._keys.new_queue,
-            self._keys.parked,
-        ]
-        args = [task_id, self._keys.control(task_id), self._keys.held_prefix]
-        return bool(self._order("remove", keys, args))
+        keys = self._keys
+        names = [keys.task(task_id), keys.task_set, keys.running, keys.spare, keys.new_queue, keys.workers, keys.parked]
+        args = [task_id, keys.control(task_id), keys.held_prefix, keys.inbox_prefix]
+        return bool(self._order("remove", names, args))
 
     def _order(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return scripts.call(self._client, name, keys, args, self._deadlines)

@@ -37,7 +37,7 @@ class Swept(NamedTuple):
     """The answer to one page of the sweep."""
 
     last: bool  #: the page was the last of the task set
-    told: list[tuple[str, str]]  #: id and what became of it: WAIT, STOPPED, GONE or missing
+    told: list[tuple[str, str]]  #: id and what became of it: WAIT, STOPPED, GONE, waits or missing
 
 
 def _milliseconds(task_timeout: float, unknown: float | None, between: str) -> tuple[int, str, int]:
@@ -153,8 +153,17 @@ class KeeperStore:
         last, told = scripts.call(
             self._client,
             "sweep",
-            [keys.monitor, keys.task_set, keys.new_queue, keys.running, keys.leases],
-            [keys.task_prefix, BATCH, *_milliseconds(task_timeout, unknown, keys.held_prefix)],
+            [
+                keys.monitor,
+                keys.task_set,
+                keys.new_queue,
+                keys.running,
+                keys.leases,
+                keys.spare,
+                keys.workers,
+                keys.parked,
+            ],
+            [keys.task_prefix, BATCH, *_milliseconds(task_timeout, unknown, keys.held_prefix), keys.inbox_prefix],
         )
         return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
 
@@ -234,4 +243,5 @@ class KeeperStore:
         args: list[Any] = [keys.task_prefix, retention, JUST_PUSHED]
         for task_id, keep, owner in ids:
             args += (task_id, int(keep), owner)
-        return int(scripts.call(self._client, "discard", [keys.cleaning(worker), keys.task_set, keys.new_queue], args))
+        names = [keys.cleaning(worker), keys.task_set, keys.new_queue, keys.spare]
+        return int(scripts.call(self._client, "discard", names, args))

@@ -232,12 +232,13 @@ class WorkerStore:
         self, token: str, room: int, *, insist: bool = False, again: bool = False, is_taken: bool = False
     ) -> tuple[list[str], list[Any]]:
         keys = self._keys
-        names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.removed]
+        names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.spare]
         args = [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)]
         poison = [self._poison.max_deliveries, self._poison.window_ms]
         return [*names, keys.suspect(self.worker), keys.last_claim(self.worker)], [
             *args,
             *poison,
+            keys.inbox_prefix,
             int(is_taken),
             self._max_payload,
             REPLY,

@@ -16,13 +16,20 @@ def test_a_started_task_waits_in_the_queue_with_its_name_and_data(desk: Desk) ->
     assert desk.active == set()
 
 
-def test_starting_twice_while_it_waits_queues_it_once_and_takes_the_last_data(desk: Desk) -> None:
-    desk.start("a", data='{"x": 1}')
+def test_a_start_of_what_waits_replaces_its_data_and_it_runs_once(desk: Desk) -> None:
+    desk.start("a", data='{"x": 1}', cleanup=False)
+    queued = desk.field("a", "last_update")
     desk.start("a", data='{"x": 2}')
-    desk.start("a", "a", data='{"x": 3}')
+    desk.start("a", "a", name="other", data='{"x": 3}')
 
     assert desk.new == ["a"]
-    assert desk.field("a", "data") == '{"x": 3}'
+    assert desk.redis.hgetall(desk.keys.task("a")) == {
+        "task": "other",
+        "data": '{"x": 3}',
+        "state": "WAIT",
+        "last_update": queued,  # it keeps its place, and has waited since then
+    }
+    assert desk.drain(desk.worker()).tasks == [("a", "other", '{"x": 3}')]
 
 
 @pytest.mark.parametrize("state", ["SUCCESS", "ERROR", "EXCEPTION"])
@@ -155,7 +162,7 @@ def test_a_hash_written_by_hand_and_pushed_is_queued_once_by_a_start(desk: Desk)
     desk.start("a", data='{"x": 2}')
 
     assert desk.new == ["a"]
-    assert desk.field("a", "data") == '{"x": 1}'
+    assert desk.drain(desk.worker()).tasks == [("a", "job", '{"x": 2}')]
 
 
 def test_a_hash_written_by_hand_and_not_pushed_is_queued_by_a_start(desk: Desk) -> None:

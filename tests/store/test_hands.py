@@ -269,6 +269,7 @@ def test_a_claim_that_finds_a_task_stopped_keeps_it_in_the_task_set_though_its_l
     claim, report = interrupted(desk, other), interrupted(desk, worker)
 
     def stop_and_claim() -> None:
+        other.take(0.01)
         desk.client.stop("a")
         # Between the note of the claim and its look at the hash.
         claim.before("claim", lambda: report.let_go("w1", [("a", token, True)]))

@@ -119,7 +119,7 @@ class Held:
             "ttl": client.ttl(keys.task(self.id)) > 0,
             "queue": client.lrange(keys.new_queue, 0, -1).count(self.id),
             "waiting": client.hget(keys.waiting, self.id),
-            "removed": client.sismember(keys.removed, self.id),
+            "spare": client.hexists(keys.spare, self.id),
             "active": client.sismember(keys.task_set, self.id),
             "holders": client.hget(keys.holders, self.id),
         }
@@ -187,11 +187,13 @@ def test_what_a_client_orders_carries_the_moment_from_when_on_it_is_void(desk: D
     if not desk.atomic or isinstance(desk.server, ServerCluster):
         pytest.skip("one server is enough to see it")
     desk.start("a")
-    keys = [desk.keys.task("a"), desk.keys.task_set, desk.keys.new_queue, desk.keys.parked]
+    names = desk.keys
+    keys = [names.task("a"), names.task_set, names.new_queue, names.spare, names.workers, names.parked]
+    args = ["a", "c", names.inbox_prefix]
     seconds, _ = desk.redis.time()
 
     with pytest.raises(redis.ResponseError, match=r"^LATE"):
-        ask(desk.redis, (*command("stop", keys, ["a", "c", 10], by_sha=False, timed=True), int(seconds) * 1000 - 1))
-    answer = ask(desk.redis, (*command("stop", keys, ["a", "c", 10], timed=True), int(seconds) * 1000 + 60_000))
+        ask(desk.redis, (*command("stop", keys, args, by_sha=False, timed=True), int(seconds) * 1000 - 1))
+    answer = ask(desk.redis, (*command("stop", keys, args, timed=True), int(seconds) * 1000 + 60_000))
 
     assert answer == 1

@@ -115,7 +115,7 @@ def test_a_parked_task_is_removed_whole(desk: Desk) -> None:
 
     assert desk.client.remove("a") is True
 
-    assert desk.redis.exists(desk.keys.task("a"), desk.keys.removed) == 0
+    assert desk.redis.exists(desk.keys.task("a"), desk.keys.spare) == 0
     assert desk.where.count == {"b": 1}
     desk.start("a")
     assert run_all(desk) == ["b", "a"]

@@ -20,6 +20,12 @@ def _push_and_claim(desk: Desk, worker: WorkerStore, token: str) -> None:
     desk.claim(worker, insist=True)
 
 
+def _push_and_stop(desk: Desk, worker: WorkerStore, token: str) -> None:
+    if desk.state("a") is not None:
+        desk.redis.lpush(desk.keys.new_queue, "a")
+    desk.client.stop("a")
+
+
 def _overdue(desk: Desk, worker: WorkerStore, token: str) -> None:
     if desk.redis.exists(desk.keys.task("a")):
         desk.redis.hset(desk.keys.task("a"), "last_update", "1")
@@ -45,6 +51,7 @@ ACTS: dict[str, Act] = {
     "reload": lambda desk, worker, token: desk.client.ask_reload("a"),
     "remove": lambda desk, worker, token: desk.client.remove("a"),
     "push and claim": _push_and_claim,
+    "push and stop": _push_and_stop,
     "claim again": lambda desk, worker, token: worker.claim(token, 500, again=True, insist=True),
     **{f"end as {state}": _end(state) for state in sorted(FINAL)},
     "report a stop": lambda desk, worker, token: worker.report([], [], [("a", token)], []),

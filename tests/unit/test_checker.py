@@ -374,7 +374,7 @@ def test_a_claim_that_starts_its_task_twice_is_found(story: Story) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("SUCCESS", "ERROR"), ("STOPPED", "SUCCESS"), ("ERROR", "STOPPED"), ("SUCCESS", "EXCEPTION")],
+    [("SUCCESS", "ERROR"), ("STOPPED", "SUCCESS"), ("ERROR", "EXCEPTION"), ("SUCCESS", "EXCEPTION")],
 )
 def test_an_illegal_transition_is_found(story: Story, first: str, second: str) -> None:
     story.accept().redis(f"HSET task-a state {first}").redis(f"HSET task-a state {second}")

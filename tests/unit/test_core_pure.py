@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 def all_names(keys: RedisKeys) -> list[str]:
     """Every name that a system uses for itself."""
-    shared = [keys.task_set, keys.new_queue, keys.end_queue, keys.workers, keys.running, keys.monitor, keys.removed]
+    shared = [keys.task_set, keys.new_queue, keys.end_queue, keys.workers, keys.running, keys.monitor, keys.spare]
     return [*shared, keys.held("w"), keys.names("w"), keys.inbox("w"), keys.cleaning("w"), keys.suspect("w")]
 
 

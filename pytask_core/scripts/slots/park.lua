@@ -1,13 +1,14 @@
 -- Park ids under the names of their tasks, unless an entry of them stands in the new queue already.
--- KEYS[1] parked (HASH)  KEYS[2] waiting (HASH)
--- ARGV: for each: id, name
+-- KEYS[1] parked (HASH)  KEYS[2] waiting (HASH)  KEYS[3] spare (HASH)  KEYS[4] new queue (LIST)  KEYS[5] inboxes (SET)
+-- ARGV[1] prefix of inboxes, then for each: id, name
 -- Returns for each 'new' where it is the first of its name, else ''. Safe to run twice.
 
 local since, out = now_us(), {}
 redis.call('HLEN', KEYS[1])
-for i = 1, #ARGV, 2 do
+local queue = looker(KEYS[4], KEYS[3], ARGV[1], KEYS[5], true)
+for i = 2, #ARGV, 2 do
   local id, first = ARGV[i], false
-  if redis.call('HEXISTS', KEYS[2], id) == 1 then
+  if redis.call('HEXISTS', KEYS[2], id) == 1 and queue.enter(id, queue.spare(id) + 1) then
     -- Whoever takes that entry now must claim it.
     redis.call('HINCRBY', KEYS[2], id, 1)
   elseif redis.call('HGET', KEYS[1], id) ~= ARGV[i + 1] then

@@ -1,8 +1,7 @@
--- Record that a task is to stop. A waiting one is stopped here and now and never starts.
+-- Record that a task is to stop. One that stands in the queue is stopped here and now and never starts.
 -- KEYS[1] the task (HASH)
--- ARGV[1] control channel  ARGV[2] entries of it in the queue, none of which is to start it; 0 where it is parked instead
--- Returns 1 recorded, 2 stopped while it waited, 3 that was done before, 0 it had ended or stopped, -1 there is no such
--- task.
+-- ARGV[1] control channel  ARGV[2] entries that another program had pushed, and that are not to start it
+-- Returns 1 recorded, 2 stopped while it waited, 3 it was stopped before, 0 it had ended, -1 there is no such task.
 
 local h = fields(KEYS[1], 'state', 'task', 'owner')
 if not h or not (h[1] or h[2]) then return -1 end
@@ -10,11 +9,10 @@ if h[1] == 'RUNNING' then
   redis.call('HSET', KEYS[1], 'command', 'stop')
   nudge(ARGV[1], 'stop', h[3])
   return 1
-elseif not h[1] or h[1] == 'WAIT' then
-  -- The mark is unlike any other, so that who counts it down counts down this one.
-  local t = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'state', 'STOPPED')
-  if ARGV[2] ~= '0' then redis.call('HSET', KEYS[1], 'withdrawn', ARGV[2] .. ':' .. t[1] .. '.' .. t[2]) end
-  return 2
 end
-return h[1] == 'STOPPED' and 3 or 0
+local waits = not h[1] or h[1] == 'WAIT'
+-- What has ended or stopped waits again where another program has pushed it: the original does so as it is stopped.
+if not waits and tonumber(ARGV[2]) == 0 then return h[1] == 'STOPPED' and 3 or 0 end
+if not waits then forget_run(KEYS[1]) end
+redis.call('HSET', KEYS[1], 'state', 'STOPPED')
+return 2

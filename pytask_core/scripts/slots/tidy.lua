@@ -1,5 +1,5 @@
 -- Forget which ids wait where none does: an operator who empties the queue by hand leaves that behind.
--- KEYS[1] new queue (LIST)  KEYS[2] waiting (HASH)  KEYS[3] removed (SET)
+-- KEYS[1] new queue (LIST)  KEYS[2] waiting (HASH)  KEYS[3] spare (HASH)
 -- ARGV[1] prefix of inboxes, then the workers
 -- Returns 1 where nothing waits.
 

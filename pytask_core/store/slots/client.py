@@ -7,17 +7,17 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
-from ..client import BATCH, NEAR, ClientStore
+from ..client import BATCH, ClientStore
 from .steps import Steps
 
 #: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
-_MODES = {"queue": "must", "again": "must", "entered": "entered", "waits": "ensure"}
+_MODES = {"queue": "must", "again": "look", "waits": "ensure"}
 
 #: What ``stop.lua`` answers where the task waited.
 _WITHDRAWN, _WITHDRAWN_BEFORE = 2, 3
 
 #: After which answers an id may stand in the task set though it waits.
-_WAITS_NOW = {"again", "entered", "waits"}
+_WAITS_NOW = {"again", "waits"}
 
 
 class ManySlotsClientStore(ClientStore):
@@ -32,26 +32,16 @@ class ManySlotsClientStore(ClientStore):
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
-            answers = self._begin(batch)
+            answers: list[str] = self._steps.all(
+                [
+                    ("begin", [self._keys.task(task_id)], [name, data, "" if cleanup else "false"])
+                    for task_id, name, data, cleanup in batch
+                ],
+                self._replicas,
+            )
             self._queue([(task[0], answer) for task, answer in zip(batch, answers, strict=True)])
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer != "wrong type"
-
-    def _begin(self, batch: Sequence[tuple[str, str, str, bool]], known: str = "") -> list[str]:
-        """Write the hashes; what another program has written and queued is left alone."""
-        calls = [
-            ("begin", [self._keys.task(task_id)], [name, data, "" if cleanup else "false", known])
-            for task_id, name, data, cleanup in batch
-        ]
-        answers: list[str] = self._steps.all(calls, self._replicas)
-        perhaps = [place for place, answer in enumerate(answers) if answer == "perhaps"]
-        if perhaps:
-            standing = self._steps.stands([batch[place][0] for place in perhaps])
-            absent = [place for place, stands in zip(perhaps, standing, strict=True) if not stands]
-            if absent:
-                for place, answer in zip(absent, self._begin([batch[place] for place in absent], "1"), strict=True):
-                    answers[place] = answer
-        return answers
 
     def _queue(self, answers: Sequence[tuple[str, str]]) -> None:
         entries = [(task_id, _MODES[answer]) for task_id, answer in answers if answer in _MODES]
@@ -61,30 +51,24 @@ class ManySlotsClientStore(ClientStore):
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def stop(self, task_id: str) -> int:
-        [entries], since = self._steps.entries([task_id], NEAR), self._since(task_id)
-        pushed = 0 if since else max(entries, 1)
-        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), pushed]))
+        # First, so that an entry which a start makes after the stop is not taken for the old one.
+        foreign, since = self._steps.withdraw(task_id), self._since(task_id)
+        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), foreign]))
         if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE}:
             self._steps.activate([task_id])
             self._unpark(task_id, since)
+            self._steps.purge(task_id)
         return {_WITHDRAWN: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
-        args = [self._keys.control(task_id), "", *states]
-        answer = self._steps.one("restart", [self._keys.task(task_id)], args)
-        if answer == "perhaps":
-            if self._steps.stands([task_id])[0]:
-                return 1
-            args[1] = "1"
-            answer = self._steps.one("restart", [self._keys.task(task_id)], args)
-        # What ended or stopped may stand in the task set.
-        self._queue([(task_id, "again" if answer == "queue" else answer)])
+        answer = self._steps.one("restart", [self._keys.task(task_id)], [self._keys.control(task_id), *states])
+        self._queue([(task_id, answer)])
         return {"missing": -1, "other": 0}.get(answer, 1)
 
     def remove(self, task_id: str) -> bool:
         keys = self._keys
         # First, so that an entry which a start makes after the removal is not taken for the old one.
-        self._steps.one("ghost", [keys.new_queue, keys.waiting, keys.removed], [task_id])
+        self._steps.withdraw(task_id)
         since = self._since(task_id)
         known, owner = self._steps.one("remove", [keys.task(task_id)], [keys.control(task_id)])
         # Of a task that has just stopped or ended too: its worker lets go of it a step later, and until then it counts
@@ -94,6 +78,7 @@ class ManySlotsClientStore(ClientStore):
             self._steps.let_go(worker, [(task_id, owner, True)])
         gone = self._steps.deactivate([task_id])
         self._unpark(task_id, since)
+        self._steps.purge(task_id)
         return bool(known or gone)
 
     def _since(self, task_id: str) -> str:

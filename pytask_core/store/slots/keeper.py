@@ -62,7 +62,7 @@ class ManySlotsKeeperStore(KeeperStore):
         self._move(became)
         leaves = {"WAIT", "GONE", "end", "end again", "past"}
         self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
-        self._steps.drop_past([(each, "") for each, what in became.items() if what not in leaves])
+        self._steps.drop_past([each for each, what in became.items() if what not in leaves])
         return HandedBack(
             sum(what == "WAIT" for what in became.values()),
             [each for each, answer in zip(ids, answers, strict=True) if answer[1]],
@@ -94,7 +94,7 @@ class ManySlotsKeeperStore(KeeperStore):
         # In this order: whoever has an inbox was known before.
         boxed = self._client.smembers(keys.inboxes)
         known = self._client.zrange(keys.workers, 0, -1)
-        self._steps.one("tidy", [keys.new_queue, keys.waiting, keys.removed], [keys.inbox_prefix, *known[:1000]])
+        self._steps.one("tidy", [keys.new_queue, keys.waiting, keys.spare], [keys.inbox_prefix, *known[:1000]])
         return {**workers, **dict.fromkeys(sorted(boxed.difference(known)), task_timeout)}
 
     def sweep(self, task_timeout: float, unknown: float | None = None) -> Swept:
@@ -157,7 +157,7 @@ class ManySlotsKeeperStore(KeeperStore):
         if not ids:
             return 0
         steps = self._steps
-        entries = steps.entries([each for each, *_ in ids], JUST_PUSHED, foreign=True)
+        entries = steps.entries([each for each, *_ in ids], JUST_PUSHED)
         over = [pair for pair, count in zip(ids, entries, strict=True) if count <= 0]
         answers = steps.all(
             [("discard", [self._keys.task(each)], [retention, int(keep), owner]) for each, keep, owner in over]

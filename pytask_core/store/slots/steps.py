@@ -47,19 +47,24 @@ class Steps:
         keys = self._keys
         return (
             "push",
-            [into or keys.new_queue, keys.waiting, keys.removed, keys.new_queue, keys.parked],
-            [side, *(part for entry in entries for part in entry)],
+            [into or keys.new_queue, keys.waiting, keys.spare, keys.new_queue, keys.inboxes, keys.parked],
+            [side, keys.inbox_prefix, *(part for entry in entries for part in entry)],
         )
 
-    def stands(self, ids: Sequence[str]) -> list[bool]:
-        """Return for each id whether it stands in the new queue."""
+    def withdraw(self, task_id: str) -> int:
+        """See that no entry of an id starts it; return how many of them another program has pushed."""
         keys = self._keys
-        return [bool(each) for each in self.one("stands", [keys.new_queue, keys.waiting, keys.removed], ids)]
+        names = [keys.new_queue, keys.waiting, keys.spare, keys.inboxes]
+        return int(self.one("withdraw", names, [task_id, keys.inbox_prefix]))
 
-    def entries(self, ids: Sequence[str], near: int, *, foreign: bool = False) -> list[int]:
-        """Return for each id how many entries of it stand in the new queue, near its ends; ``foreign``: but ours."""
-        keys = [self._keys.new_queue, self._keys.waiting]
-        return [int(each) for each in self.one("entries", keys, [near, int(foreign), *ids])]
+    def purge(self, task_id: str) -> None:
+        """Take entries out of the queue that :meth:`withdraw` has marked, once the hash says that none starts it."""
+        self.one("purge", [self._keys.new_queue, self._keys.spare], [task_id])
+
+    def entries(self, ids: Sequence[str], near: int) -> list[int]:
+        """Return for each id how many entries of it other programs have pushed to the new queue, near its ends."""
+        keys = self._keys
+        return [int(each) for each in self.one("entries", [keys.new_queue, keys.waiting, keys.spare], [near, *ids])]
 
     def unpark(self, entries: Iterable[tuple[str, str]]) -> None:
         """Take ids out of where they are parked, each with since when it was as that was looked at."""
@@ -70,7 +75,7 @@ class Steps:
     def unbox(self, worker: str, *, forget: bool = False) -> int:
         """Put a worker's inbox back to the front of the queue."""
         keys = self._keys
-        names = [keys.new_queue, keys.inbox(worker), keys.waiting, keys.last_take(worker), keys.inboxes]
+        names = [keys.new_queue, keys.inbox(worker), keys.waiting, keys.last_take(worker), keys.inboxes, keys.spare]
         return int(self.one("unbox", names, [worker, int(forget)]))
 
     # The slot of the task set
@@ -83,19 +88,19 @@ class Steps:
             words = [worker, *(part for each in entries for part in (each[0], each[1], int(each[2])))]
             self._look_after(self.one("let_go", names, words))
 
-    def give_up(self, worker: str, entries: Sequence[tuple[str, str, str]]) -> None:
-        """Let go of what is not the worker's, under the token of that claim alone; each has a mark, see ``passed.lua``.
+    def give_up(self, worker: str, entries: Sequence[tuple[str, str]]) -> None:
+        """Let go of ids that are not the worker's, each under the token of that claim alone.
 
         Whoever ends or removes a task leaves its id in the task set as long as a claim is noted. This takes it out.
         """
         if entries:
-            self.let_go(worker, [(each, f"={token}", False) for each, token, _ in entries])
-            self.drop_past([(each, mark) for each, _, mark in entries])
+            self.let_go(worker, [(each, f"={token}", False) for each, token in entries])
+            self.drop_past([each for each, _ in entries])
 
-    def drop_past(self, entries: Sequence[tuple[str, str]]) -> None:
+    def drop_past(self, ids: Sequence[str]) -> None:
         """Take out of the task set what went on or was removed while a claim was noted, or before it was put there."""
-        active = self.all([("passed", [self._keys.task(each)], [mark]) for each, mark in entries]) if entries else []
-        self.deactivate([each for (each, _), is_active in zip(entries, active, strict=True) if not is_active])
+        active = self.all([("passed", [self._keys.task(each)], []) for each in ids]) if ids else []
+        self.deactivate([each for each, is_active in zip(ids, active, strict=True) if not is_active])
 
     def deactivate(self, ids: Sequence[str]) -> int:
         """Take ids out of the task set, and those in a worker's hands once it lets go of them; return how many."""
@@ -114,7 +119,7 @@ class Steps:
         """Put ids into the task set, to stay there also where a worker is about to let go of them."""
         if ids:
             self.one("activate", [self._keys.task_set, self._keys.holders], ids)
-            self.drop_past([(each, "") for each in ids])
+            self.drop_past(ids)
 
     # The slot of the end queue
 

@@ -47,8 +47,13 @@ class _Entry(NamedTuple):
 
     id: str
     pushes: str  #: that its entry stands for; '' where another program pushed it
-    removed: bool  #: the entry is of a task that was removed
+    spare: bool  #: an entry of it is to start nothing
     more: int  #: entries beyond the first
+
+    @property
+    def kind(self) -> str:
+        """What ``claim.lua`` is to know of the entry."""
+        return "ours" if self.pushes else "spare" if self.spare else ""
 
 
 class _LastWords:
@@ -132,18 +137,18 @@ class ManySlotsWorkerStore(WorkerStore):
             self._make_known()
         rows, left, done = self._steps.one(
             "take",
-            [*self._queue_keys, self._keys.inboxes],
+            self._queue_keys,
             [number, min(room, BATCH), *measures, int(insist), self.worker],
         )
         entries = [_Entry(rows[i], rows[i + 1], bool(rows[i + 2]), rows[i + 3]) for i in range(0, len(rows), 4)]
         tasks = self._claimed_before(token, {entry.id for entry in entries}) if again else []
         if done or not entries:
             return Claims(tasks, [], left)
-        there, may_be_claimed = [entry for entry in entries if not entry.removed], False
+        may_be_claimed = False
         try:
-            suspect, seen = self._note(token, [entry.id for entry in there])
+            suspect, seen = self._note(token, [entry.id for entry in entries])
             may_be_claimed = True
-            answers = self._claim_each(token, there, suspect, seen)
+            answers = self._claim_each(token, entries, suspect, seen)
         except Exception:
             self._give_back(token, may_be_claimed=may_be_claimed)
             raise
@@ -151,7 +156,7 @@ class ManySlotsWorkerStore(WorkerStore):
         passed: list[tuple[str, str]] = []
         waited: dict[str, float] = {}
         for entry in entries:
-            why, *rest = answers.get(entry.id, ["removed"])
+            why, *rest = answers[entry.id]
             if not why:
                 tasks.append(Claimed(entry.id, *rest[:2]))
                 waited.update((entry.id, ms / 1000) for ms in rest[2:] if ms is not None and ms <= LONGEST_WAIT * 1000)
@@ -163,7 +168,7 @@ class ManySlotsWorkerStore(WorkerStore):
     @property
     def _queue_keys(self) -> list[str]:
         keys = self._keys
-        return [keys.new_queue, self._inbox, keys.waiting, keys.removed, keys.last_take(self.worker)]
+        return [keys.new_queue, self._inbox, keys.waiting, keys.spare, keys.last_take(self.worker), keys.inboxes]
 
     def _give_back(self, token: str, *, may_be_claimed: bool) -> None:
         """Leave what was taken to others, who may reach the node that failed.
@@ -171,9 +176,10 @@ class ManySlotsWorkerStore(WorkerStore):
         What is claimed of it they pass over, and this worker finds it when it asks again.
         """
         number = token.rpartition(":")[2]
-        keys = [self._keys.new_queue, self._inbox, self._keys.waiting, self._keys.last_take(self.worker)]
+        keys = self._keys
+        names = [keys.new_queue, self._inbox, keys.waiting, keys.last_take(self.worker), keys.spare]
         with suppress(Exception):
-            self._steps.one("give_back", keys, [number, "1" if may_be_claimed else ""])
+            self._steps.one("give_back", names, [number, "1" if may_be_claimed else ""])
 
     def _claimed_before(self, token: str, known: set[str]) -> list[Claimed]:
         """Return what a claim has got whose answer was lost."""
@@ -183,14 +189,12 @@ class ManySlotsWorkerStore(WorkerStore):
             [("claim", [self._keys.task(each)], [token, "-", 0, "", "", self._max_payload]) for each in held]
         )
         # What was noted for that claim and not claimed: its entry is taken by others by now.
-        others = [(each, token, "") for each, answer in zip(held, answers, strict=True) if answer[0]]
+        others = [(each, token) for each, answer in zip(held, answers, strict=True) if answer[0]]
         self._steps.give_up(self.worker, others)
         return [Claimed(each, *answer[1:3]) for each, answer in zip(held, answers, strict=True) if not answer[0]]
 
     def _note(self, token: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
         """Note that ids are in this worker's hands; return its suspect, and what ``peek.lua`` answers of each."""
-        if not ids:
-            return "", []
         (suspect, anew), *seen = self._steps.all(
             [self._holding(token, ids), *(("peek", [self._keys.task(each)], []) for each in ids)],
         )
@@ -202,8 +206,6 @@ class ManySlotsWorkerStore(WorkerStore):
         self, token: str, entries: Sequence[_Entry], suspect: str, seen: Sequence[Any]
     ) -> dict[str, list[Any]]:
         """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
-        if not entries:
-            return {}
         keys, most, cap = self._keys, self._poison.max_deliveries, self._max_payload
         ids = [entry.id for entry in entries]
         near = [each for each, (_, charges, _) in zip(ids, seen, strict=True) if most and charges >= most - 1]
@@ -212,7 +214,7 @@ class ManySlotsWorkerStore(WorkerStore):
             (
                 "claim",
                 [keys.task(entry.id)],
-                [token, owner, most, int(entry.id == chosen), int(entry.pushes != ""), cap],
+                [token, owner, most, int(entry.id == chosen), entry.kind, cap],
             )
             for entry, (owner, *_) in zip(entries, seen, strict=True)
         ]
@@ -247,11 +249,11 @@ class ManySlotsWorkerStore(WorkerStore):
 
     def _settle(self, token: str, entries: Sequence[_Entry], answers: dict[str, list[Any]]) -> int:
         """Clear the inbox of what was dealt with, and let go of what was not claimed; return how many ids are left."""
-        dealt: list[Any] = [token.rpartition(":")[2]]
+        dealt: list[Any] = [token.rpartition(":")[2], self._keys.inbox_prefix]
         for entry in entries:
-            why = answers[entry.id][0] if entry.id in answers else "removed"
+            why = answers[entry.id][0]
             if why != "changed":
-                what = why if why in {"removed", "later"} else "passed" if why else "claimed"
+                what = "later" if why == "later" else "passed" if why else "claimed"
                 dealt += (entry.id, entry.pushes, what)
         calls: list[Call] = [("taken", self._queue_keys, dealt)]
         mine = [each for each, answer in answers.items() if not answer[0]]
@@ -265,10 +267,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.let_go(
             self.worker, [(each, f"={token}", True) for each, *why in refused if not _stays_active(*why)]
         )
-        self._steps.give_up(
-            self.worker,
-            [(each, token, why[1] if why[0] == "stopped" else "") for each, *why in refused if _stays_active(*why)],
-        )
+        self._steps.give_up(self.worker, [(each, token) for each, *why in refused if _stays_active(*why)])
         return int(left)
 
     # Renewing and ending
@@ -285,7 +284,7 @@ class ManySlotsWorkerStore(WorkerStore):
         held = [task for task, there in zip(asked, noted, strict=False) if there]
         rows = list(zip(asked, told, strict=True))
         self._note_again([task for task, what in rows if task not in held and what not in _OVER])
-        self._steps.give_up(self.worker, [(*task, "") for task, what in rows if what == "lost"])
+        self._steps.give_up(self.worker, [task for task, what in rows if what == "lost"])
         self._part_with([task for task, what in rows if what == "left" and task in held], before, now)
         forgotten, self._forgotten = self._forgotten, False
         told_of = [(task[0], "lost" if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
@@ -304,7 +303,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.let_go(self.worker, [(each, f"={token}", False) for each, token in left if (each, token) in before])
 
     def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
-        self._steps.give_up(self.worker, [(*task, "") for task in tasks])
+        self._steps.give_up(self.worker, tasks)
 
     def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
         return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
@@ -318,7 +317,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.all(
             [self._holding(token, [each], claimed=True) for (each, token), what in told if what not in _OVER]
         )
-        self._steps.give_up(self.worker, [(*task, "") for task, what in told if what in _OVER])
+        self._steps.give_up(self.worker, [task for task, what in told if what in _OVER])
 
     def report(
         self,
@@ -357,7 +356,7 @@ class ManySlotsWorkerStore(WorkerStore):
                 if what != "lost"
             ],
         )
-        lost = [(each, token, "") for (each, what), token in zip(became, tokens, strict=True) if what == "lost"]
+        lost = [(each, token) for (each, what), token in zip(became, tokens, strict=True) if what == "lost"]
         self._steps.give_up(self.worker, lost)
         return [each for each, *_ in lost]
 
@@ -420,7 +419,8 @@ class ManySlotsWorkerStore(WorkerStore):
         parked = [task for task in tasks if not able[task.name]]
         if parked:
             words = [word for task in parked for word in (task.id, task.name)]
-            calls.append(("park", [keys.parked, keys.waiting], words))
+            names = [keys.parked, keys.waiting, keys.spare, keys.new_queue, keys.inboxes]
+            calls.append(("park", names, [keys.inbox_prefix, *words]))
         answers = steps.all(calls) if calls else []
         return {task.id for task, answer in zip(parked, answers[-1], strict=True) if answer} if parked else set()
 
