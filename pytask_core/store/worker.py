@@ -173,6 +173,12 @@ class WorkerStore:
         remedy = "give the user of Redis the right &* (all channels)"
         return [f"nothing can be published on channels such as {channel} ({published}): {lost}; {remedy}"]
 
+    def note_names(self) -> None:
+        """Note which names this worker knows, also where that note got lost."""
+        if self._names:
+            # An id of a worker is never used again, so nothing has to be taken away before.
+            self._client.execute_command("SADD", self._keys.names(self.worker), *self._names)
+
     def _make_known(self, anew: bool = True) -> None:
         self._forgotten = self._forgotten or anew
         if anew:
@@ -180,8 +186,7 @@ class WorkerStore:
             number, lease, _ = self._promise()
             self._client.execute_command("HSET", self._keys.leases, self.worker, f"{number} {lease}")
         if self._names:
-            # An id of a worker is never used again, so nothing has to be taken away before.
-            self._client.execute_command("SADD", self._keys.names(self.worker), *self._names)
+            self.note_names()
             # Not before: what is parked after this look finds the name, and what was parked before it is found.
             self.on_known()
 

@@ -99,7 +99,7 @@ def test_what_is_too_large_is_refused_where_it_is_made(stage: Callable[[], Trial
             assert what in trial.output(task_id)
             assert "PayloadTooLarge" in trial.output(task_id)
         trial.wait_state(trial.short(10), "SUCCESS")
-        trial.expected = ["Traceback", "The exception handler"]
+        trial.expected = ["EXCEPTION", "Traceback", "The exception handler"]
 
 
 def test_a_name_that_only_new_workers_know_waits_for_one_of_them_half_way_through_a_deployment(

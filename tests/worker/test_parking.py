@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from pytask_core import Cleanup, Monitor
+from pytask_core.parking import Parking
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
@@ -53,6 +54,20 @@ def test_a_worker_that_redis_had_forgotten_opens_again(live: Live) -> None:
     stranger.keeper.hand_back(knowing.id)
     task_id = live.helpers.start_task("echo")
     live.until(task_id, "SUCCESS")
+
+
+def test_a_worker_whose_note_of_its_names_got_lost_looks_again_by_itself(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a foreign DEL, or a failover between its beat and its names."""
+    monkeypatch.setattr(Parking.__init__, "__defaults__", (0.2,))
+    live.worker(Sleep)
+    knowing = live.worker(Echo)
+    live.redis.delete(live.keys.names(knowing.id))
+
+    for task_id in live.helpers.start_tasks([("echo", {})] * 20):
+        live.until(task_id, "SUCCESS")
+    wait_until(lambda: live.redis.smembers(live.keys.names(knowing.id)) == {"echo"})
 
 
 def test_parked_tasks_can_be_listed_stopped_restarted_removed_and_started_on_other_data(live: Live) -> None:
