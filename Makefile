@@ -80,7 +80,7 @@ test-setup-faults: $(VENV)/.installed-dev
 OLD_VENV := .venv-redis-py-cluster
 old_words := -W 'ignore:distutils Version classes are deprecated' -W ignore::ResourceWarning $(PYTEST)
 # It neither shows its nodes nor waits for replicas.
-old_store := tests/store $(addprefix --ignore=tests/store/test_,cost.py durability.py nodes.py)
+old_store := tests/store $(addprefix --ignore=tests/store/test_,cost.py durability.py half_cut.py nodes.py)
 old_worker := $(addprefix tests/worker/test_,commands.py keepers.py pool.py)
 
 test-redis-py-cluster: ## Run the tests of the store and the workers with redis-py-cluster, alone and on a cluster.

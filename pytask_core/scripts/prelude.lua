@@ -1,9 +1,15 @@
 -- What several scripts share; the loader puts it before each of them.
 -- Time is the server's (TIME), so no worker's clock decides anything.
 
+local now_in_ms
+
+-- The same in all of a script.
 local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  if not now_in_ms then
+    local t = redis.call('TIME')
+    now_in_ms = t[1] * 1000 + math.floor(t[2] / 1000)
+  end
+  return now_in_ms
 end
 
 -- last_update as the hash carries it (when the task was queued, claimed, renewed or ended): unix seconds, to the millisecond.
