@@ -225,8 +225,10 @@ def test_a_child_that_calls_itself_as_its_sibling_is_killed_and_only_its_own_tas
 
         wait_until(is_said)
         supervisor.expected += ["said what a worker never says"]
-        wait_until(lambda: [helpers.redis.get(f"runs-{each}") for each in ids if owners[each] != victim] == ["2"] * 4)
-        assert [helpers.redis.get(f"runs-{each}") for each in ids if owners[each] == victim] == ["1"] * 4
+        theirs = [each for each in ids if owners[each] != victim]
+        # Its successor may have been told to do the same.
+        wait_until(lambda: all(int(helpers.redis.get(f"runs-{each}")) > 1 for each in theirs), 20)
+        assert {helpers.redis.get(f"runs-{each}") for each in ids if each not in theirs} == {"1"}
         assert supervisor.stop() == 0
 
 
