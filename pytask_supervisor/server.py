@@ -1,7 +1,8 @@
 """``Server``: answers clients in the master's loop, none of which can hold it up.
 
 One request a connection, one reply, and it is closed. Nothing here waits: each turn takes a bounded
-part of what has come, whoever is too slow is dropped, and where too many come the oldest goes.
+part of what has come, whoever is too slow is dropped, and where too many come the oldest of the address from which
+most have come goes.
 The control socket and the metrics port are one each.
 """
 
@@ -11,6 +12,7 @@ import logging
 import select
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +39,8 @@ class _Client:
 
     socket: socket.socket
     deadline: float
+    #: Its address, without the port; by a unix socket all have the same.
+    address: str
     received: bytearray = field(default_factory=bytearray)
     #: What is still to be sent; None until the request is whole.
     reply: memoryview | None = None
@@ -115,7 +119,7 @@ class Server:
     def _admit(self, now: float) -> None:
         for _ in range(ADMITTED):
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 break
             except OSError as error:
@@ -123,10 +127,13 @@ class Server:
                 self._deaf_until = now + PAUSE
                 break
             connection.setblocking(False)
-            self._clients.append(_Client(connection, now + PATIENCE))
-        for client in self._clients[:-MOST_CLIENTS]:
-            client.close()
-        self._clients = self._clients[-MOST_CLIENTS:]
+            self._clients.append(_Client(connection, now + PATIENCE, str(peer[0]) if peer else ""))
+        while len(self._clients) > MOST_CLIENTS:
+            # One host that connects without end pushes out itself, and nobody else.
+            [(crowd, _)] = Counter(client.address for client in self._clients).most_common(1)
+            oldest = next(client for client in self._clients if client.address == crowd)
+            oldest.close()
+            self._clients.remove(oldest)
 
     def _serve(self, client: _Client) -> None:
         try:

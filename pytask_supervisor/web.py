@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import http
+import ipaddress
 import socket
 import time
 from collections.abc import Callable
@@ -49,6 +50,9 @@ class MetricsPort:
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        #: Only programs of this machine can connect, a browser among them, which a page can have ask us under a name of
+        #: its own that it lets lead here.
+        self._is_local = ipaddress.ip_address(host.partition("%")[0]).is_loopback
         self._helm = helm
         self._render = render
         self._clock = clock
@@ -67,6 +71,8 @@ class MetricsPort:
         if not version.startswith("HTTP/1."):
             return _response(_told(http.HTTPStatus.BAD_REQUEST), with_body=True)
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if self._is_local and not _is_of_this_machine(headers.get("host", "")):
+            return _response(_told(http.HTTPStatus.MISDIRECTED_REQUEST), with_body=True)
         if method not in ("GET", "HEAD"):
             return _response(_told(http.HTTPStatus.METHOD_NOT_ALLOWED), "Allow: GET, HEAD", with_body=True)
         page = self._page(target.partition("?")[0], headers.get("accept", ""))
@@ -88,6 +94,18 @@ class MetricsPort:
             page = http.HTTPStatus.OK, content_type, body
             self._written[accept] = self._clock(), page
         return page
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Whether the header ``Host`` is an address or a name that leads here and nowhere else; it may be missing."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() in {"", "localhost", socket.gethostname().lower()} or name.lower().endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _told(status: http.HTTPStatus) -> Page:

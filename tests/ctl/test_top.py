@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +167,28 @@ def test_it_lives_until_it_is_ended_and_leaves_the_terminal_as_it_was(environ: d
         assert top.modes_now == top.modes
         wait_until(lambda: "\x1b[?1049l" in top.screen and "\x1b[?25h" in top.screen)
         assert "Traceback" not in top.text
+
+
+def test_it_ends_without_a_word_where_its_terminal_goes_away(environ: dict[str, str], tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    opener = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+    said = tmp_path / "stderr"
+    with said.open("wb") as stderr:
+        top = subprocess.Popen(
+            [sys.executable, "-c", f"{opener}; {PROGRAM}", "top", "--interval", "0.1"],
+            env={**os.environ, "TERM": "xterm-256color", **environ},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    os.close(theirs)
+    shown = b""
+    while b"workers ready" not in shown:
+        shown += os.read(ours, 65_536)
+    os.close(ours)
+    assert top.wait(20) == 0
+    assert said.read_text() == ""
 
 
 def test_it_obeys_at_once_though_the_supervisor_does_not_answer(

@@ -185,6 +185,14 @@ def test_other_requests_get_what_http_has_for_them(scraper: Scraper) -> None:
     assert any(family.name == "pytask_tasks_claimed" for family in parse_openmetrics(text))
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:1", 200), ("[::1]:9", 200), ("10.1.2.3", 200), ("a.localhost", 200), ("rebound.example:9100", 421)],
+)
+def test_at_a_local_address_a_page_of_a_foreign_name_reads_nothing(scraper: Scraper, host: str, status: int) -> None:
+    assert scraper.page("/metrics", Host=host)[0] == status
+
+
 def test_hostile_clients_hold_neither_the_port_nor_the_workers_up(scraper: Scraper, helpers: PyTaskHelpers) -> None:
     with ExitStack() as stack:
         for said in [b"", b"GET /metrics HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n\r\n"] * 40:

@@ -7,6 +7,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,25 @@ def test_where_too_many_come_the_oldest_go_and_the_newest_is_served(place: Place
     assert place.is_closed(crowd[0])
     assert not place.is_closed(crowd[-1])
     assert len(place.server.readable) <= MOST_CLIENTS + 1
+
+
+def test_a_host_that_connects_without_end_pushes_out_itself_and_nobody_else(place: Place) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_CLIENTS)) as listener:
+        server = Server(listener, place.answer, b"", longest=100, clock=lambda: place.now)
+        slow = socket.create_connection(listener.getsockname(), source_address=("127.0.0.2", 0))
+        server.tend()
+        crowd = []
+        for _ in range(4):
+            crowd += [socket.create_connection(listener.getsockname()) for _ in range(MOST_CLIENTS // 2)]
+            for _ in range(4):
+                server.tend()
+        assert len(server.readable) <= MOST_CLIENTS + 1
+        slow.sendall(b"me too\n")
+        server.tend()
+        assert slow.recv(100) == b"you said me too\n"
+        for client in (slow, *crowd):
+            client.close()
+        server.close()
 
 
 def test_a_bug_in_an_answer_ends_one_connection(place: Place, caplog: pytest.LogCaptureFixture) -> None:
