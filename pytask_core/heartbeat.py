@@ -125,7 +125,7 @@ class Heartbeat:
                 return
             for task_id, told in answer.told:
                 log.info("Task %r: %s", task_id, told)
-                self._lose(self._told(batch[task_id], told), answer.forgotten)
+                self._lose(self._told(batch[task_id], told), answer.forgotten, asked=True)
 
     def _told(self, entry: Running, told: str) -> list[Running]:
         """Pass on a command; return the task where it is lost."""
@@ -140,7 +140,8 @@ class Heartbeat:
         self._runner.ask(entry.id, "stop" if told == "restart" else told, entry.token)
         return []
 
-    def _lose(self, lost: list[Running], forgotten: bool) -> None:
+    def _lose(self, lost: list[Running], forgotten: bool, *, asked: bool = False) -> None:
+        """Stop what is no longer ours; ``asked``: a client has just told us so, as it does that removes a task."""
         # The take may have found first that we were forgotten, and its answer comes up to a second later.
         count, self._unexplained = len(lost) + self._unexplained, 0 if forgotten else len(lost)
         if forgotten and count:
@@ -155,7 +156,8 @@ class Heartbeat:
                 "away. It is known again, and takes new work"
             )
         elif lost:
-            log.warning(
+            log.log(
+                logging.DEBUG if asked else logging.WARNING,
                 "%d tasks are no longer this worker's: given to another, restarted or removed. Their copies here are "
                 "stopped and write nothing more: %.500r",
                 len(lost),

@@ -15,6 +15,10 @@ from .errors import InvalidTask, PayloadTooLarge
 MAX_PAYLOAD = 1024 * 1024
 
 
+#: Levels of a value that are looked at for what is wrong in it.
+DEEPEST = 50
+
+
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON")
 
@@ -38,13 +42,45 @@ def encode(what: str, value: Any, max_payload: int = MAX_PAYLOAD) -> str:
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTask(f"{what} of type {type(value).__name__} cannot be written as JSON: {error}") from error
+        place = _culprit(value)
+        at = f" at {place}" if place else ""
+        raise InvalidTask(f"{what} of type {type(value).__name__} cannot be written as JSON: {error}{at}") from error
+    if isinstance(value, (dict, list, tuple)) and (twice := _doubled(value)):
+        raise InvalidTask(f"{what} of type {type(value).__name__} cannot be written as JSON: {twice}")
     if len(text) > max_payload:
         raise PayloadTooLarge(
             f"{what} has {len(text):,} bytes of JSON, more than max_payload={max_payload:,}; store it elsewhere "
             "and pass its address, or raise max_payload"
         )
     return text
+
+
+def _culprit(value: Any, place: str = "", depth: int = 0) -> str:
+    """Return where in a value that JSON cannot carry the fault is, as one would write it behind its name."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, inner in pairs if depth < DEEPEST else ():
+        try:
+            _encode({key: inner} if isinstance(value, dict) else inner)
+        except (TypeError, ValueError, RecursionError):
+            return _culprit(inner, f"{place}[{key!r:.100}]", depth + 1)
+    return place
+
+
+def _doubled(value: Any) -> str:
+    """Return in words which key would stand twice in the JSON of a value, such as 1 and '1'; '' for none."""
+    if isinstance(value, dict):
+        if not all(type(key) is str for key in value):
+            seen: dict[str, Any] = {}
+            for key in value:
+                text = key if isinstance(key, str) else _encode(key)
+                if text in seen:
+                    return f"the keys {seen[text]!r} and {key!r} would be one"
+                seen[text] = key
+        value = value.values()
+    for inner in value:
+        if isinstance(inner, (dict, list, tuple)) and (words := _doubled(inner)):
+            return words
+    return ""
 
 
 def decode_data(text: str | int | None, max_payload: int = MAX_PAYLOAD) -> dict[str, Any]:

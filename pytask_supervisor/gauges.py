@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -13,6 +13,8 @@ from pytask_supervisor.logs import dropped_lines
 
 if TYPE_CHECKING:
     from pytask_core.worker import Worker
+
+log = logging.getLogger("pytask.supervisor")
 
 #: Seconds between two measurements of the memory, which takes the kernel some milliseconds for a
 #: large process. Shorter: growth is seen sooner. Longer: it costs less.
@@ -31,8 +33,9 @@ class Gauges:
         self._worker = worker
         self._max_memory = max_memory
         self._clock = clock
-        self._process = psutil.Process()
-        self._memory = self._rss = 0
+        self._process = _this_process()
+        self._rss = 0
+        self._memory = 0
         self._memory_at = float("-inf")
         self._before = clock()
         self._done_before = 0
@@ -51,9 +54,8 @@ class Gauges:
         """
         now, cpu, done = self._clock(), time.process_time(), self._worker.done
         if now >= self._memory_at + MEMORY_EVERY:
+            self._measure()
             self._memory_at = now
-            with suppress(OSError):  # No descriptor is free to look: it is as it was.
-                self._memory, self._rss = _memory(self._process), self._process.memory_info().rss
             self._worker.pressure.memory(self._nearness())
         elapsed = max(now - self._before, 0.001)
         figures = {
@@ -73,6 +75,14 @@ class Gauges:
         self._before = now
         return figures
 
+    def _measure(self) -> None:
+        if self._process is None:
+            return
+        try:
+            self._memory, self._rss = _memory(self._process), self._process.memory_info().rss
+        except (psutil.Error, OSError):
+            return  # The next time will do: perhaps no descriptor is free.
+
     def _nearness(self) -> str:
         if not self._max_memory or self._memory < NEAR * self._max_memory:
             return ""
@@ -84,6 +94,16 @@ class Gauges:
         spent, self._cpu_told = cpu - self._cpu_told, cpu
         lost, self._dropped_told = dropped - self._dropped_told, dropped
         return {"cpu": round(spent, 6), "dropped": lost, **self._worker.figures.take()}
+
+
+def _this_process() -> psutil.Process | None:
+    try:
+        return psutil.Process()
+    except (psutil.Error, OSError) as error:
+        log.warning(
+            "the memory of this worker is not known (%s), so it is not replaced for it: is there no /proc?", error
+        )
+        return None
 
 
 def _memory(process: psutil.Process) -> int:

@@ -131,6 +131,8 @@ def redis_url(value: Any) -> str:
     url = text(value)
     if url.partition(":")[0] in EMBEDDED:
         return url
+    if url.startswith(("valkey://", "valkeys://")):
+        url = "redis" + url.removeprefix("valkey")
     scheme, separator, rest = url.partition("://")
     if scheme not in SCHEMES or not separator or not rest:
         known = " ".join(f"{name}://" for name in SCHEMES)

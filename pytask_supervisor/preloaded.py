@@ -94,7 +94,12 @@ def misfits() -> list[str]:
 
     said = "--preload: while the app was imported it"
     found = []
-    threads = len(os.listdir("/proc/self/task")) - 1
+    try:
+        threads = len(os.listdir("/proc/self/task")) - 1
+        connections = sum(_sockets()) - 1
+    except OSError as error:
+        threads = connections = 0
+        found.append(f"--preload: whether the app started threads or opened connections is not known: {error}")
     if threads:
         found.append(f"{said} started {counted(threads, 'thread')}, which no worker has; start them in a task")
     things = gc.get_objects()
@@ -103,8 +108,7 @@ def misfits() -> list[str]:
         found.append(f"{said} spawned {counted(greenlets, 'greenlet')}, which each worker has; spawn them in a task")
     elif any(issubclass(type(thing), Hub) and thing for thing in things):  # True once it has run
         found.append(f"{said} waited for something (a connection, a sleep, a lock); do that in a task")
-    connections = sum(_sockets()) - 1
-    if connections:
+    if connections > 0:
         found.append(
             f"{said} opened {counted(connections, 'connection')}, which all workers would share; open them in a task"
         )

@@ -32,6 +32,9 @@ these with rediss), unix:///PATH, embedded[:DIR] or embedded-cluster[:DIR]"
 
 def _from_url(url: str) -> Server | Cluster:
     scheme, _, rest = url.partition(":")
+    if scheme.startswith("valkey"):
+        scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
+        url = f"{scheme}:{rest}"
     if scheme == "embedded":
         try:
             return Server(redis.Redis(unix_socket_path=str(embedded.socket_path(rest or None)), **quiet()))
@@ -80,10 +83,19 @@ def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
         return _from_options(instance)
     if isinstance(instance, (list, tuple)) and not any(isinstance(each, (str, int)) for each in instance):
         return _from_nodes(instance)
-    if cluster.is_client(instance):
+    if ".asyncio" not in type(instance).__module__ and cluster.is_client(instance):
         return cluster.of_client(instance)
     if isinstance(getattr(instance, "connection_pool", None), ConnectionPool):
         return Server(instance)
+    module = type(instance).__module__
+    if ".asyncio" in module:
+        raise PyTaskException(
+            "redis_instance is a client of redis.asyncio, and tasks run in greenlets: hand in a redis.Redis, or a URL"
+        )
+    if module.partition(".")[0] == "valkey":
+        raise PyTaskException(
+            "redis_instance is a client of valkey-py: hand in a URL such as redis://HOST:PORT, which reaches Valkey too"
+        )
     raise PyTaskException(
         "redis_instance must be a Redis client, a URL, a dict such as {'host': 'localhost', 'port': 6379}, or a list "
         f"of (host, port), not {type(instance).__name__}"

@@ -20,13 +20,15 @@ from typing import TextIO
 from pytask_supervisor.redact import shown_words
 
 from .options import UsageError, parse
-from .output import Output
+from .output import Output, Unwritable
 
 #: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C.
 DONE, NOT_DONE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
+def main(  # noqa: PLR0911 - one for each way to end
+    argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO
+) -> int:
     """Do what the command line says and return the exit code.
 
     Args:
@@ -59,7 +61,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
-            stdout.flush()
+            output.flush()
+    except Unwritable as error:
+        output.complain(str(error))
+        return NOT_DONE
     except BrokenPipeError:
         # The reader has seen enough, as in ``pytaskctl list | head``.
         return DONE
@@ -88,6 +93,6 @@ def run() -> None:
     # Python flushes once more at its end, and would complain of a pipe that is gone.
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

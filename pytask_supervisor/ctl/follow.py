@@ -37,7 +37,7 @@ class Feed:
         client: a client without retries.
         channel: one task's channel, or None for all.
         pattern: matches the channels of all tasks.
-        on_trouble: gets a sentence when the connection is lost, once each time.
+        on_trouble: gets a sentence when the connection is lost and cannot be had again at once, once each time.
     """
 
     def __init__(self, client: Any, channel: str | None, pattern: str, on_trouble: Callable[[str], None]) -> None:
@@ -47,20 +47,27 @@ class Feed:
         self._on_trouble = on_trouble
         self._backoff = Backoff(first=0.1, most=2.0)
         self._pubsub: Any = None
+        self._said = False
         #: When something last came, and whether a sign of life was asked for since.
         self._heard, self._asked = 0.0, False
 
     def open(self) -> None:
         """Subscribe, and return once the server has said so: nothing is missed from now on."""
-        self._pubsub = self._client.pubsub()
-        if self._channel is None:
-            self._pubsub.psubscribe(self._pattern)
-        else:
-            self._pubsub.subscribe(self._channel)
-        if self._pubsub.get_message(timeout=SOCKET_TIMEOUT) is None:
-            raise RedisTimeout("no answer to SUBSCRIBE")
+        pubsub = self._client.pubsub()
+        try:
+            if self._channel is None:
+                pubsub.psubscribe(self._pattern)
+            else:
+                pubsub.subscribe(self._channel)
+            if pubsub.get_message(timeout=SOCKET_TIMEOUT) is None:
+                raise RedisTimeout("no answer to SUBSCRIBE")
+        except BaseException:
+            pubsub.close()
+            raise
+        self._pubsub = pubsub
         self._heard, self._asked = time.monotonic(), False
         self._backoff.reset()
+        self._said = False
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -107,7 +114,10 @@ class Feed:
             self._pubsub.ping()
 
     def _mend(self, error: Exception) -> None:
-        if self._pubsub is not None:
+        # A proxy that cuts what is silent is no trouble as long as another connection can be had.
+        was_cut = self._pubsub is not None and not isinstance(error, RedisTimeout)
+        if not (was_cut or self._said):
+            self._said = True
             self._on_trouble(f"the connection to Redis is lost ({outage(error) or error}); trying again")
         self.close()
         time.sleep(self._backoff.pause())

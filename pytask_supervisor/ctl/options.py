@@ -72,6 +72,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
     Raises:
         UsageError: the words make no sense.
     """
+    if argv and argv[0] == "help":
+        argv = [*argv[1:2], "--help"]
     try:
         with contextlib.redirect_stdout(stdout):
             found, more = _parser().parse_known_args(list(argv))

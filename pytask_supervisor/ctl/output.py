@@ -32,6 +32,20 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+class Unwritable(Exception):  # noqa: N818 - it is a state of affairs
+    """The result cannot be written, as where the disk is full."""
+
+
+def write(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
+    """Write; raises ``Unwritable``, or ``BrokenPipeError`` where the reader has left."""
+    try:
+        print(text, file=stream, end=end, flush=flush)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(f"the result cannot be written: {error.strerror}") from error
+
+
 class Output:
     """The two streams, and whether JSON is wanted.
 
@@ -51,27 +65,27 @@ class Output:
 
     def line(self, *words: str) -> None:
         """One line of plain text, the words parted by tabs."""
-        print("\t".join(printable(word) for word in words), file=self.stdout)
+        write("\t".join(printable(word) for word in words), self.stdout)
 
     def text(self, text: str) -> None:
         """Text that may have several lines, such as a traceback."""
-        print(printable(text, keep="\n\t"), file=self.stdout)
+        write(printable(text, keep="\n\t"), self.stdout)
 
     def json(self, value: Any) -> None:
         """One line of JSON, at once."""
-        print(json.dumps(value), file=self.stdout, flush=True)
+        write(json.dumps(value), self.stdout, flush=True)
 
     def json_array(self, values: Iterable[Any]) -> None:
         """An array that is written as it comes, one value a line."""
         before = "["
         for value in values:
-            print(before, json.dumps(value), sep="", end="", file=self.stdout)
+            write(before + json.dumps(value), self.stdout, end="")
             before = ",\n "
-        print("[]" if before == "[" else "]", file=self.stdout)
+        write("[]" if before == "[" else "]", self.stdout)
 
     def flush(self) -> None:
         """Hand over what was written so far."""
-        self.stdout.flush()
+        write("", self.stdout, end="", flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, compact: bool = False) -> None:
         """A table if a person reads it, else lines with tabs, and without the head unless it is compact.

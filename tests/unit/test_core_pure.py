@@ -254,3 +254,23 @@ def test_every_logger_of_the_core_bounds_its_lines() -> None:
     assert len(named) > 10
     for name in named:
         assert len([each for each in logging.getLogger(name).filters if isinstance(each, log_lines.Bounds)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({1: "a", "1": "b"}, "the keys 1 and '1' would be one"),
+        ([{"x": {True: 1, "true": 2}}], "the keys True and 'true' would be one"),
+        ({"a": [1, {"b": {2, 3}}]}, r"set is not JSON serializable at ['a'][1]['b']"),
+        ({"a": {"n": float("nan")}}, r"at ['a']['n']"),
+        ([1, b"x"], "at [1]"),
+    ],
+)
+def test_what_json_cannot_carry_is_named_by_its_place(value: object, words: str) -> None:
+    with pytest.raises(InvalidTask) as raised:
+        encode("the output", value)
+    assert words in str(raised.value)
+
+
+def test_keys_that_are_no_texts_and_do_not_clash_are_carried() -> None:
+    assert encode("the output", {1: "a", "2": {None: "b"}}) == '{"1": "a", "2": {"null": "b"}}'

@@ -357,3 +357,14 @@ def test_a_word_that_is_recorded_as_a_command_and_is_none_does_nothing(live: Liv
 
     assert (Forever.running[task_id], len(Forever.started[task_id])) == (1, 1)
     assert live.helpers.stop_task(task_id, wait=5)
+
+
+def test_a_running_task_that_is_removed_is_no_warning(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    Forever.forget()
+    worker = live.worker(Forever)
+    ids = live.helpers.start_tasks(("forever", {}) for _ in range(5))
+    wait_until(lambda: worker.running == 5)
+    for task_id in ids:
+        assert live.helpers.remove_task(task_id)
+    wait_until(lambda: worker.running == 0)
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
