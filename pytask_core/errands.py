@@ -83,6 +83,10 @@ class Errands:
                     RETRY,
                 )
                 gevent.sleep(RETRY)
+            except Exception:
+                # Whoever ordered it counts on it, and nobody else may be there to do it.
+                log.exception("A bug in pytask: what the dead worker %s held is not handed back yet", worker_id)
+                gevent.sleep(RETRY)
         log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)
         if hang is not None:
             tell_hang(hang, done.convicted)
