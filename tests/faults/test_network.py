@@ -40,9 +40,10 @@ def test_no_lost_reply_doubles_a_start_a_run_or_an_end() -> None:
     with Trial() as trial, closing(Wire(trial.server.socket)) as wire:
         hosts = [trial.host(), trial.host()]
         with closing(connect(wire.url)) as helpers, closing(helpers.redis):
-            ids = [f"short-{number}" for number in range(150 * SCALE)]
+            ids = [f"short-{number}" for number in range(60 * SCALE)]
             for number, task_id in enumerate(ids):
-                if number % 2:
+                # A client that loses the reply waits until the server would do nothing more for it, some two seconds.
+                if number % 6 == 0:
                     wire.lose_reply(1)
                 if number % 5 == 0:
                     dice.choice(hosts).wire.lose_reply(dice.randint(1, 4))
@@ -52,7 +53,7 @@ def test_no_lost_reply_doubles_a_start_a_run_or_an_end() -> None:
         trial.wait_state(ids, "SUCCESS")
         assert sorted(trial.redis.lrange("end-task", 0, -1)) == sorted(ids)
         assert trial.run_counts(ids) == {1: len(ids)}
-    assert asked >= len(ids) * 3 // 2, "that many replies were lost"
+    assert asked >= len(ids) * 7 // 6, "that many replies were lost"
     assert trial.report.counts["ends"] == len(ids)
 
 

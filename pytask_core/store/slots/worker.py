@@ -296,7 +296,7 @@ class ManySlotsWorkerStore(WorkerStore):
         It stays in the task set, where a Monitor finds what is to wait and does not.
         """
         for task in before:
-            del self._left[task]
+            self._left.pop(task, None)  # two renewals may be under way at a time
         for task in left:
             if task not in before:
                 self._left.setdefault(task, now)
