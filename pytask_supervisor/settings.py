@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -202,6 +202,22 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
     unknown = [name for name in environ if name.startswith("PYTASK_") and environ[name] and name not in known]
     nearest = {name: difflib.get_close_matches(name, known, n=1, cutoff=LIKE) for name in unknown}
     return [f"{name} is not read; did you mean {near[0]}?" for name, near in nearest.items() if near]
+
+
+def texts_in_file(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """What the file in a folder says of some options that are texts; raises ``ConfigError``."""
+    mistakes: list[str] = []
+    found = _from_file(folder / FILE, mistakes, [])
+    known = {option.name: option for option in options()}
+    texts = {}
+    for name in names:
+        if name in found:
+            value, place = found[name]
+            try:
+                texts[name] = str(known[name].read(value))
+            except ValueError as error:
+                raise ConfigError(f"{place} {error}") from error
+    return texts
 
 
 def _from_file(path: Path, mistakes: list[str], warnings: list[str]) -> Found:

@@ -128,7 +128,7 @@ SUPERVISOR = Rules(
         },
         "loading": {"config", "exits", "ground", "logs", "redact"},
         # The other command.
-        "ctl": {"__init__", "ctl", "messages", "redact", "rendezvous", "shapes"},
+        "ctl": {"__init__", "ctl", "messages", "redact", "rendezvous", "settings", "shapes"},
     },
     lazy={
         "worker": {"gauges", "leash", "liaison", "loader", "loading", "parting"},

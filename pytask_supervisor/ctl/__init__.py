@@ -15,6 +15,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from pytask_supervisor.redact import shown_words
@@ -43,7 +44,7 @@ def main(  # noqa: PLR0911 - one for each way to end
     output = Output(stdout, stderr)
     try:
         try:
-            options = parse(argv, environ, stdout)
+            options = parse(argv, environ, stdout, _here())
             if options is None:
                 return DONE
             output.as_json = options.as_json
@@ -68,6 +69,13 @@ def main(  # noqa: PLR0911 - one for each way to end
     except BrokenPipeError:
         # The reader has seen enough, as in ``pytaskctl list | head``.
         return DONE
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:
+        return None  # Somebody has removed it.
 
 
 def _hide_passwords(argv: Sequence[str]) -> None:

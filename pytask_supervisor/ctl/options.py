@@ -10,7 +10,10 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
+
+from pytask_supervisor.settings import ConfigError, texts_in_file
 
 DEFAULT_REDIS = "redis://localhost:6379"
 STATES = ("WAIT", "RUNNING", "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
@@ -66,7 +69,9 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help tells more)")
 
 
-def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Options | None:
+def parse(
+    argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO, folder: Path | None = None
+) -> Options | None:
     """Return the options, or None when help was asked for and has been printed to ``stdout``.
 
     Raises:
@@ -84,15 +89,18 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
         _check_action(found, words)
     if words and found.verb not in ("start", "stop", "restart", "reload", "remove"):
         raise UsageError(f"{found.verb}: one word too many: {words[0]!r}")
-    names = {name: getattr(found, name, "") or environ.get(f"PYTASK_{name.upper()}", "") for name in KEY_NAMES.values()}
-    given = vars(found)
+    given, file = vars(found), _in_file(folder)
+    names = {
+        name: given.get(name) or environ.get(f"PYTASK_{name.upper()}") or file.get(name, "")
+        for name in KEY_NAMES.values()
+    }
     ids = [] if found.verb == "start" else [*given.get("ids", []), *words]
     if found.verb == "events" and len(ids) > 1:
         raise UsageError(f"events: one word too many: {ids[1]!r}")
-    socket = given.get("control_socket") or environ.get("PYTASK_CONTROL_SOCKET")
+    socket = given.get("control_socket") or environ.get("PYTASK_CONTROL_SOCKET") or file.get("control_socket")
     return Options(
         verb=found.verb,
-        redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or DEFAULT_REDIS,
+        redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or file.get("redis") or DEFAULT_REDIS,
         names={name: value for name, value in names.items() if value},
         as_json=given.get("json", False),
         ids=ids,
@@ -109,6 +117,16 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], stdout: TextIO) -> Op
         once=given.get("once", False),
         interval=given.get("interval", 1.0),
     )
+
+
+def _in_file(folder: Path | None) -> dict[str, str]:
+    """What the supervisor's table in a folder's file says of Redis, key names and control socket."""
+    if folder is None:
+        return {}
+    try:
+        return texts_in_file(folder, ("redis", "control_socket", *KEY_NAMES.values()))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,20 @@ def test_a_url_of_valkey_is_one_of_redis(redis_server: RedisServer) -> None:
     with RedisServer(tcp=True) as server:
         done = run_ctl("--redis", server.url.replace("redis://", "valkey://"), "queues", "--json")
     assert done.json == {"new": 0, "active": 0, "end": 0}
+
+
+def test_redis_and_key_names_come_from_the_file_as_with_the_supervisor(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = f"[tool.pytask-supervisor]\nredis = '{redis_server.url}'\nnew-queue = 'filed'\nworkers = 3\n"
+    (tmp_path / "pyproject.toml").write_text(table)
+    redis_server.client().lpush("filed", "x", "y")
+    redis_server.client().lpush("named", "x")
+    assert run_ctl("queues", "--json").json["new"] == 2
+    assert run_ctl("queues", "--json", environ={"PYTASK_NEW_QUEUE": "named"}).json["new"] == 1
+    assert run_ctl("queues", "--json", "--new-queue", "other").json["new"] == 0
+    (tmp_path / "pyproject.toml").write_text("[tool.pytask-supervisor]\nredis = 7\n")
+    done = run_ctl("queues")
+    assert done.code == 2
+    assert f"redis in {tmp_path}/pyproject.toml must be" in done.err
