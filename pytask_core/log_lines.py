@@ -25,10 +25,25 @@ class Bounds(logging.Filter):
         return True
 
 
+class Steadfast(logging.Logger):
+    """A logger that a configuration of the app's does not silence: it turns off each that it does not name."""
+
+    @property
+    def disabled(self) -> bool:
+        """Never; ``setLevel`` is how to hear less."""
+        return False
+
+    @disabled.setter
+    def disabled(self, _value: bool) -> None:
+        return
+
+
 def install() -> None:
     """On each logger of ours that there is, once: call it when all rooms are imported."""
     for name in [each for each in logging.root.manager.loggerDict if each.partition(".")[0] == "pytask"]:
         logger = logging.getLogger(name)
+        if type(logger) is logging.Logger:
+            logger.__class__ = Steadfast
         if not any(isinstance(each, Bounds) for each in logger.filters):
             logger.addFilter(Bounds())
 

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from _thread import RLock
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,9 @@ class StderrHandler(logging.Handler):
     """Straight to the descriptor: no buffer that a fork could copy or an exit could lose."""
 
     def __init__(self, turns: int | None) -> None:
+        # Of the thread, and not of a greenlet. What it guards never gives way, and one of gevent's, which greenlets and
+        # native threads would share, hangs them for ever.
+        self._lock = RLock()
         super().__init__()
         self.turns = turns
         self.writer = LineWriter(STDERR, turns)
@@ -38,6 +42,15 @@ class StderrHandler(logging.Handler):
         self._sums = Sums()
         # Made now: to make one asks for the current thread, which in a native one gevent would answer with a greenlet.
         self._notice = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
+
+    @property
+    def lock(self) -> RLock:
+        """Native, also after gevent has given all handlers locks of its own."""
+        return self._lock
+
+    @lock.setter
+    def lock(self, _other: object) -> None:
+        return
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; once it works again after a while, tell first how many did not get out."""

@@ -155,6 +155,7 @@ SUPERVISOR = Rules(
 #: All rooms of the core but those that must run without greenlets.
 GREEN = {
     "alone",
+    "log_locks",
     "claimer",
     "control",
     "current",
@@ -190,6 +191,7 @@ CORE = Rules(
         "figures": set(),
         "garbage": set(),
         "forks": set(),
+        "log_locks": set(),
         "alone": {"forks"},
         "signals": {"forks"},
         "log_lines": set(),
@@ -234,7 +236,7 @@ CORE = Rules(
         "parking": {"link", "running", "store"},
         "local_tasks": {"errors", "greenlets", "link", "loops", "payload", "runner", "running", "store"},
         "shutdown": {"claimer", "errands", "greenlets", "leaving", "link", "reporter", "runner"},
-        "worker": {"allowance", "alone", "forks"}
+        "worker": {"allowance", "alone", "forks", "log_locks"}
         | {"claimer", "connection", "control", "draining", "errands", "errors", "figures", "heartbeat", "keys"}
         | {
             "garbage",
