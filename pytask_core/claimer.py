@@ -8,6 +8,7 @@ import gevent
 from gevent.event import Event
 
 from .allowance import Allowance
+from .early import Early
 from .link import Away, Link, Rejected
 from .pressure import Pressure
 from .runner import TaskRunner
@@ -34,6 +35,7 @@ SPENT = 0.05
 
 _PASSED = {
     "missing": (logging.WARNING, "has no hash, so there is nothing to run"),
+    "early": (logging.DEBUG, "has no hash yet; it is looked at again for two seconds"),
     "wrong type": (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
     "running": (logging.INFO, "runs already"),
     "local": (logging.WARNING, "is local to a worker and cannot be queued"),
@@ -70,6 +72,7 @@ class Claimer:
         self._concurrency = concurrency
         self._pressure = pressure
         self._allowance = allowance
+        self._early = Early(store, link)
         self._number = 0
         #: The token of a claim whose answer has not come.
         self._doubtful: str | None = None
@@ -103,6 +106,8 @@ class Claimer:
 
     def run(self) -> None:
         """Claim until stopped."""
+        # What a worker that died was looking at.
+        self._early.look()
         try:
             while not self._stopping:
                 self._link.wait()
@@ -119,6 +124,7 @@ class Claimer:
                     log.exception("A bug in pytask: claiming failed; trying again in a second")
                     gevent.sleep(RETRY)
         finally:
+            self._early.close()
             self.gone.set()
 
     def _complain(self, error: Rejected) -> None:
@@ -200,6 +206,8 @@ class Claimer:
         for task in () if self._stopping else claims.tasks:
             self._runner.figures.claimed(task.name, claims.waited.get(task.id))
             self._runner.start(Running(task.id, token, task.name, task.data))
+        if any(why == "early" for _, why in claims.passed):
+            self._early.look()
         for task_id, why in claims.passed:
             level, words = _PASSED[why]
             log.log(level, "The id %r from the new queue %s; passed over", task_id, words)

@@ -197,6 +197,11 @@ class RedisKeys:
         return f"{self.parked}-names"
 
     @property
+    def early(self) -> str:
+        """ZSET id -> since when, in ms: ids that had no hash as they were claimed, to be looked at again."""
+        return beside(self.new_queue, "early")
+
+    @property
     def spare(self) -> str:
         """HASH id -> entries in the new queue beyond the one that it waits for.
 

@@ -45,6 +45,7 @@ _PRELUDES: dict[str, tuple[str, ...]] = {
     "slots/entries": ("prelude", "queue"),
     "slots/held": ("prelude", "lease"),
     "slots/late": ("prelude", "parking"),
+    "slots/late_hash": ("prelude", "queue"),
     "slots/look": ("prelude", "lease"),
     "slots/overdue": ("prelude", "parking"),
     "slots/park": ("prelude", "queue", "parking"),

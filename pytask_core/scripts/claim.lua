@@ -1,7 +1,7 @@
 -- Claim tasks for a worker: RUNNING, with its token, in the task set and in the worker's hands.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox of the worker (LIST)  KEYS[3] task set (SET)  KEYS[4] held by the worker (SET)
 -- KEYS[5] running (STRING)  KEYS[6] workers (ZSET)  KEYS[7] spare (HASH)  KEYS[8] suspect of the worker (STRING)
--- KEYS[9] number of the worker's last claim (STRING)
+-- KEYS[9] number of the worker's last claim (STRING)  KEYS[10] early (ZSET)
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] token  ARGV[4] room: ids wanted at most
 -- ARGV[5] '1': take a part of the queue even when the worker holds more than its share
 -- ARGV[6] '1': the reply to this token was lost, give again what it claimed
@@ -82,6 +82,11 @@ for at, id in ipairs(ids) do
   -- Whether we have put it back. Another program that queues it by its state knows no such mark, and begins a clean run.
   local is_ours = h and h[7] and not again and redis.call('HEXISTS', key, 'requeued') == 1
   if reason then
+    if reason == 'missing' then
+      -- A client's pipeline may bring the id before its hash.
+      local noted = redis.pcall('ZADD', KEYS[10], 'NX', now, id)
+      if type(noted) == 'number' then reason = 'early' end
+    end
     append(passed, id, reason)
   elseif h[5] and is_ours and not tolerates(key, id, h[5]) then
     later[#later + 1] = id

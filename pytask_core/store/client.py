@@ -77,7 +77,8 @@ class ClientStore:
     def remove(self, task_id: str) -> bool:
         """Forget a task in whatever state; False where there was none."""
         keys = self._keys
-        names = [keys.task(task_id), keys.task_set, keys.running, keys.spare, keys.new_queue, keys.workers, keys.parked]
+        names = [keys.task(task_id), keys.task_set, keys.running, keys.spare, keys.new_queue, keys.workers]
+        names += [keys.parked, keys.early]
         args = [task_id, keys.control(task_id), keys.held_prefix, keys.inbox_prefix]
         return bool(self._order("remove", names, args))
 

@@ -22,6 +22,13 @@ from .parked import Parked
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
 
+#: Ids without a hash that are looked at again at once. More finds late hashes sooner where there are many, fewer lets
+#: others have their turn on the server sooner.
+EARLY = 200
+
+#: Seconds for which an id without a hash is looked at again. Longer bears slower clients, shorter tells sooner.
+EARLY_FOR = 2.0
+
 #: Bytes of data in one reply, and one task's more. More saves round trips, fewer holds the loop up for less.
 REPLY = 16 * 1024 * 1024
 
@@ -240,7 +247,7 @@ class WorkerStore:
         names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.spare]
         args = [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)]
         poison = [self._poison.max_deliveries, self._poison.window_ms]
-        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker)], [
+        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker), keys.early], [
             *args,
             *poison,
             keys.inbox_prefix,
@@ -257,6 +264,25 @@ class WorkerStore:
         tasks = [Claimed(*claimed[i : i + 3]) for i in rows]
         waited = {claimed[i]: each for i in rows if (each := _waited(claimed[i + 3], now)) is not None}
         return Claims(tasks, _pairs(passed), left, waited)
+
+    def look_at_early(self) -> tuple[list[str], int]:
+        """Look again at ids that came before their hash, the first ``EARLY`` of them: what has one goes to the queue.
+
+        Returns:
+            Those for which nobody waits any longer, and how many are left.
+        """
+        keys = self._keys
+        found = _pairs(scripts.call(self._client, "slots/early", [keys.early], [EARLY, int(EARLY_FOR * 1000)]))
+        asked = [(keys.task(each), ("HMGET", keys.task(each), "state", "task")) for each, _ in found]
+        rows = Nodes(self._client).run(asked, resend=True) if asked else []
+        # Another type at the key is for a claim to tell of.
+        seen = {each: [""] if isinstance(row, Exception) else row for (each, _), row in zip(found, rows, strict=True)}
+        come = [each for each, row in seen.items() if row[0] in {None, "", "WAIT"} and any(x is not None for x in row)]
+        over = [each for each, is_over in found if is_over and seen[each] == [None, None]]
+        # What runs or has run meanwhile was queued by whoever wrote its hash.
+        past = [each for each, row in seen.items() if row[0] not in {None, "", "WAIT"}]
+        args = [len(come), *come, *over, *past]
+        return over, int(scripts.call(self._client, "slots/late_hash", [keys.new_queue, keys.early], args))
 
     def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
         """Renew the worker's lease and the ``last_update`` of tasks, at most ``BATCH`` of them.

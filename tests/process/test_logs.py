@@ -278,7 +278,7 @@ def test_an_id_that_was_made_to_be_searched_for_passwords_holds_no_worker(
         supervisor.wait_ready(1)
         for number, words in enumerate(("a." * 60_000 + "://", "a://b:" * 20_000, "redis://" + ":@" * 60_000)):
             client.lpush("new-task", words + str(number))
-        supervisor.wait_for("has no hash", 3, timeout=8)
+        supervisor.wait_for("has no hash", timeout=8)
         helpers.start_task("talker", "good")
         supervisor.wait_for("from the loop of good", timeout=8)
         assert supervisor.stop() == 0

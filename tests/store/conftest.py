@@ -69,6 +69,10 @@ class Desk:
             tasks += claims.tasks
             passed += claims.passed
 
+    def drain_token(self, worker: WorkerStore) -> str:
+        """Claim once, and return the token."""
+        return self.claim(worker, insist=True)[0]
+
     def run(self, worker: WorkerStore, *ids: str) -> str:
         """Start ids and claim them, so that they run; the token they all have."""
         self.start(*ids)

@@ -149,7 +149,7 @@ def test_what_is_not_to_run_is_passed_over_with_the_reason(desk: Desk) -> None:
         "string": "wrong type",
         "stops": "stopped",
         "removed": "removed",
-        "nothing": "missing",
+        "nothing": "early",
     }
     assert desk.redis.exists(desk.keys.task("nothing"), desk.keys.task("removed")) == 0, (
         "no hash is made for an id without one"

@@ -21,6 +21,7 @@ from pytask_core.store.slots.steps import Call, Steps
 from tests.store.conftest import Desk
 from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 IDS = ["a", "b", "c", "d", "e", "f"]
 SECONDS = 2.0
@@ -140,6 +141,8 @@ def settle(desk: Desk) -> None:
     """What Monitor, Cleanup and a last worker do once all is quiet."""
     worker = desk.worker("last")
     for _ in range(4):
+        # What was removed between its hash and its push.
+        wait_until(lambda: worker.look_at_early()[1] == 0, 10, "the ids without a hash to be dropped")
         for task_id in IDS:
             if desk.redis.exists(desk.keys.task(task_id)):
                 desk.redis.hset(desk.keys.task(task_id), "last_update", "1")

@@ -34,11 +34,12 @@ class Whereabouts:
         pipe.smembers(keys.task_set)
         pipe.lrange(keys.end_queue, 0, -1)
         pipe.hkeys(keys.parked)
+        pipe.zrange(keys.early, 0, -1)
         for key in lists:
             pipe.lrange(key, 0, -1)
         for key in hands:
             pipe.smembers(key)
-        self.new, active, self.end, self.parked, *rest = pipe.execute()
+        self.new, active, self.end, self.parked, self.early, *rest = pipe.execute()
         self.active = sorted(active)
         self.inboxes = [each for key, ids in zip(lists, rest, strict=False) if key.startswith(inboxes) for each in ids]
         self.cleaning = [
@@ -49,7 +50,7 @@ class Whereabouts:
     @property
     def count(self) -> Counter[str]:
         """How often each id stands anywhere."""
-        return Counter([*self.new, *self.parked, *self.inboxes, *self.active, *self.end, *self.cleaning])
+        return Counter([*self.new, *self.parked, *self.early, *self.inboxes, *self.active, *self.end, *self.cleaning])
 
     def missing(self, ids: list[str]) -> list[str]:
         """The ids that stand nowhere."""

@@ -21,7 +21,7 @@ if (owner or '') ~= ARGV[2] then return {'changed'} end
 if state == 'RUNNING' then return {'running'} end
 if h[4] == 'true' then return {'local'} end
 if not (h[1] or state) and redis.call('EXISTS', KEYS[1]) == 0 then
-  return {ARGV[5] == 'spare' and 'removed' or 'missing'}
+  return {ARGV[5] == 'spare' and 'removed' or 'early'}
 end
 
 local again = state and state ~= 'WAIT'

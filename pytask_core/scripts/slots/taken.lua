@@ -1,8 +1,8 @@
 -- Clear from a worker's inbox what a claim has dealt with. An id that was pushed again meanwhile stays, for the next one.
 -- KEYS[1] new queue (LIST)  KEYS[2] inbox (LIST)  KEYS[3] waiting (HASH)  KEYS[4] spare (HASH)
--- KEYS[5] the worker's last claim (STRING)  KEYS[6] inboxes (SET)
--- ARGV[1] number of the claim  ARGV[2] prefix of inboxes, then for each: id, pushes its entry stood for or '', what: 'claimed', 'passed', 'later' back to
--- the queue
+-- KEYS[5] the worker's last claim (STRING)  KEYS[6] inboxes (SET)  KEYS[7] early (ZSET)
+-- ARGV[1] number of the claim  ARGV[2] prefix of inboxes, then for each: id, pushes its entry stood for or '', what: 'claimed', 'passed',
+-- 'later' back to the queue, 'early' to be looked at again
 -- Returns ids left in queue and inbox. Executed twice, or late, it does nothing.
 
 local new, inbox, waiting, last = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
@@ -24,6 +24,7 @@ for i = 3, #ARGV, 3 do
       redis.call('LPUSH', new, id)
       redis.call('HSET', waiting, id, 1)
     else
+      if what == 'early' then redis.call('ZADD', KEYS[7], 'NX', now_ms(), id) end
       redis.call('HDEL', waiting, id)
       -- An entry that is known is not among the spare ones.
       if what == 'claimed' then queue.recount(id) elseif pushes == '' then queue.pass(id) end

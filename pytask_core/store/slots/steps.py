@@ -59,7 +59,7 @@ class Steps:
 
     def purge(self, task_id: str) -> None:
         """Take entries out of the queue that :meth:`withdraw` has marked, once the hash says that none starts it."""
-        self.one("purge", [self._keys.new_queue, self._keys.spare], [task_id])
+        self.one("purge", [self._keys.new_queue, self._keys.spare, self._keys.early], [task_id])
 
     def entries(self, ids: Sequence[str], near: int) -> list[int]:
         """Return for each id how many entries of it other programs have pushed to the new queue, near its ends."""

@@ -168,7 +168,15 @@ class ManySlotsWorkerStore(WorkerStore):
     @property
     def _queue_keys(self) -> list[str]:
         keys = self._keys
-        return [keys.new_queue, self._inbox, keys.waiting, keys.spare, keys.last_take(self.worker), keys.inboxes]
+        return [
+            keys.new_queue,
+            self._inbox,
+            keys.waiting,
+            keys.spare,
+            keys.last_take(self.worker),
+            keys.inboxes,
+            keys.early,
+        ]
 
     def _give_back(self, token: str, *, may_be_claimed: bool) -> None:
         """Leave what was taken to others, who may reach the node that failed.
@@ -253,7 +261,7 @@ class ManySlotsWorkerStore(WorkerStore):
         for entry in entries:
             why = answers[entry.id][0]
             if why != "changed":
-                what = "later" if why == "later" else "passed" if why else "claimed"
+                what = why if why in {"later", "early"} else "passed" if why else "claimed"
                 dealt += (entry.id, entry.pushes, what)
         calls: list[Call] = [("taken", self._queue_keys, dealt)]
         mine = [each for each, answer in answers.items() if not answer[0]]
