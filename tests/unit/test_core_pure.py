@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,3 +275,9 @@ def test_what_json_cannot_carry_is_named_by_its_place(value: object, words: str)
 
 def test_keys_that_are_no_texts_and_do_not_clash_are_carried() -> None:
     assert encode("the output", {1: "a", "2": {None: "b"}}) == '{"1": "a", "2": {"null": "b"}}'
+
+
+def test_a_client_of_asyncio_is_refused_by_that_name_and_a_url_of_valkey_is_taken() -> None:
+    with pytest.raises(PyTaskException, match=r"a client of redis\.asyncio, and tasks run in greenlets"):
+        PyTask(redis.asyncio.Redis())
+    assert PyTask("valkeys://localhost:1").redis.connection_pool.connection_kwargs["port"] == 1
