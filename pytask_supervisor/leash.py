@@ -132,15 +132,27 @@ class Leash:
         self._wire.send({"thread": get_native_id()})
         while True:
             self._events.poll(TICK * 1000)
-            self._empty_waker()
-            now = time.monotonic()
-            self._listen(now)
-            if self._armed_at is not None and now >= self._armed_at + self._patience:
-                self._end()
-            self._judge(now)
-            self._wire.send({"pulse": round(now - self._beat_at, 3) if self._inside else 0.0})
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - told; without this thread nobody would see the loop block
+                self._tell_failure(error)
             if self._wire.at_end:
                 self._pause.poll(TICK * 1000)  # A closed wire would wake us again and again.
+
+    def _tell_failure(self, error: Exception) -> None:
+        words = f"the thread beside the loop has failed and goes on: {error!r:.500}"
+        if time.monotonic() >= self._said.get("failure", float("-inf")) + NOT_AGAIN:
+            self._said["failure"] = time.monotonic()
+            self._log(logging.ERROR, words)
+
+    def _look(self) -> None:
+        self._empty_waker()
+        now = time.monotonic()
+        self._listen(now)
+        if self._armed_at is not None and now >= self._armed_at + self._patience:
+            self._end()
+        self._judge(now)
+        self._wire.send({"pulse": round(now - self._beat_at, 3) if self._inside else 0.0})
 
     def _empty_waker(self) -> None:
         with suppress(BlockingIOError):
