@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import linecache
+import logging
 from collections.abc import Mapping
 from types import FrameType
 
@@ -90,6 +91,12 @@ def stacks(tasks: Mapping[str, Running], current: FrameType | None) -> dict[Stac
     return found
 
 
+def _waits_to_log(stack: Stack) -> bool:
+    """Whether it stands where ``logging`` takes a lock, which is never for long unless something is wrong."""
+    file, _line, name = stack[0]
+    return file == logging.__file__ and name in {"acquire", "handle", "_acquireLock"}
+
+
 def tell(stack: Stack, entries: list[Running]) -> str:
     """A few lines for the log: which tasks, and where they stand, the innermost last as in a traceback."""
     names = ", ".join(f"{entry.id!r} ({entry.name})" for entry in entries)
@@ -99,6 +106,8 @@ def tell(stack: Stack, entries: list[Running]) -> str:
             f"{what} nowhere: not begun, or ended" if len(entries) == 1 else f"{what}\n  nowhere: not begun, or ended"
         )
     lines = [f"{what} at"] if len(entries) == 1 else [f"{what}, at"]
+    if _waits_to_log(stack):
+        lines[0] = f"{what} and wait{'s' if len(entries) == 1 else ''} for a lock of logging, which another holds, at"
     for file, line, name in reversed(stack):
         lines.append(f"  {file}:{line} in {name}")
         code = linecache.getline(file, line).strip()
