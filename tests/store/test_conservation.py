@@ -41,6 +41,8 @@ class Tasks(RuleBasedStateMachine):
         super().__init__()
         self.desk = desk
         self.known: dict[str, Known] = {}
+        #: Ids that say WAIT, and that another program has taken out of the queue.
+        self.lost: set[str] = set()
 
     @initialize()
     def begin(self) -> None:
@@ -58,6 +60,7 @@ class Tasks(RuleBasedStateMachine):
     @rule(task_id=IDS)
     def start(self, task_id: str) -> None:
         self.desk.start(task_id)
+        self.lost.discard(task_id)
         known = self.known.setdefault(task_id, Known())
         if known.state == "RUNNING":
             known.command = "restart" if known.command == "stop" else known.command
@@ -77,6 +80,7 @@ class Tasks(RuleBasedStateMachine):
     @rule(task_id=IDS)
     def restart(self, task_id: str) -> None:
         answer = self.desk.client.restart(task_id)
+        self.lost.discard(task_id)
         known = self.known.get(task_id)
         assert answer == (-1 if known is None else 1)
         if known is not None and known.state == "RUNNING":
@@ -94,6 +98,18 @@ class Tasks(RuleBasedStateMachine):
     @rule(task_id=IDS)
     def remove(self, task_id: str) -> None:
         assert self.desk.client.remove(task_id) == (self.known.pop(task_id, None) is not None)
+
+    # Other programs
+
+    @rule(task_id=IDS, whole=st.booleans())
+    def take_out(self, task_id: str, *, whole: bool) -> None:
+        """An operator takes an id out of the queue, or deletes that: a helper must be able to bring each back."""
+        queue = self.desk.new
+        if whole:
+            self.desk.redis.delete(self.desk.keys.new_queue)
+        else:
+            self.desk.redis.lrem(self.desk.keys.new_queue, 0, task_id)
+        self.lost |= {each for each in queue if each not in self.desk.new and self.desk.state(each) == "WAIT"}
 
     # Workers
 
@@ -215,7 +231,7 @@ class Tasks(RuleBasedStateMachine):
             assert state == (known.state if known else None), task_id
             assert (self.desk.field(task_id, "command") or "") == (known.command if known else ""), task_id
             assert waiting.count(task_id) <= 1, "queued twice"
-            assert (task_id in waiting) or state != "WAIT"
+            assert (task_id in waiting) or state != "WAIT" or task_id in self.lost
             assert (task_id not in waiting) or state in {"WAIT", "STOPPED", None}, "an entry beside a task in hand"
             assert (task_id not in where.parked) or state == "WAIT", "parked though it does not wait"
             assert (task_id in where.active) == (state in {"RUNNING", "STOPPED"}), task_id
@@ -223,6 +239,13 @@ class Tasks(RuleBasedStateMachine):
         held = sorted(each for name in self.workers for each in self.desk.held(name))
         assert held == sorted(each for each in self.known if self.running(each))
         assert self.desk.running == len(held)
+
+    def teardown(self) -> None:
+        for task_id in self.lost:
+            if self.desk.state(task_id) == "WAIT":
+                assert self.desk.client.restart(task_id) == 1
+                where = self.desk.where
+                assert [*where.new, *where.inboxes].count(task_id) == 1, f"{task_id} cannot be brought back"
 
 
 @pytest.mark.timeout(600)  # only where it fails: the shortest example takes long to find
