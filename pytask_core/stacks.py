@@ -93,8 +93,11 @@ def stacks(tasks: Mapping[str, Running], current: FrameType | None) -> dict[Stac
 
 def _waits_to_log(stack: Stack) -> bool:
     """Whether it stands where ``logging`` takes a lock, which is never for long unless something is wrong."""
-    file, _line, name = stack[0]
-    return file == logging.__file__ and name in {"acquire", "handle", "_acquireLock"}
+    # The lock itself may be written in Python, and stand before it.
+    return any(
+        file == logging.__file__ and name in {"acquire", "handle", "_acquireLock"} and stack[0][2] in {name, "acquire"}
+        for file, _line, name in stack[:3]
+    )
 
 
 def tell(stack: Stack, entries: list[Running]) -> str:
