@@ -122,6 +122,18 @@ def _check_lost(book: Book, replay: Replay, report: Report) -> None:
     report.blame("ids that never came to an end", unfinished)
 
 
+def _check_stuck(book: Book, replay: Replay, report: Report) -> None:
+    """At rest no task waits in no list, where no worker finds it. What its producer never pushed counts elsewhere."""
+    stuck = [
+        task_id
+        for task_id, history in replay.histories.items()
+        if history.state == TaskState.WAIT
+        and not replay.stands(task_id)
+        and (history.was_placed or task_id not in book.doubtful)
+    ]
+    report.blame("tasks that WAIT in no list", stuck)
+
+
 def _check_homeless(book: Book, replay: Replay, report: Report) -> None:
     """At no instant did an id stand nowhere."""
     report.blame("ids that stood nowhere for a while", [f"{task_id} (after {at})" for task_id, at in replay.homeless])
@@ -342,7 +354,7 @@ def _check_keys(book: Book, replay: Replay, report: Report) -> None:
                 report.counts["fields that a client wrote for a task that was gone"] += 1
             elif not history.was_placed and task_id in book.doubtful:
                 report.counts["hashes of producers that were cut off before the push"] += 1
-            elif not replay.stands(task_id):
+            elif not replay.stands(task_id) and history.state != TaskState.WAIT:  # for those see _check_stuck
                 orphans.append(f"{task_id} ({value.get('state')})")
         elif key == names.running:
             remains += [] if value == "0" else [f"{key} counts {value}"]
@@ -370,6 +382,7 @@ def key_matcher(names: RedisKeys) -> Callable[[str], bool]:
 
 CHECKS: tuple[Callable[[Book, Replay, Report], None], ...] = (
     _check_lost,
+    _check_stuck,
     _check_homeless,
     _check_overlaps,
     _check_claims,

@@ -59,6 +59,8 @@ class Replay:
         self.histories: dict[str, History] = {}
         #: Ids that stood nowhere although they had a hash and were not ended, and after which transaction.
         self.homeless: list[tuple[str, int]] = []
+        #: Ids that another program has taken out of the queue and that stand nowhere since: none of ours lost them.
+        self.taken: set[str] = set()
         #: The transactions in which the server lost everything.
         self.flushes: list[int] = []
         #: How many transactions there were.
@@ -95,7 +97,9 @@ class Replay:
             state, get = hash_.get("state", "WAIT"), hash_.get
             output = get("output") if state in FINAL else None
             move = Move(self.count, state, get("owner"), get("command"), output, get("local") == "true")
-            if history.was_placed and not self._places[task_id] and state not in FINAL:
+            if self._places[task_id]:
+                self.taken.discard(task_id)
+            elif history.was_placed and state not in FINAL and task_id not in self.taken:
                 self.homeless.append((task_id, self.count))
         last = history.moves[-1] if history.moves else None
         if last is None or replace(last, at=move.at) != move:
@@ -170,7 +174,20 @@ class Replay:
         (self._rpop if leaves.upper() == "RIGHT" else self._lpop)(source)
         (self._rpush if enters.upper() == "RIGHT" else self._lpush)(target, member)
 
+        # We move entries between lists of ours only.
+        if self._is_place(source) and not self._is_place(target):
+            self.taken.add(member)
+
+    def _rename(self, source: str, target: str) -> None:
+        value = self.keys.pop(source)
+        if self._is_place(source):
+            self._moved(source, value, -1)
+            self.taken.update(value)
+        self.keys[target] = value
+
     def _lrem(self, key: str, count: str, member: str) -> None:
+        if key == self.names.new_queue:  # we never do
+            self.taken.add(member)
         entries = self.keys.get(key, deque())
         for _ in range(min(int(count) or len(entries), entries.count(member))):
             entries.remove(member)
@@ -240,6 +257,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "RPOP": Replay._rpop,
     "LMOVE": Replay._lmove,
     "LREM": Replay._lrem,
+    "RENAME": Replay._rename,
     "SADD": Replay._sadd,
     "SREM": Replay._srem,
     "ZADD": Replay._zadd,

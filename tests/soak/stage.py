@@ -20,6 +20,7 @@ from pytask_core import PyTaskHelpers
 from tests.soak import aof, ledger
 from tests.soak.checker import Report
 from tests.soak.figures import figures
+from tests.soak.foreign import Foreigner
 from tests.soak.hosts import Host
 from tests.soak.nemesis import Nemesis, Targets
 from tests.soak.traffic import Meddler, Producer, connect
@@ -34,6 +35,10 @@ from tests.support.whereabouts import is_cleaned_up
 _BUGS = re.compile(r"A bug in pytask|unexpected error in the supervisor|gives an answer that was not expected")
 
 
+#: The hosts, and what each runs.
+_APPS = {"host-1": "tests.soak.app:app", "host-2": "tests.soak.app:app", "host-3": "tests.soak.second:app"}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a soak is to be.
@@ -43,10 +48,11 @@ class Plan:
 
     seed: int = 1
     duration: float = 60.0
-    workers: int = 4  #: of both hosts together
+    workers: int = 4  #: of two hosts together; the second app has as many as each of them
     rate: float = 60.0  #: tasks
     meddling: float = 4.0  #: commands to for-ever tasks
     forever: int = 30  #: for-ever tasks
+    foreign: float = 1.0  #: things that another program does to the queue and to tasks
     only: tuple[str, ...] = ()  #: faults; none: all
     scale: float = 1.0  #: how long faults last
     each_once: bool = False  #: every fault once, instead of whatever fits the duration
@@ -76,15 +82,16 @@ class Stage:
         self._server = enter(RedisServer(appendonly=True, extra=aof.ARGUMENTS))
         self._ledger = enter(closing(ledger.Ledger(path)))
         self._watch = enter(closing(Watch(path)))
-        wires = {name: Wire(self._server.socket) for name in ("host-1", "host-2", "clients")}
+        wires = {name: Wire(self._server.socket) for name in (*_APPS, "clients")}
         enter(closing(wires["clients"]))
         self._hosts = [
-            enter(closing(Host(name, self.folder / name, wires[name], path, max(1, plan.workers // 2))))
-            for name in ("host-1", "host-2")
+            enter(closing(Host(name, self.folder / name, wires[name], path, max(1, plan.workers // 2), app=app)))
+            for name, app in _APPS.items()
         ]
         url = wires["clients"].url
         self._producer = enter(closing(Producer(url, self._ledger, plan.seed, plan.rate)))
         self._meddler = enter(closing(Meddler(url, self._ledger, plan.seed + 1, plan.meddling, plan.forever)))
+        self._foreigner = enter(closing(Foreigner(self._server.url, self._ledger, plan.seed + 2, plan.foreign)))
         targets = Targets(self._server, self._hosts, wires, self._ledger, self._watch, plan.rate, plan.scale)
         self.nemesis = Nemesis(targets, plan.seed, plan.only, self._tell)
         self._wires = wires
@@ -113,6 +120,7 @@ class Stage:
             "the for-ever tasks",
         )
         self._tell(f"under load: {self._plan.rate:g} tasks a second, {self._plan.forever} for-ever tasks")
+        self._foreigner.start()
         if self._plan.each_once:
             for name in self.nemesis.names:
                 self.nemesis.strike(name)
@@ -131,7 +139,9 @@ class Stage:
             wire.heal()
         self._producer.close()
         self._meddler.close()
-        for thread in (self._producer, self._meddler):
+        self._foreigner.close()
+        self._wait(self._foreigner.come_to_rest, 30, "all that the other program took started again")
+        for thread in (self._producer, self._meddler, self._foreigner):
             if thread.failure is not None:
                 self._trouble.append(f"the {type(thread).__name__.lower()} of the kit broke: {thread.failure!r}")
         with closing(connect(self._server.url)) as helpers, closing(helpers.redis):
@@ -166,7 +176,7 @@ class Stage:
         return not moving and not busy and not helpers.queue_lengths()["new"]
 
     def _all_stopped(self, helpers: PyTaskHelpers) -> bool:
-        ids = [task_id for task_id in helpers.get_active_task_ids() if task_id.startswith("forever-")]
+        ids = [task_id for task_id in helpers.get_active_task_ids() if task_id.startswith(("forever-", "foreign-"))]
         rows = helpers.get_tasks(ids, ["state"])
         going = [task_id for task_id, row in zip(ids, rows, strict=True) if row and row[0] == "RUNNING"]
         for task_id in going:

@@ -5,7 +5,9 @@ Importing this module notes the birth of the worker.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import time
 
 import gevent
 from gevent.event import Event
@@ -80,6 +82,35 @@ class Short(Noted):
             raise self.Error(proof)
         if self.fate == "exception":
             raise RuntimeError(proof)
+        return proof
+
+
+class Forking(Noted):
+    """Forks a process that waits, as one that makes a request would, and ends it in one of three ways."""
+
+    NAME = "soak/forking"
+
+    def __init__(self, how: str = "join") -> None:
+        self.how = how
+
+    def work(self, proof: str) -> str:
+        if self.how == "fork":
+            return self._by_hand(proof)
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
+        process.start()
+        if self.how == "terminate":
+            gevent.sleep(0.05)
+            process.terminate()
+        process.join()
+        return proof
+
+    @staticmethod
+    def _by_hand(proof: str) -> str:
+        pid = os.fork()
+        if not pid:
+            time.sleep(0.3)  # here what is left of the worker in the child would run
+            os._exit(0)
+        os.waitpid(pid, 0)
         return proof
 
 

@@ -6,6 +6,7 @@ before and after the call. Nothing is sent again: what got no answer stays in do
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -22,6 +23,9 @@ from tests.support.redis_server import client_options
 #: Seconds until a producer that gets no answer gives up.
 PATIENCE = 3.0
 
+#: Parts of the short tasks that fork, and that only the second app knows.
+FORKING, SECOND = 0.02, 0.1
+
 
 def connect(url: str) -> PyTaskHelpers:
     """Helpers that send nothing twice."""
@@ -29,8 +33,12 @@ def connect(url: str) -> PyTaskHelpers:
     return PyTaskHelpers(client)
 
 
-class _Thread:
-    """Calls ``_turn`` at a bounded rate until it is closed."""
+#: What for-ever tasks are, by their number.
+_FOREVER = ("soak/forever", "soak/polite", "soak/forever", "soak/polite", "second/forever")
+
+
+class Rounds:
+    """A thread that calls ``_turn`` at a bounded rate until it is closed."""
 
     def __init__(self, name: str, url: str, ledger: Ledger, seed: int, rate: float) -> None:
         self._url = url
@@ -41,6 +49,10 @@ class _Thread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         #: What went wrong that should not: the soak fails of it.
         self.failure: BaseException | None = None
+
+    def connect(self) -> PyTaskHelpers:
+        """Helpers of its own."""
+        return connect(self._url)
 
     def start(self) -> None:
         """Begin."""
@@ -54,7 +66,7 @@ class _Thread:
 
     def _run(self) -> None:
         try:
-            with closing(connect(self._url)) as helpers, closing(helpers.redis):
+            with closing(self.connect()) as helpers, closing(helpers.redis):
                 due = time.monotonic()
                 while not self._done.is_set():
                     due += self._turn(helpers) * self._pause
@@ -69,7 +81,7 @@ class _Thread:
         raise NotImplementedError
 
 
-class Producer(_Thread):
+class Producer(Rounds):
     """Starts short tasks by all three ways there are.
 
     Args:
@@ -91,9 +103,12 @@ class Producer(_Thread):
 
     def _spec(self) -> tuple[str, dict[str, Any], str]:
         self._count += 1
+        task_id, draw = f"short-{self._count}", self._random.random()
+        if draw < FORKING:
+            return "soak/forking", {"how": self._random.choice(("join", "terminate", "fork"))}, task_id
         fate = self._random.choices(("return", "error", "exception"), (90, 5, 5))[0]
         data = {"seconds": round(self._random.uniform(0, 0.05), 3), "fate": fate}
-        return "soak/short", data, f"short-{self._count}"
+        return "second/short" if draw < FORKING + SECOND else "soak/short", data, task_id
 
     def _start(self, specs: list[tuple[str, dict[str, Any], str]], how: Callable[[Any], object]) -> None:
         for spec in specs:
@@ -110,12 +125,11 @@ class Producer(_Thread):
 
 def _push(helpers: PyTaskHelpers, name: str, data: dict[str, Any], task_id: str) -> None:
     """As a producer in any language does."""
-    text = f'{{"seconds": {data["seconds"]}, "fate": "{data["fate"]}"}}'
-    helpers.redis.hset(helpers.task_key(task_id), mapping={"task": name, "data": text})
+    helpers.redis.hset(helpers.task_key(task_id), mapping={"task": name, "data": json.dumps(data)})
     helpers.redis.lpush(helpers.keys.new_queue, task_id)
 
 
-class Meddler(_Thread):
+class Meddler(Rounds):
     """Keeps a number of for-ever tasks there and gives them no peace.
 
     Args:
@@ -139,7 +153,7 @@ class Meddler(_Thread):
 
     def begin(self) -> None:
         """Start all of them, before the faults."""
-        with closing(connect(self._url)) as helpers, closing(helpers.redis):
+        with closing(self.connect()) as helpers, closing(helpers.redis):
             for task_id in self.ids:
                 self._start_one(helpers, task_id)
 
@@ -175,7 +189,7 @@ class Meddler(_Thread):
             self._start_one(helpers, task_id)  # it went with what the server lost
 
     def _start_one(self, helpers: PyTaskHelpers, task_id: str) -> None:
-        name = "soak/polite" if int(task_id.rpartition("-")[2]) % 2 else "soak/forever"
+        name = _FOREVER[int(task_id.rpartition("-")[2]) % len(_FOREVER)]
         self._ledger.write("tried", id=task_id)
         try:
             helpers.start_task(name, task_id, version=self._versions[task_id])

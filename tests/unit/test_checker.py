@@ -220,6 +220,15 @@ def test_a_producer_that_is_cut_off_between_its_two_commands_is_counted_and_not_
     assert report.counts["hashes of producers that were cut off before the push"] == 1
 
 
+def test_what_another_program_takes_out_of_the_queue_is_not_ours_to_lose_until_it_is_queued_again(story: Story) -> None:
+    story.accept().redis("RENAME new-task foreign:taken").accept("b").redis("LMOVE new-task foreign:taken RIGHT LEFT")
+    story.accept("c").redis("LREM new-task 0 c")
+    assert not story.replay().homeless
+    assert story.replay().taken == {"a", "b", "c"}
+    story.redis("LPUSH new-task a").redis("RPOP new-task 1")
+    assert story.replay().homeless == [("a", 8)]
+
+
 def test_fields_that_a_client_writes_for_a_task_that_is_gone_are_counted_and_not_blamed(story: Story) -> None:
     report = story.accept().claim().begin().end().finish().clean().redis("HSET task-a data {}").judge()
     assert report.ok, report.text()
@@ -245,6 +254,11 @@ def test_an_id_that_is_parked_until_a_worker_knows_its_name_stands_somewhere(sto
     story.claim("w2").begin("w2").end("w2").finish("w2").clean()
     report = story.judge()
     assert report.ok, report.text()
+
+
+def test_a_task_that_waits_in_no_list_is_found_whoever_took_it_out(story: Story) -> None:
+    story.accept().redis("LREM new-task 0 a")
+    assert any("tasks that WAIT in no list: 1: a" in each for each in story.judge().violations)
 
 
 def test_an_overlap_inside_the_self_stop_window_is_counted_and_not_blamed(story: Story) -> None:
