@@ -29,7 +29,7 @@ from tests.soak.watch import Watch
 from tests.soak.wire import Wire
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
-from tests.support.whereabouts import is_cleaned_up
+from tests.support.whereabouts import Whereabouts, is_cleaned_up
 
 #: What the log may not say, whatever is done to us.
 _BUGS = re.compile(r"A bug in pytask|unexpected error in the supervisor|gives an answer that was not expected")
@@ -173,7 +173,8 @@ class Stage:
         ]
         busy = [task_id for task_id in running if task_id.startswith("short-")]
         self._unsettled = moving, busy
-        return not moving and not busy and not helpers.queue_lengths()["new"]
+        look = Whereabouts(helpers.redis)
+        return not (moving or busy or look.new or look.inboxes or look.parked or look.early)
 
     def _all_stopped(self, helpers: PyTaskHelpers) -> bool:
         ids = [task_id for task_id in helpers.get_active_task_ids() if task_id.startswith(("forever-", "foreign-"))]
