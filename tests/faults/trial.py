@@ -30,6 +30,7 @@ from tests.soak.verdict import judge
 from tests.soak.watch import Watch
 from tests.soak.wire import Wire
 from tests.support.redis_server import RedisServer
+from tests.support.supervisor_process import OWN_AFFAIR
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import is_cleaned_up
 
@@ -240,7 +241,7 @@ class Trial:
             f"{host.name}: {line}"
             for host in self.hosts
             for line in host.log.read_text(errors="replace").splitlines()
-            if _TROUBLE.search(line) and not any(words in line for words in self.expected)
+            if _TROUBLE.search(line) and not any(words in line for words in (*self.expected, OWN_AFFAIR))
         ]
 
     def _hang_up(self) -> None:
