@@ -129,6 +129,9 @@ def modules(value: Any) -> tuple[str, ...]:
 def redis_url(value: Any) -> str:
     """A URL that ``pytask_core`` understands, ``embedded[:DIR]`` or ``embedded-cluster[:DIR]``."""
     url = text(value)
+    if any(each < " " for each in url):
+        # urllib would leave it out, and our log break the line there, with half a password behind it.
+        raise ValueError("must have no line break and no other control character in it")
     if url.partition(":")[0] in EMBEDDED:
         return url
     if url.startswith(("valkey://", "valkeys://")):

@@ -28,12 +28,13 @@ def cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     head, tail = text[: longest * 2 // 3], text[-(longest // 4) :]
-    # A URL that is cut in two is none that could be searched for the password in it.
-    url = head.rfind("://")
-    if url >= 0 and "\n" not in head[url:]:
-        head = head[: url + 3]
-    front, at, behind = tail.partition("@")
-    tail = behind if at and "\n" not in front else tail
+    # A URL that is cut in two is none that could be searched for the password in it. It may begin in what is left out.
+    begin = len(text) - len(tail)
+    if text.find("://", text.rfind("\n", 0, begin) + 1, begin + 2) >= 0:
+        _, end, behind = tail.partition("\n")
+        tail = end + behind
+    url = head.find("://", head.rfind("\n") + 1)
+    head = head[: url + 3] if url >= 0 else head
     return f"{head}[… {len(text) - len(head) - len(tail)} characters left out …]{tail}"
 
 

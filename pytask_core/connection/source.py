@@ -31,6 +31,9 @@ these with rediss), unix:///PATH, embedded[:DIR] or embedded-cluster[:DIR]"
 
 
 def _from_url(url: str) -> Server | Cluster:
+    if any(each < " " for each in url.strip()):
+        # urllib would leave it out, and so use another password.
+        raise PyTaskException("the Redis URL has a line break or another control character in it")
     scheme, _, rest = url.partition(":")
     if scheme.startswith("valkey"):
         scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")

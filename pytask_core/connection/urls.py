@@ -56,7 +56,9 @@ def read(url: str) -> Place:
     options = {key: value for key, value in pool.connection_kwargs.items() if key not in OF_THE_POOL}
     unknown = sorted(set(options) - accepted(pool.connection_class) - _OF_POOLS)
     if unknown:
-        raise PyTaskException(f"redis-py has no option {unknown[0]!r} for such a Redis URL")
+        # It may be a piece of the password, which had an & in it.
+        named = "one of the options that stand" if "password" in url.partition("?")[2] else f"option {unknown[0]!r}"
+        raise PyTaskException(f"redis-py does not know {named} in the Redis URL; in a password write & as %26")
     check_files(options)
     return Place(pool.connection_class, options)
 

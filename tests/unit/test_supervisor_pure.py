@@ -25,6 +25,7 @@ from pytask_supervisor.respawn import (
     RespawnPolicy,
 )
 from pytask_supervisor.shortage import explain_shortage
+from pytask_supervisor.shown import cut
 
 
 def test_exit_codes_are_those_of_the_documentation() -> None:
@@ -92,6 +93,9 @@ PASSWORDS = [
     "S3@CRET",
     "S3#CRET?x=y",
     "S3:CRET",
+    "S3://CRET",
+    "p ://S3://CRET",
+    "1://S3CRET",
 ]
 
 
@@ -116,11 +120,61 @@ def test_a_password_of_any_shape_is_left_out_of_a_url_and_of_the_text_around_it(
 
 
 @pytest.mark.parametrize(
-    "text", ["http://:pw@host", "pw@host", ":pw@host:1", "re dis://:pw@h", "pw", "x" * 40 + "://pw@h"]
+    "text", ["http://:pw@host", "pw@host", ":pw@host:1", "re dis://:pw@h", "pw", "x" * 40 + "://pw@h", "redis:/:pw@h"]
 )
 def test_what_cannot_be_taken_apart_as_a_url_is_not_shown_at_all(text: str) -> None:
     assert shown_url(text) == "***"
     assert shown_words(["ctl", "--redis", text, f"--redis={text}"]) == ["ctl", "--redis", "***", "--redis=***"]
+    assert shown_words(["--redi", text, f"--red={text}"]) == ["--redi", "***", "--red=***"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:S3CRET",
+        "redis://me:S3CRET",
+        "redis+cluster://h:1,me:S3CRET",
+        "redis://h:1?p%61ssword=S3CRET",
+        "redis://h:1?pass=S3CRET",
+        "redis://h:1?passwd=S3CRET",
+        "redis://h:1?password=a&S3CRET",
+        "redis://h:1?db=1;password=S3CRET",
+        "redis://h:1#password=S3CRET",
+        "redis://h:1?db=b://S3CRET@c",
+        "unix:///x.sock?db=1;password=S3CRET",
+    ],
+)
+def test_a_url_that_was_typed_wrong_shows_no_more_of_its_password(url: str) -> None:
+    """All were shown in full: the ``@`` was forgotten, the option misspelt, or ``&`` not escaped."""
+    for shown in (shown_url(url), redact(url), redact(f"Error 111 connecting to {url}. refused"), redact(repr(url))):
+        assert "S3CRET" not in shown
+        assert "***" in shown
+    assert redact(f"no way to redis://S3CRET@h:1 at x@y: {url}").count("S3CRET") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<Connection(host=h,password=S3CRET,db=0)>", "<Connection(host=h,password=***"),
+        ("connect(access_token=S3CRET x=1)", "connect(access_token=*** x=1)"),
+        ("see https://S3CRET@h/x", "see https://***@h/x"),
+        ("GET http://h/x?api_key=S3CRET&n=1 HTTP", "GET http://h/x?api_key=***&n=1 HTTP"),
+        ("x=1 password= y", "x=1 password= y"),
+        ("Redis at redis://h:1. It is away", "Redis at redis://h:1. It is away"),
+        ("('redis://[::1]:1/0', x@y)", "('redis://[:***@y)"),
+        ("no way to redis://[::1]:1/0: refused", "no way to redis://[::1]:1/0: refused"),
+    ],
+)
+def test_passwords_outside_of_urls_of_ours_are_left_out_too(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize("password", ["a" * 90 + "@S3CRET", "a" * 95 + "://S3CRET", "a" * 400 + "@@S3CRET"])
+@pytest.mark.parametrize("before", ["", "x" * 20, "x" * 120, "x" * 127, "x" * 150, "x" * 300])
+def test_a_password_is_not_shown_where_a_text_is_cut_in_the_middle_of_it(before: str, password: str) -> None:
+    for url in (f"redis://:{password}@h:1", f"redis://h:1?db=1&password={password}"):
+        for length in range(40):
+            assert "CRET" not in redact(cut(before + url + "y" * length, 200))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +195,10 @@ def test_what_has_no_password_is_shown_as_it_is(url: str) -> None:
         "{://}",
         "http://{a:}@",
         "h://h:1?{a=b}@",
+        "{redis://x?password=&}",
+        "{redis://u:p q}",
+        "{redis://a@}",
+        "{password=}",
     ],
 )
 def test_the_time_to_look_for_passwords_grows_with_the_text_and_no_faster(text: str) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pytask_core import PyTask
+from pytask_core.errors import PyTaskException
+from pytask_core.helpers import PyTaskHelpers
 from pytask_core.keys import RedisKeys
 from pytask_supervisor import kinds
 from pytask_supervisor.config import Option, SupervisorConfig, options
@@ -260,6 +263,25 @@ def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
 )
 def test_every_form_of_url_that_the_core_reads_is_taken(tmp_path: Path, url: str) -> None:
     assert load(tmp_path, ["--app", "a:b", "--redis", url]).redis == url
+
+
+@pytest.mark.parametrize("url", ["redis://:hun\nter2@h:1", "redis://:hunter2\x1b@h", "embedded:/x\r/hunter2"])
+def test_a_url_with_a_line_break_or_control_character_is_refused_by_supervisor_and_core(
+    tmp_path: Path, url: str
+) -> None:
+    """urllib leaves the break out, so that another password was sent; the log broke the line behind half of it."""
+    assert "control character" in mistake(tmp_path, "--app", "a:b", "--redis", url)
+    assert "hunter2" not in mistake(tmp_path, "--app", "a:b", "--redis", url)
+    for make in (PyTask, PyTaskHelpers):
+        with pytest.raises(PyTaskException, match="control character") as told:
+            make(url)
+        assert "ter2" not in str(told.value)
+
+
+def test_an_option_of_a_url_that_may_be_a_piece_of_its_password_is_not_named() -> None:
+    with pytest.raises(PyTaskException, match="write & as %26") as told:
+        PyTask("redis://h?password=a&hunter2=1")
+    assert "hunter2" not in str(told.value)
 
 
 @pytest.mark.parametrize(
