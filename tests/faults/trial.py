@@ -32,7 +32,7 @@ from tests.soak.wire import Wire
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import OWN_AFFAIR
 from tests.support.waiting import wait_until
-from tests.support.whereabouts import is_cleaned_up
+from tests.support.whereabouts import Whereabouts, is_cleaned_up
 
 #: What the log may not say unless the test expects it.
 _TROUBLE = re.compile(r"Traceback|\b(ERROR|CRITICAL) \[|A bug in pytask|Warning\b")
@@ -204,6 +204,8 @@ class Trial:
         for host in self.hosts:
             host.wire.heal()
         wait_until(lambda: not self.helpers.queue_lengths()["new"], 20, "the queue empty")
+        if any(host.is_up for host in self.hosts):
+            wait_until(lambda: not Whereabouts(self.redis, self.keys).early, 5, "ids without a hash dropped")
         wait_until(self._all_stopped, 20, "everything stopped or ended", interval=0.05)
         self.helpers.start_task("pytask/cleanup", _CLEANUP)
         # What stands in a cleaning list goes back to the end queue when its Cleanup is stopped.
