@@ -33,7 +33,7 @@ from .keys import RedisKeys
 from .lease import Lease
 from .link import Link
 from .local_tasks import LocalTasks
-from .log_locks import native_locks
+from .log_locks import safe_locks
 from .loops import Backoff
 from .parking import Parking
 from .poison import Hang, PoisonRule
@@ -282,10 +282,9 @@ class Worker:
         hub = gevent.get_hub()
         # Else a SystemExit in a greenlet that a task has spawned is thrown into the main one, and ends all tasks.
         hub.SYSTEM_ERROR = ()
-        native_locks()
         try:
             if self._reach_redis():
-                with calm_collector(), forks.life(self._become_copy):
+                with calm_collector(), safe_locks(), forks.life(self._become_copy):
                     self._begin()
                     if on_ready is not None and self._locals.failure is None:
                         on_ready()

@@ -192,7 +192,7 @@ CORE = Rules(
         "figures": set(),
         "garbage": set(),
         "forks": set(),
-        "log_locks": set(),
+        "log_locks": {"current", "greenlets"},
         "alone": {"forks"},
         "signals": {"forks"},
         "log_lines": set(),

@@ -26,6 +26,8 @@ monkey.patch_all()
 
 import logging
 import logging.config
+import logging.handlers
+import socket
 import time
 
 import gevent
@@ -74,6 +76,41 @@ class Configures(Task):
         logging.config.dictConfig(CONFIG)
 
 
+class AddsHandlers(Task):
+    NAME = "adds-handlers"
+
+    def start(self):
+        class Own(logging.StreamHandler):
+            def emit(self, record):  # It gives way, as what sends over a network does.
+                assert not self.is_inside, "one record at a time"
+                self.is_inside = True
+                time.sleep(0)
+                self.is_inside = False
+
+        own = Own()
+        own.is_inside = False
+        for handler in (logging.FileHandler("theirs.log"), own):
+            log.addHandler(handler)
+
+
+class Deaf(Task):
+    NAME = "deaf"
+
+    def start(self):
+        logging.raiseExceptions = False
+        ours, self.theirs = socket.socketpair()
+        handler = logging.handlers.SocketHandler("127.0.0.1", 1)
+        handler.sock = ours
+        deaf = logging.getLogger("deaf")
+        deaf.propagate, deaf.handlers = False, deaf.handlers or [handler]
+        while True:
+            deaf.info("x" * 50_000)
+            time.sleep(0)
+
+    def stop(self):
+        self.theirs.close()
+
+
 class Broken(Task):
     NAME = "broken"
 
@@ -82,7 +119,7 @@ class Broken(Task):
 
 
 app = PyTask()
-app.add_tasks(Native, Green, Configures, Broken)
+app.add_tasks(Native, Green, Configures, AddsHandlers, Deaf, Broken)
 if __name__ == "__main__":
     logging.config.dictConfig(CONFIG)
     app.run()
@@ -135,6 +172,33 @@ def test_native_threads_and_greenlets_log_side_by_side_in_a_worker_by_itself(
     finally:
         process.kill()
         process.wait()
+
+
+def test_native_threads_and_greenlets_log_side_by_side_by_handlers_that_a_task_has_made(
+    tmp_path: Path, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    _write(tmp_path, "never")
+    words = ["--workers", "1", "--app", "talking:app", "--redis", redis_server.url]
+    with SupervisorProcess(tmp_path, *words) as supervisor:
+        supervisor.wait_ready(1)
+        task_id = helpers.start_task("adds-handlers")
+        wait_until(lambda: helpers.get_task(task_id, "state") == "SUCCESS")
+        _talk(helpers)
+        assert supervisor.stop() == 0
+    assert len((tmp_path / "theirs.log").read_text().splitlines()) == 16 * 1500
+
+
+def test_a_handler_that_keeps_all_waiting_is_named_with_the_task_whose_record_it_sends(
+    tmp_path: Path, redis_server: RedisServer, helpers: PyTaskHelpers
+) -> None:
+    _write(tmp_path, "never")
+    words = ["--workers", "1", "--app", "talking:app", "--redis", redis_server.url]
+    with SupervisorProcess(tmp_path, *words) as supervisor:
+        supervisor.wait_ready(1)
+        helpers.start_tasks([("deaf", {}, "a"), ("deaf", {}, "b")])
+        supervisor.wait_for("The log handler SocketHandler has been busy with one record for 10 s")
+        assert "the record is of task '" in supervisor.text
+        assert supervisor.stop() == 0
 
 
 @pytest.mark.parametrize("when", ["import", "task"])
