@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import takewhile
+from typing import Generic, NamedTuple, TypeVar
 
 import gevent
 from gevent.event import Event as Flag
@@ -29,6 +31,16 @@ RETRY = 1.0
 #: Events that may gather before a task that emits has to wait for the sending. More bears bursts, and costs memory.
 MOST_EVENTS = 10_000
 
+What = TypeVar("What")
+
+
+class _Leaving(NamedTuple, Generic[What]):
+    """How a task leaves this worker."""
+
+    entry: Running
+    what: What
+    after: int  #: events that were emitted before; an event that comes behind it is refused
+
 
 class Reporter:
     """The one way out of a worker for events and ends.
@@ -42,9 +54,11 @@ class Reporter:
         self._store = store
         self._link = link
         self._events: list[Event] = []
-        self._ends: list[tuple[Running, Ending]] = []
-        self._stopped: list[Running] = []
-        self._requeue: list[Running] = []
+        #: Events that were emitted while Redis was there, and how many of them are sent or dropped.
+        self._emitted = self._taken = 0
+        self._ends: list[_Leaving[Ending]] = []
+        self._stopped: list[_Leaving[None]] = []
+        self._requeue: list[_Leaving[None]] = []
         self._wake = Flag()
         self._sent = Flag()
         self._warned = False
@@ -65,21 +79,22 @@ class Reporter:
             self._drop(1)
             return
         self._events.append(Event(entry.id, entry.token, payload))
+        self._emitted += 1
         self._wake.set()
 
     def end(self, entry: Running, state: str, output: str) -> None:
         """Send how a task ended."""
-        self._ends.append((entry, Ending(entry.id, entry.token, state, output)))
+        self._ends.append(_Leaving(entry, Ending(entry.id, entry.token, state, output), self._emitted))
         self._wake.set()
 
     def stopped(self, entry: Running) -> None:
         """Send that a task was stopped on purpose."""
-        self._stopped.append(entry)
+        self._stopped.append(_Leaving(entry, None, self._emitted))
         self._wake.set()
 
     def requeue(self, entry: Running) -> None:
         """Send that a task goes back to the front of the queue."""
-        self._requeue.append(entry)
+        self._requeue.append(_Leaving(entry, None, self._emitted))
         self._wake.set()
 
     @property
@@ -125,20 +140,20 @@ class Reporter:
             Away: Redis cannot be reached; ends are kept, events are dropped.
         """
         events, self._events = self._events[:BATCH], self._events[BATCH:]
-        # An event goes before its task's end: with more events to come, ends wait for the next round trip.
-        ends = [] if self._events else self._ends[:BATCH]
-        stopped, requeue = self._stopped[:BATCH], self._requeue[:BATCH]
+        self._taken += len(events)
+        ends, stopped, requeue = self._due(self._ends), self._due(self._stopped), self._due(self._requeue)
         try:
             with self._link.guard():
                 refused = self._store.report(
                     events,
-                    [ending for _, ending in ends],
-                    [(entry.id, entry.token) for entry in stopped],
-                    [(entry.id, entry.token) for entry in requeue],
+                    [each.what for each in ends],
+                    [(each.entry.id, each.entry.token) for each in stopped],
+                    [(each.entry.id, each.entry.token) for each in requeue],
                 )
         except Away:
             self._drop(len(events) + len(self._events))
             self._events.clear()
+            self._taken = self._emitted
             raise
         finally:
             self._sent.set()
@@ -151,10 +166,15 @@ class Reporter:
                 len(refused),
                 refused,
             )
-        self._settle([(entry, ending.state) for entry, ending in ends], refused)
-        self._settle([(entry, TaskState.STOPPED) for entry in stopped], refused)
-        for entry in requeue:
-            self.on_settled(entry, None)
+        self._settle([(each.entry, each.what.state) for each in ends], refused)
+        self._settle([(each.entry, TaskState.STOPPED) for each in stopped], refused)
+        for each in requeue:
+            self.on_settled(each.entry, None)
+
+    def _due(self, leaving: list[_Leaving[What]]) -> list[_Leaving[What]]:
+        """Return those that may go now. Their own events have gone or go before them; they wait for no later ones."""
+        first = leaving[:BATCH]
+        return list(takewhile(lambda each: each.after <= self._taken, first)) if self._events else first
 
     def _settle(self, entries: list[tuple[Running, str]], refused: list[str]) -> None:
         for entry, state in entries:

@@ -9,6 +9,7 @@ import pytest
 from gevent.event import Event
 
 from pytask_core import Task
+from pytask_core.reporter import BATCH
 from tests.support.core_apps import Echo
 from tests.support.forgotten_scripts import forget_scripts
 from tests.support.redis_cluster import ServerCluster
@@ -87,3 +88,68 @@ def test_no_event_is_lost_on_a_replica_that_has_just_been_promoted(cluster: Serv
     wait_until(patiently(lambda: live.helpers.start_task("echo", "{x}first")), 30, "another master")
     live.until("{x}first", "SUCCESS", timeout=20)
     hears_all(live, [f"{{x}}{number}" for number in range(30)])
+
+
+class Talking(Task):
+    """Says more than goes into one round trip, at its end or as it is stopped."""
+
+    NAME = "talking"
+
+    def __init__(self, ends: bool) -> None:
+        self.ends = ends
+
+    def start(self) -> None:
+        try:
+            while not self.ends:
+                gevent.sleep(0.05)
+        finally:
+            for number in range(3 * BATCH):
+                self.emit("step", number)
+
+
+class Chatting(Task):
+    """Talks without a pause, faster than its events can be sent."""
+
+    NAME = "chatting"
+
+    def start(self) -> None:
+        while True:
+            for _ in range(100):
+                self.emit("chat")
+            gevent.sleep(0)
+
+
+@pytest.mark.parametrize("way", ["end", "stop", "restart", "requeue"])
+def test_a_task_that_says_more_than_one_round_trip_takes_is_heard_to_its_last_word(live: Live, way: str) -> None:
+    worker = live.worker(Talking)
+    listener = live.listen("a")
+    live.helpers.start_task("talking", "a", ends=way == "end")
+    if way != "end":
+        live.until("a", "RUNNING")
+    if way == "stop":
+        live.helpers.stop_task("a")
+    elif way == "restart":
+        live.helpers.restart_task("a")
+    elif way == "requeue":
+        live.end(worker)
+
+    heard: list[int] = []
+
+    def all_is_heard() -> bool:
+        heard.extend(each["data"] for each in listener.heard() if each["event"] == "step")
+        return len(heard) >= 3 * BATCH
+
+    wait_until(all_is_heard, 10, "its last word")
+    assert heard == list(range(3 * BATCH))
+
+
+def test_a_task_that_talks_without_a_pause_keeps_no_other_from_its_end(live: Live) -> None:
+    live.worker(Chatting, Echo)
+    live.helpers.start_task("chatting", "a")
+    live.until("a", "RUNNING")
+
+    for number in range(10):
+        live.helpers.start_task("echo", f"b{number}", text="x")
+
+    for number in range(10):
+        live.until(f"b{number}", "SUCCESS", timeout=5)
