@@ -124,3 +124,63 @@ def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: 
     assert [task.id for task in claims.tasks] == ["a"]
     assert away.redis.ttl(away.keys.task("a")) == -1
     assert away.field("a", "unqueued") is None
+
+
+def half_started(desk: Desk, task_id: str) -> None:
+    """Start as a client that is killed after the first step."""
+    desk.client._steps.all([("begin", [desk.keys.task(task_id)], ["job", "{}", "", ""])])
+    assert desk.redis.ttl(desk.keys.task(task_id)) > 0
+
+
+def half_restarted(desk: Desk, task_id: str) -> None:
+    desk.client._steps.all([("restart", [desk.keys.task(task_id)], [desk.keys.control(task_id)])])
+    assert desk.redis.ttl(desk.keys.task(task_id)) > 0
+
+
+def lasts(desk: Desk, task_id: str) -> bool:
+    return bool(desk.redis.ttl(desk.keys.task(task_id)) == -1 and desk.field(task_id, "unqueued") is None)
+
+
+def test_a_task_that_is_stopped_between_the_steps_of_its_start_lasts(away: Desk) -> None:
+    half_started(away, "a")
+
+    assert away.client.stop("a") == 1
+
+    assert (away.state("a"), away.active) == ("STOPPED", {"a"})
+    assert lasts(away, "a")
+
+
+def test_a_stop_that_breaks_off_between_its_steps_is_made_good_by_the_next(away: Desk) -> None:
+    half_started(away, "a")
+    away.client._steps.one("stop", [away.keys.task("a")], [away.keys.control("a"), 0])
+    assert away.redis.ttl(away.keys.task("a")) > 0, "it stands in no list"
+
+    away.client.stop("a")
+
+    assert (away.state("a"), away.active) == ("STOPPED", {"a"})
+    assert lasts(away, "a")
+
+
+def test_what_a_cleanup_finds_between_the_steps_of_its_restart_is_queued_and_lasts(away: Desk) -> None:
+    ended(away, "a")
+    half_restarted(away, "a")
+    [(task_id, _)] = away.keeper.collect("w1", hashes=False)
+
+    away.keeper.discard("w1", [(task_id, False, "")], 60)
+
+    assert away.new == ["a"]
+    assert lasts(away, "a")
+
+
+def test_what_a_monitor_finds_between_the_steps_of_its_restart_is_queued_and_lasts(away: Desk) -> None:
+    away.start("a", cleanup=False)
+    worker = away.worker("w1")
+    token, _ = away.claim(worker, insist=True)
+    away.end(worker, "a", token)
+    half_restarted(away, "a")
+    away.redis.hset(away.keys.task("a"), "last_update", 1)
+
+    assert away.keeper.sweep(0.001).told == [("a", "waits")]
+
+    assert (away.new, away.active) == (["a"], set())
+    assert lasts(away, "a")

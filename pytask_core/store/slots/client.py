@@ -13,8 +13,8 @@ from .steps import Steps
 #: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
 _MODES = {"queue": "must", "again": "look", "waits": "ensure"}
 
-#: What ``stop.lua`` answers where the task waited.
-_WITHDRAWN, _WITHDRAWN_BEFORE = 2, 3
+#: What ``stop.lua`` answers where the task waited; the last: its hash is to expire, since it was not queued yet.
+_WITHDRAWN, _WITHDRAWN_BEFORE, _WITHDRAWN_EARLY = 2, 3, 4
 
 #: After which answers an id may stand in the task set though it waits.
 _WAITS_NOW = {"again", "waits"}
@@ -54,11 +54,13 @@ class ManySlotsClientStore(ClientStore):
         # First, so that an entry which a start makes after the stop is not taken for the old one.
         foreign, since = self._steps.withdraw(task_id), self._since(task_id)
         answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), foreign]))
-        if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE}:
+        if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE, _WITHDRAWN_EARLY}:
             self._steps.activate([task_id])
+            if answer == _WITHDRAWN_EARLY:
+                self._steps.one("queued", [self._keys.task(task_id)])
             self._unpark(task_id, since)
             self._steps.purge(task_id)
-        return {_WITHDRAWN: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
+        return {_WITHDRAWN: 1, _WITHDRAWN_EARLY: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         answer = self._steps.one("restart", [self._keys.task(task_id)], [self._keys.control(task_id), *states])

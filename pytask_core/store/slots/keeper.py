@@ -85,6 +85,9 @@ class ManySlotsKeeperStore(KeeperStore):
             calls.append(steps.ending("", ended))
         if calls:
             steps.all(calls)
+        if ids("waits"):
+            # Of these, who started them may have got no further than the hash, which expires until it is queued.
+            steps.all([("queued", [self._keys.task(each)], []) for each in ids("waits")])
 
     def overdue(self, interval: float, task_timeout: float, unknown: float | None = None) -> dict[str, float] | None:
         workers = super().overdue(interval, task_timeout, unknown)
