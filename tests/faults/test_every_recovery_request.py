@@ -33,9 +33,9 @@ class Recovery(Scenario):
 
     def _die(self) -> None:
         stores = regime(one_slot=self.keys.one_slot or self.detour is None)
-        worker = stores.worker(self.redis, self.redis, self.keys, "dead")
+        worker = stores.worker(self.client, self.client, self.keys, "dead")
         worker.register(["once"])
-        keeper = stores.keeper(self.redis, self.keys)
+        keeper = stores.keeper(self.client, self.keys)
         self._end(worker, 1, "collected")
         assert [each for each, _ in keeper.collect("dead", hashes=False)] == ["collected"]
         self._end(worker, 2, "ended")
@@ -78,7 +78,7 @@ class Recovery(Scenario):
         self.nothing_is_left()
 
     def _keeper(self) -> KeeperStore:
-        return regime(one_slot=self.keys.one_slot or self.detour is None).keeper(self.redis, self.keys)
+        return regime(one_slot=self.keys.one_slot or self.detour is None).keeper(self.client, self.keys)
 
     def nothing_is_left(self) -> None:
         where = Whereabouts(self.redis, self.keys)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytask_core import PyTaskHelpers, scripts
+from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.scripts import load
 from pytask_core.store import regime
@@ -49,6 +50,8 @@ class Scenario:
         detour: dict[int, int] | None,
     ) -> None:
         self.redis: Any = server.client(decode_responses=True)
+        #: As the product makes it, for what a sibling does.
+        self.client = RedisSource(server.url).store_client(4)
         self.helpers = PyTaskHelpers(server.url, **names)
         self.keys = RedisKeys(**names)
         self.options = {**OPTIONS, **names}
@@ -109,7 +112,7 @@ class Scenario:
     def recover(self) -> None:
         """What a sibling does for a dead worker, and then another worker."""
         one_slot = self.keys.one_slot or self.detour is None
-        keeper = regime(one_slot=one_slot).keeper(self.redis, self.keys)
+        keeper = regime(one_slot=one_slot).keeper(self.client, self.keys)
         for worker in self.redis.zrange(self.keys.workers, 0, -1):
             keeper.hand_back(worker)
         if not self.stopped:
@@ -140,6 +143,7 @@ class Scenario:
 
     def close(self) -> None:
         self.helpers.close()
+        disconnect(self.client)
 
 
 def readable(request: bytes) -> str:
