@@ -32,37 +32,39 @@ def is_late(answer: Any) -> bool:
 class Deadlines:
     """The clocks of the servers that one client speaks to, as far as they are known.
 
+    What is known is kept with each connection: behind the same name or Sentinel may be another server tomorrow.
+
     Args:
         clock: seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: By server: when we looked, and how far its clock is ahead of ours, or less.
-        self._ahead: dict[str, tuple[float, float]] = {}
+        #: How often what was known has been given up.
+        self._era = 0
 
-    def next(self, server: str, connection: Any) -> int:
+    def next(self, connection: Any) -> int:
         """Return until when what is sent now may be carried out, in milliseconds of the server's clock.
 
         Args:
-            server: its name.
-            connection: over it the server is asked for its time, where that is not known well enough.
+            connection: one of a :class:`.Pool`, over which that goes. The server is asked for its time first, where
+                that is not known well enough.
         """
-        looked, ahead = self._ahead.get(server, (float("-inf"), 0.0))
+        era, looked, ahead = connection.server_clock or (self._era, float("-inf"), 0.0)
         now = self._clock()
-        if now - looked > MEASURE_AGAIN:
+        if era != self._era or now - looked > MEASURE_AGAIN:
             connection.send_packed_command(connection.pack_command("TIME"))
             seconds, micros = connection.read_response()
             now = self._clock()
             # The answer was under way for a while, so the server's clock shows more by now: a deadline comes rather too
             # soon than too late.
             ahead = int(seconds) + int(micros) / 1e6 - now
-            self._ahead[server] = now, ahead
+            connection.server_clock = self._era, now, ahead
         return int((now + ahead + VALID) * 1000)
 
     def forget(self) -> None:
         """Look at the clocks again: one of them was set, or a server is slow."""
-        self._ahead.clear()
+        self._era += 1
 
     def sit_out(self, sent: float) -> None:
         """Wait until what was sent at that time, by our clock, is carried out no more."""

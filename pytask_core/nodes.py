@@ -87,7 +87,7 @@ def _ask(client: Any, command: tuple[Any, ...], deadlines: Deadlines | None) -> 
     connection = pool.get_connection()
     try:
         if deadlines is not None:
-            command = (*command, deadlines.next("", connection))
+            command = (*command, deadlines.next(connection))
             sent = deadlines.now()
         connection.send_packed_command(connection.pack_command(*command))
         return connection.read_response()
@@ -153,7 +153,7 @@ class _Batch:
     def _timed(self) -> list[tuple[Any, ...]]:
         """Return the commands, each script with its deadline."""
         assert self._deadlines is not None
-        until = self._deadlines.next(self.name, self._connection)
+        until = self._deadlines.next(self._connection)
         return [(*each, until) if each[0] in {"EVALSHA", "EVAL"} else each for each in self.commands]
 
     def _with_sources(self, given: list[tuple[Any, ...]], source_of: SourceOf) -> list[tuple[Any, ...]]:

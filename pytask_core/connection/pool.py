@@ -116,11 +116,12 @@ class Pool(BlockingConnectionPool):
 
 
 def _open(connection: Any) -> None:
-    """Connect, unless it is. At the other end of a new connection may be a server that knows none of our scripts."""
+    """Connect, unless it is. At the other end of a new connection may be another server: we know nothing of it yet."""
     before = connection._sock
     connection.connect()
     if connection._sock is not before:
         connection.scripts_sent = set()
+        connection.server_clock = None
 
 
 def _close_half_open(error: BaseException) -> None:

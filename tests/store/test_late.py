@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from pytask_core import PyTaskHelpers
+from pytask_core.connection import disconnect
 from pytask_core.deadlines import Deadlines
 from pytask_core.nodes import ask
 from pytask_core.scripts import command
@@ -181,6 +182,24 @@ def test_a_server_that_was_too_slow_is_asked_again_since_it_has_done_nothing(des
     assert desk.client.stop("first") == 1
 
     assert desk.state("first") == "STOPPED"
+
+
+def test_the_clock_of_whoever_answers_a_new_connection_is_looked_at_since_it_may_be_another_server(desk: Desk) -> None:
+    if isinstance(desk.server, ServerCluster):
+        pytest.skip("one server is enough to see it")
+
+    def looks_of_an_order() -> int:
+        desk.redis.config_resetstat()
+        desk.client.stop("nothing")
+        return int(desk.redis.info("commandstats")["cmdstat_time"]["calls"])
+
+    desk.client.stop("nothing")
+    own = looks_of_an_order()
+
+    disconnect(desk.redis)
+
+    assert looks_of_an_order() == own + 1
+    assert looks_of_an_order() == own
 
 
 def test_what_a_client_orders_carries_the_moment_from_when_on_it_is_void(desk: Desk) -> None:
