@@ -10,6 +10,7 @@ from gevent.event import Event
 from .allowance import Allowance
 from .early import Early
 from .link import Away, Link, Rejected
+from .nudges import Nudges
 from .pressure import Pressure
 from .runner import TaskRunner
 from .running import Running
@@ -18,7 +19,8 @@ from .store.worker import BATCH
 
 log = logging.getLogger("pytask.claimer")
 
-#: Seconds of one blocking take. Longer saves idle round trips; shorter finds what another worker passes on sooner.
+#: Seconds of one blocking take. Longer saves idle round trips; shorter finds sooner what another worker has passed on
+#: where its nudge got lost.
 TAKE_TIMEOUT = 1.0
 
 #: Seconds between tries while Redis answers with an error.
@@ -55,6 +57,7 @@ class Claimer:
         concurrency: for the log, when the pool is full.
         pressure: whether to claim less than there is room for.
         allowance: how many more may be claimed before the worker is replaced.
+        nudges: whether another worker has put something into the inbox.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Claimer:
         concurrency: int,
         pressure: Pressure,
         allowance: Allowance,
+        nudges: Nudges,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -72,6 +76,7 @@ class Claimer:
         self._concurrency = concurrency
         self._pressure = pressure
         self._allowance = allowance
+        self._nudges = nudges
         self._early = Early(store, link)
         self._number = 0
         #: The token of a claim whose answer has not come.
@@ -125,6 +130,7 @@ class Claimer:
                     gevent.sleep(RETRY)
         finally:
             self._early.close()
+            self._nudges.close()
             self.gone.set()
 
     def _complain(self, error: Rejected) -> None:
@@ -178,9 +184,9 @@ class Claimer:
 
     def _take(self) -> None:
         """Wait for an id and claim it, again and again as long as nothing waits behind it."""
-        while (room := self._room) and not self._stopping and self._may_claim.is_set():
+        while (room := self._room) and not (self._stopping or self._nudges.is_filled) and self._may_claim.is_set():
             self._insist, self._has_taken, self._doubtful = False, True, self.next_token()
-            with self._link.guard():
+            with self._link.guard(), self._nudges.taking():
                 claims = self._store.take_and_claim(TAKE_TIMEOUT, self._doubtful, room)
             self._receive(claims)
             if not (claims.tasks or claims.passed):
@@ -193,6 +199,7 @@ class Claimer:
     def _claim(self, room: int) -> Claims:
         again = self._doubtful is not None
         self._doubtful = self._doubtful or self.next_token()
+        self._nudges.is_filled = False
         with self._link.guard():
             claims = self._store.claim(self._doubtful, room, insist=self._insist, again=again)
         self._receive(claims)

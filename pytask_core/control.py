@@ -18,6 +18,7 @@ from .keys import RedisKeys
 from .link import Away, Link, Rejected
 from .loops import Backoff
 from .runner import TaskRunner
+from .store.worker import FILLED
 
 log = logging.getLogger("pytask.control")
 
@@ -38,16 +39,27 @@ class Control:
     Args:
         client: a Redis client of its own.
         keys: the names of the system.
+        nudges: the channel on which this worker is told that its inbox was filled.
+        fill: called when it is told so.
         runner: whose tasks.
         link: whether Redis can be reached.
         look: called with ids and tokens of tasks for which commands may be recorded.
     """
 
     def __init__(
-        self, client: Any, keys: RedisKeys, runner: TaskRunner, link: Link, look: Callable[[dict[str, str]], object]
+        self,
+        client: Any,
+        keys: RedisKeys,
+        nudges: str,
+        fill: Callable[[], object],
+        runner: TaskRunner,
+        link: Link,
+        look: Callable[[dict[str, str]], object],
     ) -> None:
         self._client = client
         self._keys = keys
+        self._nudges = nudges
+        self._fill = fill
         self._runner = runner
         self._link = link
         self._look = look
@@ -107,7 +119,11 @@ class Control:
             pubsub.close()
 
     def obey(self, channel: str, word: str) -> None:
-        """Pass a command on to the task it is for, if that runs here."""
+        """Pass a command on to the task it is for, if that runs here, or a nudge if it is for this worker."""
+        if channel == self._nudges:
+            if word == FILLED:
+                self._fill()
+            return
         task_id = self._keys.id_of_control(channel)
         entry = self._runner.tasks.get(task_id)
         if entry is None:

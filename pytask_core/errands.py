@@ -10,7 +10,7 @@ import gevent
 from gevent.pool import Group
 
 from .claimer import TAKE_TIMEOUT
-from .connection import unblock
+from .connection import unblock, unblock_own
 from .keys import RedisKeys
 from .link import Away, Link, Rejected
 from .poison import Hang, tell_deaths, tell_hang
@@ -31,7 +31,7 @@ def take_name(worker_id: str) -> str:
 
 
 class Errands:
-    """Each method but ``cut_take_short`` returns at once."""
+    """Each method but those that cut a take short returns at once."""
 
     def __init__(self, client: Any, keys: RedisKeys, link: Link, keeper: KeeperStore, helpers: PyTaskHelpers) -> None:
         self._client = client
@@ -60,6 +60,16 @@ class Errands:
                 unblock(self._client, take_name(worker_id), self._keys.new_queue)
         except Exception:
             log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
+            return False
+        return True
+
+    def cut_own_take_short(self, waiting: Any, worker_id: str) -> bool:
+        """As :meth:`cut_take_short`, for this worker itself, which waits for work with the client ``waiting``."""
+        try:
+            with self._link.guard(tell=False):
+                unblock_own(self._client, waiting, take_name(worker_id), self._keys.new_queue)
+        except Exception:
+            log.debug("The blocking take could not be cut short", exc_info=True)
             return False
         return True
 

@@ -81,6 +81,10 @@ class RedisKeys:
         """CHANNEL of commands to the task."""
         return f"{self.task_prefix}{task_id}-control"
 
+    def nudges(self, worker: str) -> str:
+        """CHANNEL on which a worker hears that another one has put ids into its inbox."""
+        return self.control(worker)
+
     @property
     def control_pattern(self) -> str:
         """Pattern that matches the control channels of all tasks."""

@@ -35,6 +35,7 @@ from .link import Link
 from .local_tasks import LocalTasks
 from .log_locks import safe_locks
 from .loops import Backoff
+from .nudges import Nudges
 from .parking import Parking
 from .poison import Hang, PoisonRule
 from .pressure import Pressure
@@ -143,8 +144,10 @@ class Worker:
         self.pressure = Pressure()
         #: How many more tasks may begin here.
         self.allowance = Allowance(options.max_tasks, self._runner)
+        self._errands = Errands(self._client, keys, self.link, self.keeper, helpers)
+        nudges = Nudges(lambda: self._errands.cut_own_take_short(self._blocking, self.id))
         self._claimer = Claimer(
-            self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance
+            self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance, nudges
         )
         self._stop = Event()
         self._locals = LocalTasks(
@@ -156,7 +159,6 @@ class Worker:
             self._stop,
             options.runner.max_payload,
         )
-        self._errands = Errands(self._client, keys, self.link, self.keeper, helpers)
         self._heartbeat = Heartbeat(
             self._store,
             self._runner,
@@ -166,7 +168,9 @@ class Worker:
             self._locals.start,
             self._locals.lost,
         )
-        self._control = Control(self._control_client, keys, self._runner, self.link, self._heartbeat.look)
+        self._control = Control(
+            self._control_client, keys, keys.nudges(self.id), nudges.fill, self._runner, self.link, self._heartbeat.look
+        )
         self._greenlets: list[gevent.Greenlet] = []
         #: Whether nothing in Redis counts as held by this worker: before its life, and after an end in good order.
         self.holds_nothing = True

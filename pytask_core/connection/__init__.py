@@ -7,7 +7,7 @@ cluster, ``source`` chooses between them.
 """
 
 from .cluster import AskError, MovedError, TryAgainError
-from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock
+from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock, unblock_own
 from .trouble import check_server, denied, is_answer, misplaced, outage, refusal, shortage
 from .wire import SOCKET_TIMEOUT
 
@@ -29,4 +29,5 @@ __all__ = [
     "refusal",
     "shortage",
     "unblock",
+    "unblock_own",
 ]

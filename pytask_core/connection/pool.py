@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty, Full
 from traceback import walk_tb
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from redis.connection import BlockingConnectionPool
 from redis.exceptions import (
@@ -47,6 +48,7 @@ class Pool(BlockingConnectionPool):
         self._name = client_name
         self._purpose = purpose
         self._said_full = False
+        self._numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
         forks.hold(self)
 
@@ -61,6 +63,14 @@ class Pool(BlockingConnectionPool):
         connection.send_command("CLIENT", "SETNAME", self._name, check_health=False)
         with suppress(ResponseError):
             connection.read_response()
+        connection.send_command("CLIENT", "ID", check_health=False)
+        with suppress(ResponseError):
+            self._numbers[connection] = connection.read_response()
+
+    @property
+    def numbers(self) -> list[int]:
+        """By what the server knows the connections that have a name, those that are closed by now among them."""
+        return list(self._numbers.values())
 
     def get_connection(self, command_name: Any = None, *_keys: Any, **_options: Any) -> Any:  # noqa: ARG002 - theirs
         """Return a connection that is ready for a command; waits for one where all are taken.

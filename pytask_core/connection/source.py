@@ -13,6 +13,7 @@ from .. import embedded, embedded_cluster
 from ..errors import PyTaskException
 from . import cluster, urls
 from .cluster import Cluster
+from .pool import Pool
 from .servers import Server, SharedClient, by_sentinels
 from .wire import quiet
 
@@ -183,7 +184,26 @@ def unblock(client: Any, name: str, key: str) -> None:
 
     To them it is as if their time were over.
     """
-    server = cluster.master_of(client, key) if cluster.is_client(client) else client
+    server = _server_of(client, key)
     for other in server.client_list(_type="normal"):
         if other.get("name") == name:
             server.execute_command("CLIENT", "UNBLOCK", other["id"])
+
+
+def unblock_own(client: Any, waiting: Any, name: str, key: str) -> None:
+    """As :func:`unblock`, for connections of this process: those of the client ``waiting``, which has that name.
+
+    The server need not list all its connections for that.
+    """
+    pool = _server_of(waiting, key).connection_pool
+    if not (isinstance(pool, Pool) and pool.numbers):
+        unblock(client, name, key)
+        return
+    server = _server_of(client, key)
+    for number in pool.numbers:
+        server.execute_command("CLIENT", "UNBLOCK", number)
+
+
+def _server_of(client: Any, key: str) -> Any:
+    """Return a client of the one server that has a key."""
+    return cluster.master_of(client, key) if cluster.is_client(client) else client

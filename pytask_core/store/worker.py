@@ -29,6 +29,9 @@ EARLY = 200
 #: Seconds for which an id without a hash is looked at again. Longer bears slower clients, shorter tells sooner.
 EARLY_FOR = 2.0
 
+#: What a worker is told on its channel of nudges: something that it may claim lies in its inbox.
+FILLED = "filled"
+
 #: Bytes of data in one reply, and one task's more. More saves round trips, fewer holds the loop up for less.
 REPLY = 16 * 1024 * 1024
 
@@ -388,6 +391,7 @@ class WorkerStore:
                 keys.names_prefix,
                 keys.inbox_prefix,
                 int(task_timeout * 1000),
+                FILLED,
                 *_flat(tasks),
             ],
         )

@@ -14,6 +14,7 @@ from ...payload import MAX_PAYLOAD
 from ...poison import PoisonRule
 from ..worker import (
     BATCH,
+    FILLED,
     LONGEST_WAIT,
     REPLY,
     Claimed,
@@ -430,7 +431,15 @@ class ManySlotsWorkerStore(WorkerStore):
             names = [keys.parked, keys.waiting, keys.spare, keys.new_queue, keys.inboxes]
             calls.append(("park", names, [keys.inbox_prefix, *words]))
         answers = steps.all(calls) if calls else []
+        self._nudge([worker for worker in dict.fromkeys(able[task.name] for task in tasks) if worker])
         return {task.id for task, answer in zip(parked, answers[-1], strict=True) if answer} if parked else set()
+
+    def _nudge(self, workers: Sequence[str]) -> None:
+        """Tell workers that something lies in their inboxes; where we may not, they find it by themselves."""
+        keys = self._keys
+        nudges = [(keys.new_queue, ("PUBLISH", keys.nudges(worker), FILLED)) for worker in workers]
+        if nudges:
+            Nodes(self._client).run(nudges, resend=True)
 
     def _look_after(self, tasks: Sequence[Misplaced], able: dict[str, str], task_timeout: float) -> None:
         """Mend what others did between the look for a worker and the step that relied on it."""
