@@ -381,7 +381,7 @@ class Worker:
         """Redis was away for too long: stop everything here; local tasks start again when it is back."""
         self._locals.let_go()
         self._runner.ask_all("requeue")
-        self._greenlets.append(gevent.spawn(self._runner.cut_short, self._heartbeat.left))
+        self._greenlets.append(once(self._runner.cut_short, self._heartbeat.left))
 
     def _become_copy(self) -> None:
         """This is a process that a task has forked."""

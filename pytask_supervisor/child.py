@@ -23,6 +23,9 @@ LAST_WORDS = 1.0
 AT_ONCE = 4.0
 #: Characters that a child may say of what blocks its loop. More tells little, and goes to a sibling.
 MOST_WORDS = 4_000
+#: Seconds that a process may take from the closing of its lines to its death. Longer: one that goes on with a line
+#: closed is replaced later. Shorter: on a busy machine one that is about to end by itself is killed.
+TO_END = 5.0
 #: Seconds of silence below which a loop runs.
 RECOVERED = 1.0
 
@@ -96,6 +99,8 @@ class Child:
         #: Seconds that the loop had been silent when the last pulse came.
         self._pulse = 0.0
         self._ready_at: float | None = None
+        #: When it was first seen that one of its lines is closed.
+        self._closed_at: float | None = None
         self._clock = clock
         self._kill = kill
 
@@ -107,7 +112,8 @@ class Child:
         if "worker" in message:
             self._identify(message["worker"])
         elif "ready" in message:
-            self._ready_at = self._clock()
+            # Said again, by a task, it would make a worker that has worked for long count as one that never did.
+            self._ready_at = self._clock() if self._ready_at is None else self._ready_at
             if self.stage is Stage.STARTED:
                 self.stage = Stage.READY
         elif "beat" in message:
@@ -150,6 +156,15 @@ class Child:
     def is_behind(self) -> bool:
         """Whether it has said more than was heard in one turn."""
         return not self.is_unheard and (self.channel.is_behind or self.wire.is_behind)
+
+    @property
+    def is_half_deaf(self) -> bool:
+        """Whether it has had a line closed for longer than a process takes to end: it can tell nothing, and lives."""
+        if not (self.channel.at_end or self.wire.at_end):
+            self._closed_at = None
+            return False
+        self._closed_at = self._clock() if self._closed_at is None else self._closed_at
+        return self._clock() - self._closed_at >= TO_END
 
     @property
     def running(self) -> int:

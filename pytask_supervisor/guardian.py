@@ -60,8 +60,8 @@ class Guardian:
             self.due = self._clock() + RESTART_PAUSE
 
     def _start(self) -> None:
-        answer_read, answer_write = os.pipe()
         program = _path(self._program)
+        answer_read, answer_write = os.pipe()
         argv = [sys.executable, "-P", program, "--hold-fd", str(self._hold_read)]
         if self._directory is not None:
             argv += ["--dir", self._directory]
@@ -73,6 +73,9 @@ class Guardian:
         try:
             # A session of its own: Ctrl-C in our terminal is not for it.
             self._pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+        except OSError:
+            os.close(answer_read)
+            raise
         finally:
             os.set_inheritable(self._hold_read, False)
             os.close(answer_write)

@@ -33,9 +33,16 @@ class Hearing:
 
     def listen(self, child: Child) -> None:
         """Take what this child has said, or a bounded part of it; one that says what is no message is killed."""
-        breach = self._hear(child)
-        if breach:
+        if self._hear(child):
             child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
+        elif not child.is_unheard and child.is_half_deaf:
+            child.is_unheard = True
+            log.error(
+                "%s has closed a line to the supervisor, and lives. Only code of a task or of the app can have done "
+                "that, with a descriptor that is not its own; the worker is killed, and its tasks are handed back",
+                child,
+            )
+            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was closed by others"))
 
     def listen_to_end(self, child: Child) -> None:
         """Take all that a dead child has said."""

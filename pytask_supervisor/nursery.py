@@ -26,6 +26,7 @@ from pytask_supervisor.exits import Exit, StartError, explain
 from pytask_supervisor.messages import FROM_NURSERY, Message
 from pytask_supervisor.respawn import RespawnPolicy
 from pytask_supervisor.shapes import MisshapenError
+from pytask_supervisor.shortage import explain_shortage
 from pytask_supervisor.signals import SignalInbox
 from pytask_supervisor.spawner import Assignment, Closable, be_the_child
 
@@ -123,8 +124,9 @@ class Nursery:
         """Load the app in another process, and go on with the one that is there until it is."""
         self.due = None
         self._drop_next()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ends: tuple[socket.socket, ...] = ()
         try:
+            ends = ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with self._inbox.blocked():
                 master = os.getpid()
                 pid = os.fork()
@@ -134,12 +136,12 @@ class Nursery:
                     bed = Bed(config, redis_url, theirs, master, tuple(drop))
                     be_the_child(lambda: self._run(bed))
         except OSError as error:
-            ours.close()
-            self.due = self._clock() + self._policy.pause_after(0.0)
-            log.error("the app cannot be loaded: %s; the next attempt is near", error)
+            for end in ends:
+                end.close()
+            self.due = self._clock() + self._policy.pause_without_fork()
+            log.error("the app cannot be loaded: %s; trying again in a few seconds", explain_shortage(error))
             return
-        finally:
-            theirs.close()
+        theirs.close()
         ours.setblocking(False)
         self._next = _Process(pid, ours, self._clock())
 
@@ -204,7 +206,7 @@ class Nursery:
         try:
             _refuse_unasked(process.line)
             socket.send_fds(process.line, [pickle.dumps((plain, list(ends)))], list(ends.values()))
-            answer = _answer(process.line.recv(LONGEST))
+            answer = _answer(process.line.recv(LONGEST), {process.pid, *self._ended})
         except (OSError, MisshapenError) as error:
             self._end(process)
             self._current = None
@@ -250,17 +252,25 @@ def _refuse_unasked(line: socket.socket) -> None:
         raise MisshapenError(f"it was not asked: {message[:80]!r}")
 
 
-def _answer(message: bytes) -> Message:
-    """What became of the fork; a worker must be a child of ours, since it is killed by its process id one day."""
+def _answer(message: bytes, others: set[int]) -> Message:
+    """What became of the fork.
+
+    A worker must be a child of ours, since it is killed by its process id one day, and none of the ``others``; nor is
+    it the embedded server's guardian, which has a session of its own.
+    """
     if not message:
         raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
     answer = FROM_NURSERY.read(message)
     if "errno" in answer:
         return answer
     try:
-        os.waitid(os.P_PID, answer["pid"], os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (KeyError, ChildProcessError):
-        raise MisshapenError(f"it speaks of a worker that is no child of ours: {message[:80]!r}") from None
+        pid = answer["pid"]
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        is_worker = pid not in others and os.getsid(pid) == os.getsid(0)
+    except (KeyError, ChildProcessError, ProcessLookupError):
+        is_worker = False
+    if not is_worker:
+        raise MisshapenError(f"it speaks of a process that is not a new worker: {message[:80]!r}")
     return answer
 
 

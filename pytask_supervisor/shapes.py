@@ -44,9 +44,22 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | float) or value is None or (isinstance(value, int) and abs(value) < MOST_WHOLE**2)
 
 
+def _can_be_sent(text: str, errors: str) -> bool:
+    """Whether it goes out as UTF-8: half a surrogate pair, which JSON can have in it, does not."""
+    try:
+        text.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class Text:
-    """At most ``longest`` characters."""
+    """At most ``longest`` characters that Redis can be sent; bytes that are no UTF-8 are in it as Python has them."""
 
     longest: int
 
@@ -54,9 +67,13 @@ class Text:
         """See ``Shape``."""
         if not isinstance(value, str) or len(value) > self.longest:
             raise refuse(value, where, f"a text of {self.longest} characters at most")
+        if not _can_be_sent(value, "surrogateescape"):
+            raise refuse(value, where, "a text that can be written as UTF-8")
 
     def fit(self, value: Any) -> Any:
         """See ``Shape``."""
+        if not _can_be_sent(value, "surrogateescape"):
+            value = _without_surrogates(value)
         return value if len(value) <= self.longest else f"{value[: self.longest - 1]}…"
 
 
@@ -132,7 +149,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class ByName:
-    """An object of at most ``most`` values of one shape, whatever their names, which have ``longest`` characters."""
+    """An object of at most ``most`` values of one shape, whatever their names, which have ``longest`` characters.
+
+    The names are proper UTF-8, since Prometheus takes nothing else.
+    """
 
     shape: Shape
     most: int
@@ -145,11 +165,14 @@ class ByName:
         for name, each in value.items():
             if len(name) > self.longest:
                 raise refuse(name, f"a name in {where}", f"of {self.longest} characters at most")
+            if not _can_be_sent(name, "strict"):
+                raise refuse(name, f"a name in {where}", "a text that can be written as UTF-8")
             self.shape.check(each, f"a value in {where}")
 
     def fit(self, value: Any) -> Any:
         """See ``Shape``. Names that are the same once they are cut become one, with the value of the last."""
-        return {name[: self.longest]: self.shape.fit(each) for name, each in list(value.items())[: self.most]}
+        first = list(value.items())[: self.most]
+        return {_without_surrogates(name)[: self.longest]: self.shape.fit(each) for name, each in first}
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ SUPERVISOR = Rules(
         "evidence": set(),
         "watchdog": {"child", "evidence", "exits", "ledger"},
         "rolling": {"child", "ledger", "shortage", "team"},
-        "nursery": {"channel", "config", "exits", "messages", "respawn", "shapes", "signals", "spawner"},
+        "nursery": {"channel", "config", "exits", "messages", "respawn", "shapes", "shortage", "signals", "spawner"},
         "preloading": {"exits", "nursery", "spawner", "team"},
         "notify": set(),
         "announcer": {"logs", "notify", "team"},

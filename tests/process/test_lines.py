@@ -87,6 +87,22 @@ class Impersonate(Task):
         os._exit(9)
 
 
+class Close(Task):
+    """Ends what its worker can say on a line, once in all."""
+
+    NAME = "close"
+
+    def __init__(self, line):
+        self.line = line
+
+    def start(self):
+        if self.redis.incr("closed") > 1:
+            return
+        with socket.socket(fileno=os.dup(lines()[self.line])) as end:
+            end.shutdown(socket.SHUT_WR)
+        gevent.sleep(1000)
+
+
 class Flood(Task):
     """Programs that write without pause and without end, once in all."""
 
@@ -109,7 +125,7 @@ class Flood(Task):
 
 def make():
     app = PyTask()
-    app.add_tasks(Sleep, Say, Flood, Impersonate)
+    app.add_tasks(Sleep, Say, Close, Flood, Impersonate)
     return app
 
 
@@ -148,9 +164,10 @@ def beat(figure: str) -> str:
         ('{"beat": {"at": "x", "lag": "y", "memory": [], "cpu": {}, "rate": null}}\n', False),
         (beat("NaN"), False),
         ("hello\n", False),
+        ('{"beat": {"names": {"\\ud800": 1}}}\n', False),
         ("x" * 1_000_000, False),
     ],
-    ids=["nested", "infinite", "a text and death", "texts", "nan", "no JSON", "no end"],
+    ids=["nested", "infinite", "a text and death", "texts", "nan", "no JSON", "half a character", "no end"],
 )
 def test_no_line_that_a_task_writes_ends_the_master(
     start: Start, evil: str, folder: Path, helpers: PyTaskHelpers, text: str, die: bool
@@ -188,6 +205,25 @@ def test_programs_that_write_on_the_line_neither_fill_nor_hold_up_the_master(
             slowest = max(slowest, timed(control))
         assert most - before < 16 << 20, "bytes more"
         assert slowest < PROMPT, "seconds for an answer of the master"
+        assert supervisor.stop() == 0
+
+
+@pytest.mark.parametrize("line", [0, 1], ids=["the loop's", "the thread's"])
+def test_a_worker_that_lives_with_a_line_closed_is_replaced(
+    start: Start, evil: str, folder: Path, helpers: PyTaskHelpers, line: int
+) -> None:
+    control = Control(folder / NAME)
+    with start("--workers", "1", "--hang-timeout", "0", *control.words, app=evil) as supervisor:
+        supervisor.expected += ["has closed a line to the supervisor"]
+        supervisor.wait_ready(1)
+        good = helpers.start_task("sleep")
+        wait_until(lambda: helpers.get_task(good)["state"] == "RUNNING")
+        helpers.start_task("close", line=line)
+        wait_until(lambda: helpers.redis.get(f"runs-{good}") == "2", 20)
+        # Where the thread finds its line closed, it takes the supervisor for dead, and has the worker leave.
+        kind = "breach" if line == 0 else "asked"
+        wait_until(lambda: control.ask(do="show")["deaths"][kind] == 1)
+        control.wait_stages("ready")
         assert supervisor.stop() == 0
 
 

@@ -140,6 +140,7 @@ def test_a_hang_up_with_broken_code_keeps_what_there_is(folder: Path, start: Sta
         (folder / "big.py").write_text("1 / 0")
         supervisor.send(signal.SIGHUP)
         supervisor.wait_for("ZeroDivisionError: division by zero; the workers go on with the app that they have")
+        wait_until(lambda: len(supervisor.children()) == 3)  # The one that failed is gone.
         assert (nursery(supervisor), supervisor.workers()) == (first, before)
         supervisor.send(signal.SIGKILL, slot=1)
         supervisor.wait_ready(2, times=2)
@@ -210,6 +211,29 @@ def test_what_code_of_the_app_writes_on_the_nurserys_line_ends_that_process_and_
         supervisor.send(signal.SIGHUP)
         supervisor.wait_for("said what it never says")
         assert len(supervisor.workers()) == 1
+        assert supervisor.stop() == 0
+
+
+LIAR = """
+import os
+import pytask_supervisor.preloaded as preloaded
+
+if not os.path.exists("said"):
+    open("said", "w").close()
+    preloaded._fork = lambda _job: {"pid": os.getpid()}
+"""
+
+
+def test_a_process_that_is_not_a_new_worker_is_not_taken_for_one(start: Start, folder: Path) -> None:
+    jobs = folder / "jobs.py"
+    with start("--preload", "--workers", "1", stage="hasty") as supervisor:
+        supervisor.expected += ["said what it never says", "cannot be started", "could not be started"]
+        supervisor.wait_ready(1)
+        jobs.write_text(f"{LIAR}{jobs.read_text()}")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("is not a new worker")
+        supervisor.send(signal.SIGKILL, slot=1)
+        supervisor.wait_ready(1, times=2)
         assert supervisor.stop() == 0
 
 

@@ -50,9 +50,16 @@ def test_messages_arrive_whole_and_in_order(ends: tuple[Channel, Channel]) -> No
 
 
 def test_text_of_any_kind_passes(ends: tuple[Channel, Channel]) -> None:
-    message = {"failed": "Zeile 1\nZeile 2 \u2026 \ud800"}
+    message = {"failed": "Zeile 1\nZeile 2 \u2026 \U0001f600 \udcff"}
     ends[1].send(message)
     assert ends[0].receive() == [message]
+
+
+def test_half_a_surrogate_pair_goes_out_as_what_can_be_written(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    theirs.send({"failed": "\ud800"})
+    theirs.send({"beat": {"names": {"\udcff": 1, "\u00fc": 2}}})
+    assert ours.receive() == [{"failed": "\\ud800"}, {"beat": {"names": {"\\udcff": 1, "\u00fc": 2}}}]
 
 
 def test_half_a_message_waits_for_its_other_half() -> None:
@@ -104,6 +111,11 @@ JOB = b'"job": {"ended": {}, "run": {"sum": 0, "counts": {%s}}, "queue": {"sum":
         b'{"beat": {"lag": -Infinity}}',
         b'{"beat": {"names": {"x": "y"}}}',
         b'{"beat": {"names": {"%s": 1}}}' % (b"x" * 201),
+        b'{"beat": {"names": {"\\ud800": 1}}}',
+        b'{"beat": {"names": {"\xed\xa0\x80": 1}}}',
+        b'{"queues": {"\\ud800": 1}}',
+        b'{"warning": "\\ud800"}',
+        b'{"worker": "\\ud800"}',
         b'{"beat": [1]}',
         TALLY % (b"1e999", b""),
         TALLY % (b"1", JOB % b'"nan": 1'),
@@ -143,7 +155,7 @@ def test_what_is_no_message_ends_the_talk_and_is_told_in_few_printable_words(lin
     channel.close()
 
 
-@pytest.mark.parametrize("culprit", [None, 7, ["x"], "x" * 4001])
+@pytest.mark.parametrize("culprit", [None, 7, ["x"], "x" * 4001, "\ud800"])
 def test_a_culprit_that_is_no_id_is_no_message(culprit: object) -> None:
     raw, end = socket.socketpair()
     channel = Channel(end, *OF_THREAD)

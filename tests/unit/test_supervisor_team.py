@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytask_supervisor.channel import Channel
-from pytask_supervisor.child import LAST_WORDS, Child, Stage
+from pytask_supervisor.child import LAST_WORDS, TO_END, Child, Stage
 from pytask_supervisor.deaths import Deaths, Verdict
 from pytask_supervisor.exits import Exit
 from pytask_supervisor.ledger import Cause, DeathLedger, Kind
@@ -114,6 +114,25 @@ def test_a_child_that_gets_ready_while_it_stops_goes_on_stopping(world: World) -
     child.stop(ASKED)
     child.hear({"ready": True})
     assert child.stage is Stage.STOPPING
+
+
+def test_a_child_that_says_again_that_it_is_ready_has_been_so_since_the_first_time(world: World) -> None:
+    (child,) = world.staff(1)
+    world.now += 60
+    child.hear({"ready": True})
+    assert child.ready_for == 60
+
+
+@pytest.mark.parametrize("line", ["channel", "wire"])
+def test_a_child_with_a_line_closed_has_the_time_that_a_process_takes_to_end(world: World, line: str) -> None:
+    (child,) = world.staff(1)
+    assert not child.is_half_deaf
+    (world.far_ends if line == "channel" else world.far_wires)[child.pid].close()
+    child.channel.receive()
+    child.wire.receive()
+    assert not child.is_half_deaf
+    world.now += TO_END
+    assert child.is_half_deaf
 
 
 def test_a_child_is_overdue_after_its_patience_and_killed_with_its_group(world: World) -> None:
