@@ -13,6 +13,8 @@ from pathlib import Path
 
 #: Who may write to a folder may exchange what is in it.
 WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+#: Links on the way to a folder; the kernel follows as many.
+MOST_LINKS = 40
 
 
 class NotPrivateError(Exception):
@@ -20,7 +22,11 @@ class NotPrivateError(Exception):
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that is another user's, or that others may write to. One that is not there yet is fine."""
+    """Refuse a folder that is another user's, or that others may write to. One that is not there yet is fine.
+
+    So is one in a folder of such a kind, or behind a link of another user's: they could exchange it.
+    """
+    check_way(folder)
     try:
         link, found = os.lstat(folder), os.stat(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -40,13 +46,59 @@ def check_folder(folder: Path) -> None:
             f"others may write to {folder} (mode {stat.S_IMODE(found.st_mode):o}), and so exchange what is in it: "
             f"chmod go-w {folder}, or name another folder (embedded:DIR)"
         )
-    for above in folder.resolve().parents:
-        mode = os.stat(above).st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise NotPrivateError(
-                f"everybody may write to {above} (mode {stat.S_IMODE(mode):o}), and so exchange {folder}: name another "
-                "folder (embedded:DIR)"
-            )
+
+
+def check_way(folder: Path) -> None:
+    """Refuse a folder where somebody else could put another one: the owner of a folder or link on the way to it.
+
+    Links are followed as the kernel does, and each one's own way is looked at as well. Raises ``NotPrivateError``.
+    """
+    here, names, links = Path("/"), list(reversed(folder.parts[1:])), 0
+    while names:
+        _check_above(here, folder)
+        here = here / names.pop()
+        try:
+            found = os.lstat(here)
+        except OSError:
+            return  # What is not there yet is made by us.
+        if not stat.S_ISLNK(found.st_mode):
+            continue
+        _check_owner(here, found, folder)
+        links += 1
+        if links > MOST_LINKS:
+            raise NotPrivateError(f"there are too many links on the way to {folder}")
+        target = Path(os.path.normpath(here.parent / os.readlink(here)))
+        here, names = Path("/"), names + list(reversed(target.parts[1:]))
+
+
+def _check_above(above: Path, folder: Path) -> None:
+    found = os.stat(above)
+    _check_owner(above, found, folder)
+    is_sticky = found.st_mode & stat.S_ISVTX
+    # Many have a group of their own, and an umask that lets it write.
+    is_of_others = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid())
+    if not is_sticky and (is_of_others or found.st_mode & stat.S_IWOTH):
+        raise NotPrivateError(
+            f"others may write to {above} (mode {stat.S_IMODE(found.st_mode):o}), and so exchange {folder}: "
+            "name another folder (embedded:DIR)"
+        )
+
+
+def _check_owner(path: Path, found: os.stat_result, folder: Path) -> None:
+    """Root, ourselves, or, in a container, whoever has no name there."""
+    if found.st_uid not in (0, os.geteuid(), _nameless()):
+        raise NotPrivateError(
+            f"{path} belongs to {_user(found.st_uid)}, who could put another folder in the place of {folder}: name "
+            "another one (embedded:DIR)"
+        )
+
+
+def _nameless() -> int:
+    """As whose the kernel shows what belongs to users of the host that a container does not know, its root included."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def check_names(folder: Path, names: Iterable[str]) -> None:
@@ -58,9 +110,13 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
         except OSError:
             continue  # It is not there, or cannot be opened either.
         _check(path, found)
+        if not stat.S_ISDIR(found.st_mode):
+            continue
         # Written by an earlier version, or under another umask.
-        if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077:
+        if found.st_mode & 0o077:
             os.chmod(path, 0o700)
+        for each in os.scandir(path):
+            _check(Path(each.path), each.stat(follow_symlinks=False))
 
 
 def open_file(path: Path, flags: int) -> int:

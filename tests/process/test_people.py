@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,10 +57,15 @@ def supervise(folder: Path, *words: str, **more: object) -> subprocess.Completed
 class OfAPerson:
     """A guardian of ``directory`` that runs as a person, of one server or of a cluster."""
 
-    def __init__(self, person: Person, directory: Path, program: Path = PROGRAM) -> None:
+    def __init__(self, person: Person | None, directory: Path, program: Path = PROGRAM) -> None:
+        """Without a person: as root."""
         reading_end, self._writing_end = os.pipe()
-        words = person.python(str(program), "--dir", str(directory), "--hold-fd", str(reading_end))
-        self.process = person.start(words, pass_fds=(reading_end,), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        words = [str(program), "--dir", str(directory), "--hold-fd", str(reading_end)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "pass_fds": (reading_end,)}
+        if person is None:
+            self.process = subprocess.Popen([sys.executable, "-P", *words], text=True, **pipes)
+        else:
+            self.process = person.start(person.python(*words), **pipes)
         os.close(reading_end)
 
     def said(self) -> str:
@@ -206,7 +212,10 @@ def test_a_folder_of_ours_that_others_may_write_to_is_refused_with_the_remedy(
         assert '"started": true' in guardian.said()
 
 
-@pytest.mark.parametrize("name", ["valkey.log", "valkey.lock", "valkey.sock", "appendonlydir", "cluster", "plan.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["valkey.log", "valkey.lock", "valkey.sock", "appendonlydir", "cluster", "plan.json", "appendonlydir/x.incr.aof"],
+)
 @pytest.mark.parametrize("how", ["link", "another user's"])
 def test_no_link_and_no_file_of_another_user_in_the_folder_is_used(
     name: str, how: str, alice: Person, mallory: Person, folders: list[Path]
@@ -221,6 +230,7 @@ def test_no_link_and_no_file_of_another_user_in_the_folder_is_used(
     is_cluster = name in ("cluster", "plan.json")
     if name == "plan.json":
         at = data / "cluster" / name
+    if at.parent != data:
         at.parent.mkdir()
         os.chown(at.parent, alice.uid, alice.gid)
         at.parent.chmod(0o777)
@@ -232,6 +242,60 @@ def test_no_link_and_no_file_of_another_user_in_the_folder_is_used(
         said = guardian.said()
     assert f"{at} is a link" in said or f"{at} belongs to user {mallory.name}" in said, said
     assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("way", ["folder", "link", "link above", "group", "root's own"])
+@pytest.mark.parametrize("program", ["embedded", "embedded_cluster"])
+def test_a_folder_that_another_user_could_exchange_is_refused_by_the_server_and_by_clients(
+    way: str, program: str, alice: Person, mallory: Person, folders: list[Path]
+) -> None:
+    """Alice's own folder, in a folder or behind a link of mallory's: she put hers in its place between two starts."""
+    theirs = mallory.folder("theirs", 0o755)
+    folders.append(theirs)
+    data = alice.folder("data", 0o700)
+    folders.append(data)
+    named, culprit = data, theirs
+    if way in ("folder", "group"):
+        named = theirs / "data"
+        data.rename(named)
+    elif way.startswith("link"):
+        culprit = theirs / "link"
+        assert mallory.run(["ln", "-s", str(data), str(culprit)]).returncode == 0
+        named = culprit / "inner" if way == "link above" else culprit
+    if way == "group":
+        os.chown(theirs, 0, mallory.gid)
+        theirs.chmod(0o775)
+    if way == "root's own":
+        named = alice.folder("above") / "data"
+        culprit = named.parent
+        folders.append(culprit)
+        named.mkdir(mode=0o700)
+        guardian = OfAPerson(None, named, PROGRAM.with_name(f"{program}.py"))
+    else:
+        guardian = OfAPerson(alice, named, PROGRAM.with_name(f"{program}.py"))
+    word = "others may write to" if way == "group" else "who could put another folder in the place of"
+    with guardian:
+        said = guardian.said()
+        assert word in said
+        assert str(culprit) in said
+    url = f"{program.replace('_', '-')}:{named}"
+    done = run_ctl("--redis", url, "queues") if way == "root's own" else pytaskctl(alice, "--redis", url, "queues")
+    assert done.code == 1
+    assert word in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_behind_a_link_of_one_s_own_or_of_root_is_taken(alice: Person, folders: list[Path]) -> None:
+    data = alice.folder("data", 0o700)
+    folders.append(data)
+    assert alice.run(["ln", "-s", str(data), str(alice.home / "mine")]).returncode == 0
+    os.symlink(alice.home, data.with_name(f"{data.name}-of-root"))
+    named = data.with_name(f"{data.name}-of-root") / "mine" / "inner"
+    try:
+        with OfAPerson(alice, named) as guardian:
+            assert '"started": true' in guardian.said()
+    finally:
+        data.with_name(f"{data.name}-of-root").unlink()
 
 
 def test_a_supervisor_of_another_user_is_not_asked_and_not_told(
