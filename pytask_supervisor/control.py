@@ -1,8 +1,8 @@
 """``ControlSocket``: orders and questions from ``pytaskctl``, by a unix socket that only its owner can open.
 
-One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``,
-``{"told": data}`` or ``{"refused": sentence}``. ``server.Server`` does the talking, ``Helm`` the doing. An order whose
-client has hung up meanwhile is not carried out.
+One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``, of a reload or
+restart with its ``change``; ``{"told": data}``; or ``{"refused": sentence}``. ``server.Server`` does the talking,
+``Helm`` the doing. An order whose client has hung up meanwhile is not carried out.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class ControlSocket:
             "scale": lambda request: {"said": helm.scale(_number(request, "workers"), by="pytaskctl workers scale")},
             "quiet": lambda _request: {"said": helm.quiet(True)},
             "resume": lambda _request: {"said": helm.quiet(False)},
-            "reload": lambda _request: {"said": helm.reload(by="pytaskctl workers reload")},
-            "restart": lambda request: {"said": helm.restart(_slot(request), by="pytaskctl workers restart")},
+            "reload": lambda _request: self._with_change(helm.reload(by="pytaskctl workers reload")),
+            "restart": lambda request: self._with_change(helm.restart(_slot(request), by="pytaskctl workers restart")),
             "stop": lambda request: {"said": helm.stop_slot(_number(request, "slot"), by="pytaskctl workers stop")},
         }
 
@@ -172,8 +172,12 @@ class ControlSocket:
         except OrderError as refusal:
             reply = {"refused": str(refusal)}
         if "told" not in reply:
-            log.info("pytaskctl workers %s: %s", request["do"], *reply.values())
+            log.info("pytaskctl workers %s: %s", request["do"], next(iter(reply.values())))
         return reply
+
+    def _with_change(self, said: str) -> dict[str, Any]:
+        """The answer to an order that has just begun a change, by whose id ``show`` tells what becomes of it."""
+        return {"said": said, "change": self._helm.changes[-1]}
 
     def _show(self) -> dict[str, Any]:
         helm = self._helm
@@ -189,6 +193,7 @@ class ControlSocket:
             "workers": [asdict(slot) for slot in helm.slots],
             "ended": self._tally.ended(),
             "deaths": helm.death_counts,
+            "changes": helm.changes,
         }
 
 

@@ -90,5 +90,5 @@ class Ending:
             self._guardian.abandon()
 
     def _close(self, words: str) -> None:
-        self._helm.is_stopping = True
+        self._helm.begin_stop()
         self._team.close(Cause(Kind.ASKED, words))

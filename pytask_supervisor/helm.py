@@ -78,6 +78,11 @@ class Helm:
         return {kind.value: self._ledger.counts[kind] for kind in Kind}
 
     @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What became of each reload and restart, oldest first."""
+        return self._reloading.changes.told()
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no worker claims anything new."""
         return self._spawner.is_quiet
@@ -146,6 +151,11 @@ class Helm:
         except ConfigError as error:
             raise OrderError(f"the configuration cannot be used, so nothing changes: {error}") from error
         return self._reloading.begin(by)
+
+    def begin_stop(self) -> None:
+        """Nothing is started any more, and nothing more becomes of what was asked for."""
+        self.is_stopping = True
+        self._reloading.changes.stop()
 
     def _place(self, number: int) -> Place:
         for place in self._team.places:

@@ -223,10 +223,25 @@ _SUPERVISOR = Record(
 #: Unix seconds that a calendar has, until the year 9000.
 _WHEN = Number(2.2e11)
 _DEATH = Record({"when": _WHEN, "text": Text(PAGE), "uptime": SECONDS, "running": COUNT}, is_open=True)
+#: A reload or restart and what became of it, see ``changes.py``.
+CHANGE = Record(
+    {
+        "id": Text(50),
+        "by": Text(SENTENCE),
+        "asked": _WHEN,
+        "state": Text(20),
+        "why": Text(PAGE),
+        "workers": COUNT,
+        "replaced": COUNT,
+        "superseded_by": Perhaps(Text(50)),
+    },
+    is_open=True,
+)
 #: Workers that are shown: those that there can be, and as many that are leaving.
 MOST_SHOWN = 5000
 _SHOW = Record(
     {"supervisor": _SUPERVISOR, "workers": Rows(_SLOT, MOST_SHOWN), "ended": ByName(COUNT, 50, 24)},
+    {"changes": Rows(CHANGE, 1000)},
     is_open=True,
 )
 #: By what was asked; whatever else is asked is an order.
@@ -235,5 +250,5 @@ ANSWERS = {
     "deaths": Record({"told": Rows(_DEATH, 1000)}, is_open=True),
 }
 #: What an order is answered with, and what is refused.
-SAID = Record({"said": Text(PAGE)}, is_open=True)
+SAID = Record({"said": Text(PAGE)}, {"change": CHANGE}, is_open=True)
 REFUSAL = Record({"refused": Text(PAGE)}, is_open=True)

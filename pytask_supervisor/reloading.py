@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from pytask_supervisor.changes import Change, Changes
 from pytask_supervisor.config import SupervisorConfig, options
 from pytask_supervisor.exits import Exit
 from pytask_supervisor.ledger import Cause, Kind
@@ -39,6 +40,10 @@ class Reloading:
         self._preloading = preloading
         self._read = read
         self._on_change = on_change
+        #: What became of each reload and restart.
+        self.changes = Changes()
+        #: The one for which the app is being loaded ahead.
+        self._loading: Change | None = None
         #: What workers were ready with.
         self._proven = spawner.config
 
@@ -52,14 +57,21 @@ class Reloading:
     def begin(self, by: str) -> str:
         """Have all places filled anew, once the app is loaded anew where it is loaded ahead."""
         told: list[str] = []
+        change = self.changes.begin(by)
+        if self._loading is not None:
+            self._loading.loading_superseded(change)
+        self._loading = change
 
         def go_on() -> None:
-            told.append(self.replace(self._team.places, by))
+            self._loading = None
+            told.append(self._replace(self._team.places, by, change))
             if len(told) > 1:
                 log.info("%s: the app is loaded; %s", by, told[-1])
 
         def give_up(why: str, _code: Exit) -> None:
+            self._loading = None
             self._spawner.config = self._proven
+            change.give_up(why)
             log.error("%s is given up: %s; the workers go on with the app that they have", by, why)
 
         if self._preloading is None:
@@ -70,9 +82,16 @@ class Reloading:
 
     def replace(self, places: list[Place], by: str) -> str:
         """Have these places filled anew, one after another; ``by`` is the name of what is done."""
+        return self._replace(places, by, self.changes.begin(by))
+
+    def _replace(self, places: list[Place], by: str, change: Change) -> str:
+        change.expect(len(places))
         cause = Cause(Kind.RELOADED, f"was replaced ({by})")
         tried = self._spawner.config
-        self._roll.ask(Wish(place, cause, self._on_failure(place, by), lambda: self._prove(tried)) for place in places)
+        self._roll.ask(
+            Wish(place, cause, self._on_failure(place, by, change), lambda: self._prove(tried), change)
+            for place in places
+        )
         return f"{counted(len(places), 'worker')} to be replaced, one after another"
 
     def _prove(self, tried: SupervisorConfig) -> None:
@@ -80,15 +99,20 @@ class Reloading:
             before, self._proven = self._proven, tried
             self._on_change(before, tried)
 
-    def _on_failure(self, place: Place, by: str) -> Callable[[str], None]:
+    def _on_failure(self, place: Place, by: str, change: Change) -> Callable[[str], None]:
         def give_up(why: str) -> None:
             left = sum(self._roll.is_asked(other) for other in self._team.places)
-            self._roll.drop(lambda wish: wish.cause.kind is Kind.RELOADED)
+            for given_up in (change, *(wish.change for wish in self._roll.drop(_is_reload))):
+                given_up.give_up(f"the new worker {place.number} {why}")
             self._spawner.config = self._proven
             text = "%s is given up: the new worker %s %s; the old one goes on%s"
             log.error(text, by, place.number, why, f", and so do {left} more" if left else "")
 
         return give_up
+
+
+def _is_reload(wish: Wish) -> bool:
+    return wish.cause.kind is Kind.RELOADED
 
 
 def _without_fixed(old: SupervisorConfig, fresh: SupervisorConfig) -> tuple[SupervisorConfig, list[str]]:

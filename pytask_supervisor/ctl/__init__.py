@@ -2,8 +2,8 @@
 
 The reader comes from ``[project.scripts]`` (``run``) or a test (``main``). ``options`` reads the
 command line, ``dispatch`` finds the verb and turns errors into sentences, ``session`` is the way to
-Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes. ``workers`` and ``top``
-talk to a supervisor, through ``master``.
+Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes. ``workers``,
+``changes`` and ``top`` talk to a supervisor, through ``master``.
 
 It is a client like any other: it goes through ``PyTaskHelpers`` and the control socket, and never
 starts a worker or a server.
@@ -23,7 +23,7 @@ from pytask_supervisor.redact import shown_words
 from .options import UsageError, parse
 from .output import Output, Unwritable
 
-#: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C.
+#: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C. ``changes`` adds one.
 DONE, NOT_DONE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -39,7 +39,8 @@ def main(  # noqa: PLR0911 - one for each way to end
         stderr: gets one sentence for each thing that could not be done, never a password.
 
     Returns:
-        0 done; 1 not done; 2 wrong usage; 130 interrupted by Ctrl-C (``events`` ends with 0 then).
+        0 done; 1 not done; 2 wrong usage; 3 not known in time (``workers`` with ``--wait``); 130 interrupted by
+        Ctrl-C (``events`` ends with 0 then).
     """
     output = Output(stdout, stderr)
     try:

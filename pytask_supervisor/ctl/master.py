@@ -1,6 +1,6 @@
 """The way to a supervisor on this machine: finds its control socket, asks, and gives its answer.
 
-Called by ``workers`` and ``top``. See ``pytask_supervisor/control.py`` for what can be asked.
+Called by ``workers``, ``changes`` and ``top``. See ``pytask_supervisor/control.py`` for what can be asked.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class MasterError(Exception):
     """No supervisor answers, or it refuses; the text is a sentence."""
 
 
+class NoMasterError(MasterError):
+    """None is there."""
+
+
 def find(named: str | None) -> Path:
     """The control socket of that name, or of the only supervisor that runs here. Raises ``MasterError``."""
     try:
@@ -50,10 +54,16 @@ def find(named: str | None) -> Path:
 
 def ask(path: Path, **request: Any) -> Any:
     """What the supervisor tells, or the sentence that it says. Raises ``MasterError``."""
+    reply = order(path, **request)
+    return reply["told"] if request["do"] in ANSWERS else reply["said"]
+
+
+def order(path: Path, **request: Any) -> dict[str, Any]:
+    """The whole answer, which is no refusal. Raises ``MasterError``."""
     try:
         reply = json.loads(_talk(path, json.dumps(request).encode() + b"\n"))
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise MasterError(f"no supervisor answers at {path}") from error
+        raise NoMasterError(f"no supervisor answers at {path}") from error
     except PermissionError as error:
         raise MasterError(f"{path} belongs to another user") from error
     except TimeoutError as error:
@@ -70,7 +80,7 @@ def ask(path: Path, **request: Any) -> Any:
         raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
     if is_refusal:
         raise MasterError(reply["refused"])
-    return reply["told"] if request["do"] in ANSWERS else reply["said"]
+    return dict(reply)
 
 
 def connect(path: Path) -> socket.socket:

@@ -31,6 +31,11 @@ ACTIONS = ("scale", "quiet", "resume", "restart", "reload", "stop")
 NUMBERED = {"scale": "how many?", "stop": "which slot?", "restart": "which slot?"}
 FOR_ALL_TOO = {"restart"}
 
+#: What can be waited for, and the seconds for which that is done unless told otherwise, and at most. Longer: a rolling
+#: restart of many workers is seen to its end. Shorter: a script that waits for one that hangs gets on.
+AWAITED = ("restart", "reload")
+DEFAULT_WAIT, LONGEST_WAIT = 600.0, 86_400.0
+
 #: Seconds between two frames of ``top``. A worker tells its figures once a second.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 
@@ -51,13 +56,14 @@ class Options:
     task_name: str = ""  #: of ``start``, as are the next four
     data: dict[str, Any] = field(default_factory=dict)
     task_id: str | None = None
-    wait: bool = False
+    wait: bool = False  #: also of ``workers``
     cleanup: bool = True
     state: str | None = None  #: of ``list``: only tasks in this state
     control_socket: str | None = None  #: of ``workers`` and ``top``; None: the one that runs here
-    action: str = "show"  #: of ``workers``, as are the next two
+    action: str = "show"  #: of ``workers``, as are the next three
     number: int | None = None
     deaths: bool = False
+    timeout: float = DEFAULT_WAIT  #: of ``--wait``, in seconds
     once: bool = False  #: of ``top``, as is the next
     interval: float = 1.0
 
@@ -114,6 +120,7 @@ def parse(
         action=given.get("action") or "show",
         number=given.get("number"),
         deaths=given.get("deaths", False),
+        timeout=given.get("timeout") or DEFAULT_WAIT,
         once=given.get("once", False),
         interval=given.get("interval", 1.0),
     )
@@ -193,6 +200,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     workers.add_argument("number", nargs="?", metavar="N|SLOT")
     workers.add_argument("--deaths", action="store_true", help="why workers ended, the last ones")
+    workers.add_argument(
+        "--wait",
+        action="store_true",
+        help="of restart and reload: until it is known what became of it. Exit code 0: all were replaced, and the old "
+        "ones are gone; 1: it was given up, or the supervisor stops; 3: it is not known in time, and goes on",
+    )
+    workers.add_argument(
+        "--timeout", type=_timeout, metavar="SECONDS", help=f"for which --wait waits (else {DEFAULT_WAIT:g})"
+    )
     top = verb("top", "Watch queues and workers; q or Ctrl-C ends it.")
     _add_socket(top)
     top.add_argument("--once", action="store_true", help="print one frame")
@@ -221,6 +237,10 @@ def _check_action(found: argparse.Namespace, words: list[str]) -> None:
         raise UsageError(f"workers: one word too many: {found.number!r}")
     if found.action and found.deaths:
         raise UsageError(f"workers: --deaths and {found.action} exclude each other")
+    if found.wait and found.action not in AWAITED:
+        raise UsageError(f"workers: --wait goes with {' and '.join(AWAITED)} only")
+    if found.timeout is not None and not found.wait:
+        raise UsageError("workers: --timeout goes with --wait only")
 
 
 def _interval(text: str) -> float:
@@ -229,6 +249,13 @@ def _interval(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"must be from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL:g} seconds, not {text}"
         )
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {LONGEST_WAIT:g} seconds, not {text}")
     return seconds
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from .changes import change_workers
 from .master import MasterError, ask, find
-from .options import Options
+from .options import AWAITED, Options
 from .output import Output
 
 COLUMNS = ("SLOT", "PID", "STAGE", "UPTIME", "TASKS", "DONE", "DONE/S", "MEMORY", "CPU", "LAG", "RESTARTS")
@@ -18,7 +19,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def workers(options: Options, output: Output) -> int:
-    """Show or steer; 1 where no supervisor answers, or it refuses."""
+    """Show or steer; 1 where no supervisor answers, or it refuses. ``change_workers`` tells the codes of ``--wait``."""
     try:
         path = find(options.control_socket)
         if options.deaths:
@@ -29,6 +30,8 @@ def workers(options: Options, output: Output) -> int:
                 output.json(told)
             else:
                 output.table(COLUMNS, [row(worker) for worker in told["workers"]], compact=True)
+        elif options.action in AWAITED:
+            return change_workers(path, _order(options), options, output)
         else:
             _say(ask(path, **_order(options)), output)
     except MasterError as error:

@@ -178,6 +178,12 @@ def test_of_several_supervisors_one_must_be_named(
         (["scale", "2", "3"], "workers: one word too many: '3'"),
         (["dance"], "invalid choice: 'dance'"),
         (["--deaths", "restart"], "exclude each other"),
+        (["--wait"], "workers: --wait goes with restart and reload only"),
+        (["scale", "2", "--wait"], "workers: --wait goes with restart and reload only"),
+        (["reload", "--timeout", "5"], "workers: --timeout goes with --wait only"),
+        (["reload", "--wait", "--timeout", "0"], "must be more than 0 and at most 86400 seconds, not 0"),
+        (["reload", "--wait", "--timeout", "nan"], "must be more than 0 and at most 86400 seconds, not nan"),
+        (["restart", "--wait", "--timeout", "soon"], "'soon'"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(ask: Ask, words: list[str], sentence: str) -> None:
