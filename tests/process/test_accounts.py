@@ -85,11 +85,9 @@ def test_workers_helpers_and_pytaskctl_do_all_they_do_with_the_account_of_the_do
 @pytest.mark.parametrize("names", [{}, {"tag": "{pytask}"}], ids=["many slots", "one slot"])
 def test_that_account_does_on_a_cluster_too(names: dict[str, str], tmp_path: Path) -> None:
     tag = names.get("tag", "")
-    account = (
-        WORKER
-        if not tag
-        else re.sub(r"~\{?(tasks|new-task|end-task|task-)\}?", rf"~{tag}\1", WORKER).replace("&task-", f"&{tag}task-")
-    )
+    commands = WORKER[WORKER.index("+@all") :]
+    # As the documentation says of such names.
+    account = f"worker reset on >SECRET ~{tag}* &{tag}task-* &{tag}task-*-control {commands}" if tag else WORKER
     keys = {"task_set": "tasks", "task_prefix": "task-", "new_queue": "new-task", "end_queue": "end-task"}
     options = {name: tag + value for name, value in keys.items()}
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -107,6 +105,11 @@ def test_that_account_does_on_a_cluster_too(names: dict[str, str], tmp_path: Pat
                 wait_until(lambda: helpers.get_task(lasting).get("state") == "RUNNING")
                 helpers.stop_task(lasting)
                 wait_until(lambda: helpers.get_task(lasting).get("state") == "STOPPED")
+                unknown = helpers.start_task("no-such-name")
+                wait_until(lambda: helpers.get_parked_task_ids() == [unknown])
+                helpers.remove_task(unknown)
+                told = run_ctl("--redis", url, *flags, "queues")
+                assert told.code == 0, told.err
             assert supervisor.stop() == 0
         for node in cluster.nodes:
             assert denied(node.client()) == []

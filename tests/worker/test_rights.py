@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 
 import gevent
@@ -14,11 +15,13 @@ from tests.support.core_apps import Echo, Forever
 from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
 from tests.support.setups import Setup
+from tests.support.supervisor_process import ROOT
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live, Make
 
-#: As the documentation gives them.
-ALL = "~* &* +@all -@dangerous +info +client|list +client|unblock"
+#: As the documentation gives them, for any names of keys and channels.
+COMMANDS = re.findall(r"ACL SETUSER worker .*? (\+@all .*)", (ROOT / "docs" / "security.rst").read_text())
+ALL = f"~* &* {COMMANDS[0]}"
 
 
 def url_of(server: RedisServer | ServerCluster, rights: str) -> str:
