@@ -77,6 +77,7 @@ class Claimer:
         self._pressure = pressure
         self._allowance = allowance
         self._nudges = nudges
+        nudges.is_able = lambda: self._stopping or bool(self._room and self._may_claim.is_set())
         self._early = Early(store, link)
         self._number = 0
         #: The token of a claim whose answer has not come.
@@ -199,9 +200,11 @@ class Claimer:
     def _claim(self, room: int) -> Claims:
         again = self._doubtful is not None
         self._doubtful = self._doubtful or self.next_token()
-        self._nudges.is_filled = False
         with self._link.guard():
+            was_filled = self._nudges.look()
             claims = self._store.claim(self._doubtful, room, insist=self._insist, again=again)
+        if was_filled and len(claims.tasks) + len(claims.passed) >= min(room, BATCH):
+            self._nudges.fill()  # There may be more than was asked for.
         self._receive(claims)
         return claims
 

@@ -1,41 +1,61 @@
-"""``Nudges``: has a worker look into its inbox at once when another one has put ids there.
+"""``Nudges``: sees to what other workers put into this one's inbox, since they do not know the names of these tasks.
 
-Idle, a worker is blocked on the new queue, and would look only when that take is over. Pub/sub says that there is
-something, and the take is cut short. A nudge that gets lost costs the rest of the take, a second at most.
+Idle, a worker is blocked on the new queue, and would look into its inbox only when that take is over. Pub/sub says that
+there is something, and the take is cut short. A nudge that gets lost costs the rest of the take, a second at most. A
+worker that may begin nothing, since it is full or quiet, leaves what it was given to others.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gevent
 
 from .greenlets import once
+from .link import Away, Link, Rejected
+from .store import WorkerStore
+
+log = logging.getLogger("pytask.claimer")
 
 #: Seconds until a take that was perhaps still on its way to the server is cut short again; then twice as long.
 PAUSE = 0.002
+
+#: Seconds that what lies in the inbox of a full worker waits for a place there. Longer sends fewer tasks to and fro
+#: among workers that are all busy, shorter has an idle one begin them sooner.
+PATIENCE = 0.1
+
+#: Seconds until it tries again to leave them to others: there may be one by then that can begin them.
+LATER = 5.0
 
 
 class Nudges:
     """What the control listener hears and the claimer asks.
 
     Args:
+        store: the worker's store.
+        link: whether Redis can be reached.
         cut_short: ends the take that is under way, if it waits; returns False where the server does not let us.
     """
 
-    def __init__(self, cut_short: Callable[[], bool]) -> None:
+    def __init__(self, store: WorkerStore, link: Link, cut_short: Callable[[], bool]) -> None:
+        self._store = store
+        self._link = link
         self._cut_short = cut_short
         self._is_taking = False
-        self._waking: gevent.Greenlet | None = None
+        self._seeing: gevent.Greenlet | None = None
+        self._declines = False
         #: Something came into the inbox since the claimer has begun to look there last.
         self.is_filled = False
+        #: Whether the claimer begins tasks now.
+        self.is_able: Callable[[], bool] = lambda: True
 
     def fill(self) -> None:
-        """Something has come into the inbox; returns at once."""
+        """Something lies in the inbox; returns at once."""
         self.is_filled = True
-        if self._is_taking and (self._waking is None or self._waking.ready()):
-            self._waking = once(self._wake)
+        if self._seeing is None or self._seeing.ready():
+            self._seeing = once(self._see_to_it)
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -46,13 +66,39 @@ class Nudges:
         finally:
             self._is_taking = False
 
-    def close(self) -> None:
-        """Wake nobody any more."""
-        if self._waking is not None:
-            self._waking.kill()
+    def look(self) -> bool:
+        """The claimer is about to claim what lies in the inbox; return whether something came there."""
+        was_filled, self.is_filled = self.is_filled, False
+        if self._declines:
+            self._store.accept()
+            self._declines = False
+        return was_filled
 
-    def _wake(self) -> None:
-        pause = PAUSE
-        while self.is_filled and self._is_taking and self._cut_short():
-            gevent.sleep(pause)
-            pause *= 2
+    def close(self) -> None:
+        """See to nothing any more."""
+        if self._seeing is not None:
+            self._seeing.kill()
+
+    def _see_to_it(self) -> None:
+        pause, patience = PAUSE, PATIENCE
+        while self.is_filled:
+            if self._is_taking:
+                if not self._cut_short():
+                    return
+                gevent.sleep(pause)
+                pause *= 2
+            elif self.is_able():
+                return  # The claimer looks before it begins a take.
+            else:
+                gevent.sleep(patience)
+                if self.is_filled and not self.is_able():
+                    self._decline()
+                    patience = LATER
+
+    def _decline(self) -> None:
+        self._declines = True
+        try:
+            with self._link.guard():
+                self._store.decline()
+        except (Away, Rejected):
+            log.debug("What lies in the inbox cannot be left to others yet", exc_info=True)

@@ -145,7 +145,7 @@ class Worker:
         #: How many more tasks may begin here.
         self.allowance = Allowance(options.max_tasks, self._runner)
         self._errands = Errands(self._client, keys, self.link, self.keeper, helpers)
-        nudges = Nudges(lambda: self._errands.cut_own_take_short(self._blocking, self.id))
+        nudges = Nudges(self._store, self.link, lambda: self._errands.cut_own_take_short(self._blocking, self.id))
         self._claimer = Claimer(
             self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance, nudges
         )

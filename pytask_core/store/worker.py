@@ -243,6 +243,20 @@ class WorkerStore:
         call = self._claiming(token, room, insist=insist, again=again)
         return self._claims(scripts.call(self._client, "claim", *call))
 
+    def decline(self) -> None:
+        """Leave what others have put into this worker's inbox to workers that can begin it, the oldest ``BATCH`` of it.
+
+        Until :meth:`accept`, others are given tasks of its names first.
+        """
+        keys = self._keys
+        scripts.call(self._client, "slots/unable", [keys.workers, keys.names(self.worker)], [self.worker])
+        lists = [keys.new_queue, self._inbox, *([keys.waiting, keys.spare] if self._many_slots else [])]
+        scripts.call(self._client, "slots/decline", lists, [BATCH])
+
+    def accept(self) -> None:
+        """Be given tasks again, after :meth:`decline`."""
+        self._client.execute_command("SREM", self._keys.names(self.worker), "")
+
     def _claiming(
         self, token: str, room: int, *, insist: bool = False, again: bool = False, is_taken: bool = False
     ) -> tuple[list[str], list[Any]]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 
-import gevent
 import pytest
 
-from pytask_core import claimer
-from pytask_core.nudges import Nudges
-from tests.support.core_apps import Echo, Sleep
+from pytask_core import claimer, nudges
+from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -33,20 +31,69 @@ def test_a_task_of_another_app_runs_at_once_though_an_idle_worker_of_this_one_ta
     assert max(took) < 2
 
 
-def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_over() -> None:
-    asked = []
-    nudges = Nudges(lambda: asked.append(1) or True)
-    with nudges.taking():
-        nudges.fill()
+def test_a_full_worker_leaves_tasks_that_it_was_given_to_one_with_room(live: Live) -> None:
+    """Else they would wait behind a task that perhaps runs for ever, beside an idle worker that knows them."""
+    Forever.forget()
+    full = live.worker(Echo, Forever, concurrency=1)
+    held = live.helpers.start_task("forever")
+    wait_until(lambda: Forever.running.get(held) == 1)
+    live.worker(Sleep)
+    idle = live.worker(Echo)
+
+    for task_id in live.helpers.start_tasks([("echo", {})] * 40):
+        live.until(task_id, "SUCCESS")
+    assert (full.done, idle.done) == (0, 40)
+
+    live.end(idle)
+    # Now only the full one knows it: it is not parked, and runs once there is room.
+    waits = live.helpers.start_task("echo")
+    wait_until(lambda: live.redis.lrange(live.keys.inbox(full.id), 0, -1) == [waits])
+    assert live.helpers.stop_task(held)
+    live.until(waits, "SUCCESS")
+    wait_until(lambda: live.redis.smembers(live.keys.names(full.id)) == {"echo", "forever"})
+
+
+def test_a_quiet_worker_leaves_tasks_that_it_was_given_to_another_one(live: Live) -> None:
+    live.worker(Sleep)
+    quiet = live.worker(Echo)
+    quiet.quiet(True)
+    live.worker(Echo)
+    for task_id in live.helpers.start_tasks([("echo", {})] * 40):
+        live.until(task_id, "SUCCESS")
+    assert quiet.done == 0
+
+
+def test_what_a_quiet_worker_alone_knows_is_found_by_one_that_begins_later(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudges, "LATER", 0.2)
+    live.worker(Sleep)
+    quiet = live.worker(Echo)
+    quiet.quiet(True)
+    ids = live.helpers.start_tasks([("echo", {})] * 40)
+    wait_until(lambda: "" in live.redis.smembers(live.keys.names(quiet.id)))
+    live.worker(Echo)
+    for task_id in ids:
+        live.until(task_id, "SUCCESS")
+    assert quiet.done == 0
+    assert live.where.count == dict.fromkeys(live.where.end, 1)
+
+
+def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_over(live: Live) -> None:
+    worker = live.worker(Echo)
+    asked: list[bool] = []
+
+    def cut_short() -> bool:
+        asked.append(True)
+        return True
+
+    inbox = nudges.Nudges(worker._store, worker.link, cut_short)
+    with inbox.taking():
+        inbox.fill()
         wait_until(lambda: len(asked) >= 3)
-    gevent.sleep(0)
-    nudges.is_filled = False
-    count = len(asked)
-    # Without a take there is nothing to cut short: the claimer looks before it begins one.
-    nudges.fill()
-    gevent.sleep(0.05)
-    assert nudges.is_filled
-    assert len(asked) == count
+    # The claimer looks before it begins a take.
+    assert inbox.look()
+    assert not inbox.look()
 
 
 def test_whoever_says_it_another_word_or_to_another_worker_disturbs_no_take(live: Live) -> None:
