@@ -196,8 +196,9 @@ class Leash:
         loader = self._loader
         if loader is None or age < min(LOADS_LONG, self._hang_timeout or LOADS_LONG):
             return
-        place = _place(loader.gr_frame or sys._current_frames().get(self._main))
-        if self._is_news(place, now):
+        # Whatever the place: one that is only slow is somewhere else each time.
+        if self._is_news("loading", now):
+            place = _place(loader.gr_frame or sys._current_frames().get(self._main))
             self._log(logging.WARNING, f"the app is still being loaded after {age:.0f} s{place}; {WHY_IT_LOADS_LONG}")
 
     def _name(self, inside: Inside, frame: FrameType | None, age: float, now: float) -> None:

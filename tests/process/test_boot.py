@@ -387,6 +387,16 @@ app.add_task(Hello)\n{RUNS_ITSELF[way]}\n"
     assert helpers.get_task(task_id, "state") == "WAIT"
 
 
+def test_an_import_that_is_slow_in_many_places_is_told_of_once(folder: Path) -> None:
+    lines = "\n".join("time.sleep(0.2)" for _ in range(1000))
+    (folder / "app.py").write_text(f"import time\n{lines}\n")
+    with SupervisorProcess(folder, "--workers", "1", "--app", "app:app", "--hang-timeout", "2") as supervisor:
+        supervisor.expected = ["hangs and is killed"]
+        supervisor.wait_for("hangs and is killed", timeout=40)
+        assert supervisor.text.count("the app is still being loaded") == 1
+        assert supervisor.stop() == 0
+
+
 @pytest.mark.parametrize("words", [[], ["--preload"], ["--check-config"]])
 @pytest.mark.parametrize("code", ["while True: time.sleep(0.1)", "gevent.event.Event().wait(3600)"])
 def test_an_app_whose_import_never_ends_is_told_of_in_a_sentence(folder: Path, code: str, words: list[str]) -> None:
