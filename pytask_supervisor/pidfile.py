@@ -3,8 +3,9 @@
 Whether its writer lives is told by a lock on the file and not by the number in it, which the kernel may have given to
 another process since. The lock dies with its process, however that ends, and no fork copies it.
 
-Root often writes it, into a folder to which the service's user has access, or all have. So no link is followed, and a
-file is taken only if it is plain, has no other name, belongs to us or to root, and nobody else may write to it.
+Root often writes it, into a folder to which the service's user has access, or all have. So no link of another user's is
+followed on the way, and none at all at the end. A file is taken only if it is plain, has no other name, belongs to us or
+to root, and nobody else may write to it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class PidFile:
 
     def _take(self) -> bool:
         """Lock and write it; False if somebody removed it meanwhile, so that we would hold what nobody sees."""
+        self._check_way()
         self._fd = os.open(self._path, FLAGS, 0o644)
         try:
             self._check()
@@ -90,7 +92,19 @@ class PidFile:
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return True
 
+    def _check_way(self) -> None:
+        """Through a link, whose owner may point it elsewhere, root would make a file wherever that person likes."""
+        for above in reversed(self._path.parents):
+            found = os.lstat(above)
+            if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+                raise StartError(
+                    f"the pidfile {self._path} is not used: {above} is a link of user {found.st_uid}, and only those of "
+                    "root and the user that we are are followed; name another --pidfile"
+                )
+
     def _check(self) -> None:
+        # Once more: now that it is open it cannot be exchanged any more.
+        self._check_way()
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             why = "it is no plain file"

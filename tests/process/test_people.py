@@ -121,6 +121,21 @@ def test_a_pidfile_that_another_user_has_put_there_is_refused_and_not_read_out(
         assert precious.read_text() == "root:x:precious"
 
 
+def test_a_pidfile_behind_a_link_of_another_user_is_refused(
+    alice: Person, mallory: Person, folder: Path, folders: list[Path]
+) -> None:
+    """Root made a file wherever the link's owner liked, such as in /etc/cron.d."""
+    shared, elsewhere = mallory.folder("shared", 0o755), folder / "elsewhere"
+    folders.append(shared)
+    elsewhere.mkdir()
+    assert mallory.run(["ln", "-s", str(elsewhere), str(shared / "run")]).returncode == 0
+    done = supervise(folder, "--user", alice.name, "--pidfile", str(shared / "run" / "sup.pid"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"{shared / 'run'} is a link of user {mallory.uid}" in done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
 @pytest.mark.parametrize("more", [[], ["--preload"]], ids=["forked", "preloaded"])
 def test_a_worker_has_no_descriptor_of_the_master_s(
     more: list[str], start: Start, folder: Path, helpers: PyTaskHelpers
