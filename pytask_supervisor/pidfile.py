@@ -4,8 +4,8 @@ Whether its writer lives is told by a lock on the file and not by the number in 
 another process since. The lock dies with its process, however that ends, and no fork copies it.
 
 Root often writes it, into a folder to which the service's user has access, or all have. So no link of another user's is
-followed on the way, and none at all at the end. A file is taken only if it is plain, has no other name, belongs to us or
-to root, and nobody else may write to it.
+followed on the way, and none at all at the end. A file is taken only if it is plain, has no other name, belongs to us
+or to root, and nobody else may write to it.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class PidFile:
             found = os.lstat(above)
             if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
                 raise StartError(
-                    f"the pidfile {self._path} is not used: {above} is a link of user {found.st_uid}, and only those of "
-                    "root and the user that we are are followed; name another --pidfile"
+                    f"the pidfile {self._path} is not used: {above} is a link of user {found.st_uid}, and only links "
+                    "of root and of the user that we are may be on the way; name another --pidfile"
                 )
 
     def _check(self) -> None:
