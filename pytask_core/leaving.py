@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -130,8 +131,7 @@ class Leaving:
         task = entry.task
         if task is None or type(task).stop is Task.stop:
             return
-        # An attribute of that name, such as an event, is the user's own.
-        stop = task.stop if callable(task.stop) else partial(type(task).stop, task)
+        stop: Callable[[], object] = partial(_wind_up, task)
         # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
         context = greenlet.gr_context
         if context is not None:
@@ -187,3 +187,13 @@ class Leaving:
         else:
             log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
             self._respawn(Running(entry.id, entry.token, fresh.name, fresh.data, entry.local))
+
+
+def _wind_up(task: Task) -> None:
+    """Call its ``stop``. An attribute of that name, such as an event or None, is the user's own."""
+    own: Any = task.stop
+    of_class: Any = type(task).stop
+    if callable(own):
+        own()
+    elif callable(of_class):
+        of_class(task)

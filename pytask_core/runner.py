@@ -200,7 +200,8 @@ class TaskRunner:
         with cls.provide_context():
             try:
                 entry.task = task = cls.__new__(cls)
-                task.__pytask__ = Bond(entry.id, partial(self._emit, entry), self._tools)
+                # Not by its own ``__setattr__``, which may know no such field, or refuse all.
+                object.__setattr__(task, "__pytask__", Bond(entry.id, partial(self._emit, entry), self._tools))
                 task.__init__(**data)  # type: ignore[misc] # the instance is bound before it is initialised
                 del data
                 entry.started = True

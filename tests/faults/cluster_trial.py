@@ -31,6 +31,7 @@ from tests.soak.hosts import Host
 from tests.support.redis_cluster import Node, ServerCluster
 from tests.support.setups import SETUPS
 from tests.support.waiting import wait_until
+from tests.support.whereabouts import Whereabouts
 
 #: What nodes and redis-py say of keys that lie in different slots.
 _CROSSED = ("CROSSSLOT", "same slot", "non local key")
@@ -263,10 +264,11 @@ class ClusterTrial(Trial):
         super()._come_to_rest()
 
     def _is_at_rest(self) -> bool:
-        """Whether the snapshot that it takes shows no accepted task that waits or runs."""
+        """Whether the snapshot that it takes shows no accepted task that waits or runs, and no id without a hash."""
+        early = Whereabouts(self.redis, self.keys).early
         self._ended = snapshot(self.redis, self.keys)
         found = [self._ended.histories.get(task_id) for task_id in self.book.accepted]
-        return not any(each and each.state in {TaskState.WAIT, TaskState.RUNNING} for each in found)
+        return not early and not any(each and each.state in {TaskState.WAIT, TaskState.RUNNING} for each in found)
 
     def _verdict(self) -> Report:
         report = judge_cluster(ledger.read(self._path), self._ended, self.cluster, self.keys)

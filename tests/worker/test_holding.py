@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import weakref
 from collections.abc import Iterator
@@ -126,6 +127,70 @@ def test_the_names_that_a_task_uses_are_its_own(live: Live) -> None:
     task_id = live.run("own-names")
     assert live.state(task_id) == "SUCCESS", live.output(task_id)
     assert live.output(task_id).startswith('["mine", "a number of mine", "mine", ["__pytask__", "_bindings", "_emit",')
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Task):
+    NAME = "frozen"
+
+    number: int = 1
+
+    def start(self) -> Any:
+        return [self.number, bool(self.id)]
+
+
+class Strict(Task):
+    """Takes no attribute but its fields, as the models of pydantic."""
+
+    NAME = "strict"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ValueError(f"no field {name!r}")
+
+    def start(self) -> Any:
+        return [1, bool(self.id)]
+
+
+@pytest.mark.parametrize("cls", [Frozen, Strict])
+def test_a_task_may_refuse_to_have_attributes_set(live: Live, cls: type[Task]) -> None:
+    live.worker(cls)
+    task_id = live.run(cls.NAME)
+    assert live.output(task_id) == "[1, true]"
+
+
+class ForEver(Task):
+    def start(self) -> Any:
+        gevent.sleep(600)
+
+
+class StopIsNone(ForEver):
+    NAME = "stop-is-none"
+    stop = None  # type: ignore[assignment]
+
+
+class StopIsAFlag(ForEver):
+    NAME = "stop-is-a-flag"
+    stop = False  # type: ignore[assignment]
+
+
+class StopRaises(ForEver):
+    NAME = "stop-raises"
+
+    @property
+    def stop(self) -> Any:  # type: ignore[override]
+        raise LookupError("it has none")
+
+
+@pytest.mark.parametrize("cls", [StopIsNone, StopIsAFlag, StopRaises])
+def test_a_task_whose_class_has_something_else_under_the_name_of_stop_can_be_stopped(
+    live: Live, cls: type[Task]
+) -> None:
+    live.errors_expected = cls is StopRaises
+    live.worker(cls)
+    task_id = live.helpers.start_task(cls.NAME)
+    wait_until(lambda: live.state(task_id) == "RUNNING")
+    assert live.helpers.stop_task(task_id, wait=5)
+    assert live.state(task_id) == "STOPPED"
 
 
 class ClassicNames(Task):
