@@ -48,6 +48,11 @@ class Allowance:
         return max(0, self._sure)
 
     @property
+    def room(self) -> int:
+        """How many of them the worker has room for."""
+        return min(self._runner.room, self.left)
+
+    @property
     def is_spent(self) -> bool:
         """Whether the worker is to be replaced; not while most of what it counts still runs, and may run for ever."""
         return bool(self._step) and not self.left and 2 * self._runner.done >= self._most

@@ -77,7 +77,6 @@ class Claimer:
         self._pressure = pressure
         self._allowance = allowance
         self._nudges = nudges
-        nudges.is_able = lambda: self._stopping or bool(self._room and self._may_claim.is_set())
         self._early = Early(store, link)
         self._number = 0
         #: The token of a claim whose answer has not come.
@@ -105,6 +104,7 @@ class Claimer:
 
     def quiet(self, is_on: bool) -> None:
         """Claim nothing new, or claim again."""
+        self._nudges.is_quiet = is_on
         if not is_on:
             self._may_claim.set()
         elif not self._stopping:
@@ -143,7 +143,7 @@ class Claimer:
 
     @property
     def _room(self) -> int:
-        return min(self._runner.room, self._allowance.left)
+        return self._allowance.room
 
     def _wait_for_room(self) -> None:
         if self._room:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import gevent
 
+from .allowance import Allowance
 from .greenlets import once
 from .link import Away, Link, Rejected
 from .store import WorkerStore
@@ -37,19 +38,21 @@ class Nudges:
         store: the worker's store.
         link: whether Redis can be reached.
         cut_short: ends the take that is under way, if it waits; returns False where the server does not let us.
+        allowance: how many tasks may begin now.
     """
 
-    def __init__(self, store: WorkerStore, link: Link, cut_short: Callable[[], bool]) -> None:
+    def __init__(self, store: WorkerStore, link: Link, cut_short: Callable[[], bool], allowance: Allowance) -> None:
         self._store = store
         self._link = link
         self._cut_short = cut_short
+        self._allowance = allowance
         self._is_taking = False
         self._seeing: gevent.Greenlet | None = None
         self._declines = False
         #: Something came into the inbox since the claimer has begun to look there last.
         self.is_filled = False
-        #: Whether the claimer begins tasks now.
-        self.is_able: Callable[[], bool] = lambda: True
+        #: Whether the claimer begins no tasks, whatever room there is.
+        self.is_quiet = False
 
     def fill(self) -> None:
         """Something lies in the inbox; returns at once."""
@@ -74,6 +77,10 @@ class Nudges:
             self._declines = False
         return was_filled
 
+    @property
+    def _is_able(self) -> bool:
+        return not self.is_quiet and self._allowance.room > 0
+
     def close(self) -> None:
         """See to nothing any more."""
         if self._seeing is not None:
@@ -87,11 +94,11 @@ class Nudges:
                     return
                 gevent.sleep(pause)
                 pause *= 2
-            elif self.is_able():
+            elif self._is_able:
                 return  # The claimer looks before it begins a take.
             else:
                 gevent.sleep(patience)
-                if self.is_filled and not self.is_able():
+                if self.is_filled and not self._is_able:
                     self._decline()
                     patience = LATER
 

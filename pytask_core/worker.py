@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -145,7 +146,8 @@ class Worker:
         #: How many more tasks may begin here.
         self.allowance = Allowance(options.max_tasks, self._runner)
         self._errands = Errands(self._client, keys, self.link, self.keeper, helpers)
-        nudges = Nudges(self._store, self.link, lambda: self._errands.cut_own_take_short(self._blocking, self.id))
+        cut_short = partial(self._errands.cut_own_take_short, self._blocking, self.id)
+        nudges = Nudges(self._store, self.link, cut_short, self.allowance)
         self._claimer = Claimer(
             self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance, nudges
         )

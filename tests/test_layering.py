@@ -233,7 +233,7 @@ CORE = Rules(
         "draining": {"running"},
         "allowance": {"runner"},
         "early": {"greenlets", "link", "store"},
-        "nudges": {"greenlets", "link", "store"},
+        "nudges": {"allowance", "greenlets", "link", "store"},
         "claimer": {"allowance", "early", "link", "nudges", "pressure", "runner", "running", "store"},
         "heartbeat": {"lease", "link", "runner", "running", "store"},
         "control": {"connection", "keys", "link", "loops", "runner", "store"},

@@ -87,7 +87,7 @@ def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_ov
         asked.append(True)
         return True
 
-    inbox = nudges.Nudges(worker._store, worker.link, cut_short)
+    inbox = nudges.Nudges(worker._store, worker.link, cut_short, worker.allowance)
     with inbox.taking():
         inbox.fill()
         wait_until(lambda: len(asked) >= 3)
