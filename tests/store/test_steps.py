@@ -261,6 +261,8 @@ def test_whoever_dies_between_two_steps_leaves_a_task_that_is_mended(desk: Desk,
 
         mend(desk)
         state = desk.state("a")
+        if accepted and state is not None:
+            assert desk.redis.ttl(desk.keys.task("a")) == -1, f"expires: {words}"
         if state in {"SUCCESS", "EXCEPTION", "STOPPED"}:
             assert run_to_the_end(desk) == 0, f"ran again: {words}"
             assert desk.state("a") == state
