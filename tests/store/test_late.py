@@ -66,6 +66,9 @@ def nothing(_desk: Desk, _task_id: str) -> None:
 ORDERS = {
     "start": Order(ended, lambda helpers, task: helpers.start_task("job", task, late=True), nothing),
     "start a new one": Order(nothing, lambda helpers, task: helpers.start_task("job", task, late=True), nothing),
+    "start many": Order(
+        ended, lambda helpers, task: helpers.start_tasks(("job", {}, f"{task}{end}") for end in ("", "-more")), nothing
+    ),
     "restart": Order(ended, lambda helpers, task: helpers.restart_task(task), nothing),
     "restart a running one": Order(runs, lambda helpers, task: helpers.restart_task(task), runs_again),
     "stop": Order(runs, lambda helpers, task: helpers.stop_task(task), runs_again),

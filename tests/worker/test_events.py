@@ -119,7 +119,7 @@ class Chatting(Task):
             gevent.sleep(0)
 
 
-@pytest.mark.parametrize("way", ["end", "stop", "restart", "requeue"])
+@pytest.mark.parametrize("way", ["end", "stop", "restart", "reload", "requeue"])
 def test_a_task_that_says_more_than_one_round_trip_takes_is_heard_to_its_last_word(live: Live, way: str) -> None:
     worker = live.worker(Talking)
     listener = live.listen("a")
@@ -130,6 +130,8 @@ def test_a_task_that_says_more_than_one_round_trip_takes_is_heard_to_its_last_wo
         live.helpers.stop_task("a")
     elif way == "restart":
         live.helpers.restart_task("a")
+    elif way == "reload":
+        live.helpers.reload_task("a")
     elif way == "requeue":
         live.end(worker)
 
