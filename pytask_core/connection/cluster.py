@@ -8,8 +8,9 @@ from typing import Any
 from redis.connection import SSLConnection
 
 from ..errors import PyTaskException
+from .patient import patient
 from .urls import Address, Place, check_files, shown
-from .wire import NO_RETRY, accepted, own_options
+from .wire import NO_RETRY, SHARED, accepted, own_options
 
 library: Any
 try:
@@ -67,7 +68,10 @@ class Cluster:
         """Return the client for tasks: the user's own, if there is one."""
         if self._given is not None:
             return self._given
-        return library.ClusterClient(self._start, connections, self._connection_class, self._options)
+        kind = patient(self._connection_class)
+        commands, subscriptions = SHARED
+        listeners = library.Listeners(self._start, connections, kind, self._options, subscriptions)
+        return library.ClusterClient(self._start, connections, kind, self._options, commands, listeners)
 
     def own(self, connections: int, name: str) -> Any:
         """Return a new client with connections of its own, for which callers queue.

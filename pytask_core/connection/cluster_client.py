@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import redis
 from redis.cluster import ClusterNode, NodesManager, RedisCluster
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import (
@@ -27,7 +28,7 @@ from redis.exceptions import (
 )
 
 from .first_use import AtFirstUse
-from .pool import Pool
+from .pool import Pool, Turns
 from .urls import Address, shown
 from .wire import TEXT, quiet_cluster
 
@@ -57,6 +58,8 @@ class ClusterClient(AtFirstUse, RedisCluster):
         connections: how many it may open to each node; callers queue for them.
         connection_class: with or without TLS.
         options: of each connection.
+        purpose: what it is for, where users' code may keep connections for long: then who waits in vain is told.
+        listeners: whose connections subscriptions take, so that they leave those for commands free. None: its own.
         more: of ``RedisCluster``.
     """
 
@@ -66,6 +69,8 @@ class ClusterClient(AtFirstUse, RedisCluster):
         connections: int,
         connection_class: Any,
         options: Mapping[str, Any],
+        purpose: str = "",
+        listeners: Listeners | None = None,
         **more: Any,
     ) -> None:
         self.begin()
@@ -73,6 +78,8 @@ class ClusterClient(AtFirstUse, RedisCluster):
         self._connections = connections
         self._connection_class = connection_class
         self._options = dict(options)
+        self._patience = Turns(purpose, connections) if purpose else None
+        self._listeners = listeners
         self._more = more
         self._pools: weakref.WeakSet[Any] = weakref.WeakSet()
         # A pipeline takes a connection to each of several nodes. Were there more pipelines than connections to a node,
@@ -110,13 +117,18 @@ class ClusterClient(AtFirstUse, RedisCluster):
         manager.initialize = ask_all  # type: ignore[method-assign] # of this one alone
 
     def _new_pool(self, **options: Any) -> Any:
+        return self._pool_of(self._connections, self._patience, options)
+
+    def _pool_of(self, connections: int, patience: Turns | None, options: Mapping[str, Any]) -> Any:
         pool = Pool(
             **{
                 **options,
                 **self._options,
-                "max_connections": self._connections,
+                "max_connections": connections,
                 "timeout": None,
                 "connection_class": self._connection_class,
+                "turns": patience,
+                "where": shown([(options["host"], options["port"])]),
             }
         )
         self._pools.add(pool)
@@ -152,6 +164,10 @@ class ClusterClient(AtFirstUse, RedisCluster):
 
     def pubsub(self, node: Any = None, host: Any = None, port: Any = None, **options: Any) -> Any:
         """Return a pubsub as the parent's; where no node is named, one that answers now."""
+        if self._listeners is not None:
+            # A node carries the connections of the client that it comes from.
+            host, port = (host, port) if node is None else (node.host, node.port)
+            return self._listeners.pubsub(None, host, port, **options)
         if node is None and host is None:
             node = self._one_that_answers()
         return super().pubsub(node, host, port, **options)  # type: ignore[no-untyped-call] # theirs
@@ -161,14 +177,17 @@ class ClusterClient(AtFirstUse, RedisCluster):
         nodes = self.get_nodes()  # type: ignore[no-untyped-call] # theirs
         random.shuffle(nodes)
         trouble: Exception | None = None
-        for node in nodes:
+        for node in sorted(nodes, key=self._is_full):
             try:
-                self.get_redis_connection(node).ping()
+                super().get_redis_connection(node).ping()
             except (ConnectionError, TimeoutError) as error:
                 trouble = error
             else:
                 return node
         raise trouble or ConnectionError("the cluster has no node")
+
+    def _is_full(self, _node: Any) -> bool:
+        return False
 
     def knock(self) -> None:
         """Go to one node, any of those that we know; raises where it does not let us in."""
@@ -182,13 +201,52 @@ class ClusterClient(AtFirstUse, RedisCluster):
 
     def close(self) -> None:
         """Close, unless it was never used."""
+        if self._listeners is not None:
+            self._listeners.close()
         if self._is_open:
             super().close()
 
     def disconnect(self) -> None:
         """Close all connections."""
+        if self._listeners is not None:
+            self._listeners.disconnect()
         for pool in list(self._pools):
             pool.disconnect()
+
+
+class Listeners(ClusterClient):
+    """A client for subscriptions, whose connections they keep. What it asks the cluster goes over others.
+
+    Args:
+        connections: how many subscriptions there may be at each node.
+        purpose: what they are for; who waits for one in vain is told.
+        start, connection_class, options: as of ``ClusterClient``.
+    """
+
+    def __init__(
+        self,
+        start: Sequence[Address],
+        connections: int,
+        connection_class: Any,
+        options: Mapping[str, Any],
+        purpose: str,
+    ) -> None:
+        super().__init__(start, 2, connection_class, options)
+        self._most = connections
+        self._waiting = Turns(purpose, connections)
+        self._seats: dict[str, Pool] = {}
+
+    def get_redis_connection(self, node: Any) -> Any:
+        """Return a client whose connections subscriptions keep. Pubsubs take them here."""
+        return redis.Redis(connection_pool=self._seats_at(node))
+
+    def _seats_at(self, node: Any) -> Pool:
+        if node.name not in self._seats:
+            self._seats[node.name] = self._pool_of(self._most, self._waiting, {"host": node.host, "port": node.port})
+        return self._seats[node.name]
+
+    def _is_full(self, node: Any) -> bool:
+        return self._seats_at(node).is_taken
 
 
 def _one_of(nodes: Iterable[ClusterNode], ask: Callable[[ClusterNode], None], last: str | None = None) -> None:

@@ -31,6 +31,9 @@ class ClusterClient:
         )
 
 
+Listeners = ClusterClient
+
+
 def is_client(_instance: Any) -> bool:
     """No client is one."""
     return False

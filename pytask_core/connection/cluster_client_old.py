@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import Empty
 from typing import Any
 
 import redis
@@ -22,8 +24,8 @@ from rediscluster import RedisCluster
 from rediscluster.connection import ClusterConnection, ClusterConnectionPool, SSLClusterConnection
 from rediscluster.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
 
-from ..forks import forks
 from .first_use import AtFirstUse
+from .pool import AllTaken, Pool, Turns
 from .urls import Address
 from .wire import accepted
 
@@ -79,14 +81,19 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
         connections: int,
         connection_class: Any,
         options: Mapping[str, Any],
+        purpose: str = "",
+        listeners: ClusterClient | None = None,
     ) -> None:
         self.begin()
         self._start = [{"host": host, "port": port} for host, port in start]
         self._connection_class = connection_class
         self._options = dict(options)
+        self._listeners = listeners
         self._links: dict[str, Any] = {}
         # A pool of its own that makes callers wait loses count when one is killed.
         self._turns = threading.BoundedSemaphore(connections)
+        self._most = connections
+        self._patience = Turns(purpose, connections) if purpose else None
 
     def _connect(self) -> None:
         # It writes each MOVED and each lost connection as an error with its traceback. What matters is raised.
@@ -115,17 +122,32 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
         if name not in self._links:
             kind = SSLConnection if issubclass(self._connection_class, SSLConnection) else Connection
             known = {key: value for key, value in self._options.items() if key in accepted(kind)}
-            pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call] # theirs
-                host=node["host"], port=node["port"], connection_class=kind, max_connections=2, timeout=None, **known
-            )
-            forks.hold(pool)
+            most = self._most if self._patience else 2
+            address = {"host": node["host"], "port": node["port"]}
+            options = {**known, **address, "turns": self._patience, "where": name}
+            pool = Pool(**{**options, "connection_class": kind, "max_connections": most, "timeout": None})
             self._links[name] = redis.Redis(connection_pool=pool)
         return self._links[name]
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command, when fewer than ``connections`` are under way."""
-        with self._turns:
+        with self._turn():
             return super().execute_command(*args, **options)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._patience is not None:
+            self._patience.wait(self._acquire)
+        else:
+            self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _acquire(self, seconds: float) -> None:
+        if not self._turns.acquire(timeout=seconds):
+            raise Empty
 
     def determine_node(self, *args: Any, **options: Any) -> Any:
         """Ask one master where this library would ask all nodes, and answer with a dict of them."""
@@ -146,7 +168,7 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
         send = pipe.execute
 
         def execute(raise_on_error: bool = True) -> Any:
-            with self._turns:
+            with self._turn():
                 return send(raise_on_error)
 
         pipe.execute = execute
@@ -154,14 +176,17 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
 
     def pubsub(self, **options: Any) -> Any:
         """Return a pubsub at a node that answers now."""
+        if self._listeners is not None:
+            return self._listeners.pubsub(**options)
         self.connection_pool.nodes.initialize()
-        nodes = list(self.connection_pool.nodes.all_nodes())
-        random.shuffle(nodes)
+        links = [self._link(node) for node in self.connection_pool.nodes.all_nodes()]
+        random.shuffle(links)
         trouble: Exception | None = None
-        for node in nodes:
-            link = self._link(node)
+        for link in sorted(links, key=lambda link: link.connection_pool.is_taken):
             try:
                 link.ping()
+            except AllTaken:
+                raise  # and so are those to the others
             except (ConnectionError, TimeoutError) as error:
                 trouble = error
             else:
@@ -175,14 +200,22 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
 
     def close(self) -> None:
         """Close, unless it was never used."""
+        if self._listeners is not None:
+            self._listeners.close()
         if self._is_open:
             super().close()
 
     def disconnect(self) -> None:
         """Close all connections."""
+        if self._listeners is not None:
+            self._listeners.disconnect()
         pools = [link.connection_pool for link in self._links.values()]
         for pool in (*pools, *([self.connection_pool] if "connection_pool" in self.__dict__ else [])):
             pool.disconnect()
+
+
+#: A client for subscriptions, whose connections they keep. What it asks the cluster goes over others.
+Listeners = ClusterClient
 
 
 def is_client(instance: Any) -> bool:

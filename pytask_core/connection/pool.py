@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, Full
 from traceback import walk_tb
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from redis.connection import BlockingConnectionPool
@@ -25,6 +26,12 @@ from redis.exceptions import (
 
 from ..forks import forks
 
+try:
+    # The cluster client of redis-py takes any other error of a connection for the failure of a node, and tries again.
+    from redis.exceptions import MaxConnectionsError as _TooMany
+except ImportError:
+    _TooMany = ConnectionError  # type: ignore[misc, assignment] # it is what the newer one comes from
+
 log = logging.getLogger("pytask.connection")
 
 #: Seconds that a task waits for a connection until the log says that there is none. Below, the moment may be busy.
@@ -34,21 +41,70 @@ SAY_AFTER = 5.0
 GIVE_UP_AFTER = 20.0
 
 
+_T = TypeVar("_T")
+
+
+class AllTaken(_TooMany):
+    """None of the connections that users' code shares was free for too long."""
+
+
+class Turns:
+    """How long to wait for one of the connections that users' code may keep: said once, and given up.
+
+    Args:
+        purpose: what they are for.
+        most: how many there are; on a cluster, to each node.
+    """
+
+    def __init__(self, purpose: str, most: int) -> None:
+        self._purpose = purpose
+        self._most = most
+        self._said = False
+
+    def wait(self, take: Callable[[float], _T], where: str = "") -> _T:
+        """Wait for one.
+
+        Args:
+            take: called with the seconds that it may wait; raises ``queue.Empty`` where they were in vain.
+            where: names the node of a cluster.
+
+        Raises:
+            AllTaken: none was free for :data:`GIVE_UP_AFTER`.
+        """
+        with suppress(Empty):
+            return take(SAY_AFTER)
+        whither = f" to {where}" if where else ""
+        words = (
+            f"all {self._most} connections{whither} of {self._purpose} are taken, by subscriptions or by "
+            "commands that block; give these a client of their own, or raise max_connections of PyTask"
+        )
+        if not self._said:
+            self._said = True
+            log.warning("%s. What waits for one gets an error after %g s. (Said once.)", words, GIVE_UP_AFTER)
+        try:
+            return take(GIVE_UP_AFTER - SAY_AFTER)
+        except Empty:
+            raise AllTaken(f"{words}. None was free for {GIVE_UP_AFTER:g} s") from None
+
+
 class Pool(BlockingConnectionPool):
     """A pool as its parent, without metrics, health checks and maintenance notifications.
 
     Args:
         client_name: what ``CLIENT LIST`` is to show its connections as. A server that knows no such command, or does
             not permit it, serves them as well.
-        purpose: what it is for, where users' code may take connections for long: then who waits in vain is told.
+        turns: where users' code may keep connections for long: then who waits in vain is told.
+        where: names the node of a cluster to them.
         how: as the parent's.
     """
 
-    def __init__(self, *, client_name: str | None = None, purpose: str = "", **how: Any) -> None:
+    def __init__(
+        self, *, client_name: str | None = None, turns: Turns | None = None, where: str = "", **how: Any
+    ) -> None:
         self._name = client_name
-        self._purpose = purpose
-        self._said_full = False
         self._numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._turns = turns
+        self._where = where
         super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
         forks.hold(self)
 
@@ -95,22 +151,17 @@ class Pool(BlockingConnectionPool):
         return connection
 
     def _take(self) -> Any:
+        if self._turns is not None:
+            return self._turns.wait(lambda seconds: self.pool.get(timeout=seconds), self._where)
         try:
-            return self.pool.get(timeout=SAY_AFTER if self._purpose else self.timeout)
+            return self.pool.get(timeout=self.timeout)
         except Empty:
-            if not self._purpose:
-                raise ConnectionError("No connection available.") from None
-        words = (
-            f"all {self.max_connections} connections of {self._purpose} are taken, by subscriptions or by commands "
-            "that block; give these a client of their own, or raise max_connections of PyTask"
-        )
-        if not self._said_full:
-            self._said_full = True
-            log.warning("%s. What waits for one gets an error after %g s. (Said once.)", words, GIVE_UP_AFTER)
-        try:
-            return self.pool.get(timeout=GIVE_UP_AFTER - SAY_AFTER)
-        except Empty:
-            raise ConnectionError(f"{words}. None was free for {GIVE_UP_AFTER:g} s") from None
+            raise ConnectionError("No connection available.") from None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether all connections are in use now."""
+        return bool(self.pool.empty())
 
     def release(self, connection: Any) -> None:
         """Take a connection back; one of a parent process, or to a master of yesterday, is closed."""

@@ -8,9 +8,10 @@ import redis
 from redis.connection import ConnectionPool, SSLConnection
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from .pool import Pool
+from .patient import patient
+from .pool import Pool, Turns
 from .urls import Address, Place, shown
-from .wire import NO_RETRY, own_options, quiet
+from .wire import NO_RETRY, SHARED, own_options, quiet
 
 #: Seconds that a Sentinel may take to answer, before the next one is asked.
 SENTINEL_TIMEOUT = 1.0
@@ -69,10 +70,10 @@ class Server:
         if type(self._pool) not in {ConnectionPool, SentinelConnectionPool}:
             return self._given
         options = {key: value for key, value in self._pool.connection_kwargs.items() if key != "connection_pool"}
+        options["connection_class"] = patient(self._pool.connection_class)
         most = min(self._pool.max_connections, connections)
-        pool = self._new_pool(most, {**options, "purpose": "the Redis client that tasks share (self.redis)"})
-        listeners = {**options, "purpose": "subscriptions by the Redis client that tasks share (self.redis.pubsub())"}
-        return SharedClient(pool, self._new_pool(most, listeners))
+        commands, listeners = (self._new_pool(most, {**options, "turns": Turns(each, most)}) for each in SHARED)
+        return SharedClient(commands, listeners)
 
     def own(self, connections: int, name: str) -> Any:
         """Return a new client with connections of its own, for which callers queue.

@@ -52,6 +52,12 @@ TEXT: dict[str, Any] = {
     "decode_responses": True,
 }
 
+#: What the connections are for that all tasks share, in the log: commands, subscriptions.
+SHARED = (
+    "the Redis client that tasks share (self.redis)",
+    "subscriptions by the Redis client that tasks share (self.redis.pubsub())",
+)
+
 #: Options of all our own connections: text, no silent resending, no chatter.
 OWN: dict[str, Any] = {
     **TEXT,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import time
+from typing import Any
+
 import gevent
 import pytest
 import redis
 
 from pytask_core import PyTask, PyTaskHelpers, Task
 from pytask_core.connection import pool
+from pytask_core.connection.patient import blocking_time
+from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live, Make
@@ -47,17 +53,25 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GIVE_UP_AFTER", 1.0)
 
 
+def nodes_of(live: Live) -> int:
+    """How many servers there are; the bound holds for each."""
+    return len(live.server.nodes) if isinstance(live.server, ServerCluster) else 1
+
+
+def listening(live: Live) -> int:
+    return sum(each.get("sub") == "1" and each["name"] == "" for each in live.server.other_clients())
+
+
 def test_listeners_leave_the_connections_for_commands_free(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    if not live.atomic or live.names:
-        pytest.skip("a cluster's client shares its connections to a node between all uses")
     live.errors_expected = True
     live.worker(Listens, Counts, max_connections=4)
-    ids = [live.helpers.start_task("listens") for _ in range(6)]
-    wait_until(lambda: live.redis.pubsub_numsub("news") == [("news", 4)])
+    room = 4 * nodes_of(live)
+    ids = [live.helpers.start_task("listens") for _ in range(room + 2)]
+    wait_until(lambda: listening(live) == room)
     assert live.state(live.run("counts")) == "SUCCESS"
     wait_until(lambda: sum(live.state(each) == "EXCEPTION" for each in ids) == 2)
     (warning,) = full(caplog)
-    assert "all 4 connections of subscriptions by the Redis client that tasks share" in warning
+    assert re.search("all 4 connections( to [^ ]+)? of subscriptions by the Redis client that tasks share", warning)
     assert "raise max_connections of PyTask" in warning
     failed = next(each for each in ids if live.state(each) == "EXCEPTION")
     assert "None was free for 1 s" in live.output(failed)
@@ -66,33 +80,80 @@ def test_listeners_leave_the_connections_for_commands_free(live: Live, caplog: p
 def test_a_client_whose_connections_all_block_says_so_once_and_raises(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if not live.atomic or live.names:
-        pytest.skip("a cluster's client has its own words")
     live.errors_expected = True
     live.worker(Blocks, Counts, max_connections=2)
     live.helpers.start_tasks(("blocks", {}) for _ in range(2))
     wait_until(lambda: sum("blpop" in each["cmd"] for each in live.server.other_clients()) == 2)
     for _ in range(2):
-        assert "all 2 connections of the Redis client that tasks share" in live.output(live.run("counts"))
+        answer = live.output(live.run("counts"))
+        assert re.search("all 2 connections( to [^ ]+)? of the Redis client that tasks share", answer)
     assert len(full(caplog)) == 1
 
 
 def test_helpers_of_a_web_process_are_told_likewise(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    if not live.atomic or live.names:
-        pytest.skip("a cluster's client has its own words")
     helpers = PyTaskHelpers(live.server.url)
-    viewers = [helpers.redis.pubsub() for _ in range(65)]
+    most = 64 * nodes_of(live)
+    viewers = []
     try:
-        for viewer in viewers[:64]:
-            viewer.subscribe("news")
-        with pytest.raises(redis.ConnectionError, match="all 64 connections of subscriptions"):
-            viewers[64].subscribe("news")
+        for _ in range(most):
+            viewers.append(helpers.redis.pubsub())
+            viewers[-1].subscribe("news")
+        with pytest.raises(redis.ConnectionError, match=r"all 64 connections.* of subscriptions"):
+            helpers.redis.pubsub().subscribe("news")
         assert helpers.redis.incr("count") == 1
         assert len(full(caplog)) == 1
     finally:
         for viewer in viewers:
             viewer.close()
         helpers.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("BRPOP", "{queue}:a", 1.5),
+        ("BZPOPMIN", "{queue}:z", "1.5"),
+        ("XREAD", "COUNT", 1, "BLOCK", 1500, "STREAMS", "{queue}:x", "$"),
+    ],
+)
+def test_a_command_that_blocks_outlasts_the_socket_timeout(live: Live, command: tuple[Any, ...]) -> None:
+    helpers = PyTaskHelpers(f"{live.server.url}?socket_timeout=0.5")
+    try:
+        began = time.monotonic()
+        assert not helpers.redis.execute_command(*command)
+        assert time.monotonic() - began > 1.4
+        node = live.server.master_of("{queue}") if isinstance(live.server, ServerCluster) else live.server
+        node.pause()
+        try:
+            # What follows over the same connection has half a second again.
+            with gevent.Timeout(10), pytest.raises((redis.TimeoutError, redis.ConnectionError)):
+                helpers.redis.get("{queue}:a")
+        finally:
+            node.resume()
+    finally:
+        helpers.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [
+        (("BLPOP", "a", "b", 0), 0),
+        (("brpoplpush", "a", "b", 7), 7),
+        (("BLMOVE", "a", "b", "LEFT", "RIGHT", 2.5), 2.5),
+        (("BLMPOP", 3, 1, "a", "LEFT"), 3),
+        (("BZMPOP", "3", 1, "a", "MIN"), 3),
+        (("WAIT", 1, 1500), 1.5),
+        (("WAITAOF", 1, 1, 1500), 1.5),
+        (("XREAD", b"BLOCK", b"1500", b"STREAMS", "x", "$"), 1.5),
+        (("XREADGROUP", "GROUP", "g", "c", b"COUNT", 1, b"BLOCK", 0, b"STREAMS", "x", ">"), 0),
+        (("XREAD", "STREAMS", "block", "$"), None),
+        (("BLPOP", "a", "soon"), None),
+        (("GET", "BLPOP"), None),
+        (("BLPOP",), None),
+    ],
+)
+def test_how_long_a_command_blocks_is_read_from_it(command: tuple[Any, ...], seconds: float | None) -> None:
+    assert blocking_time(command) == seconds
 
 
 @pytest.mark.parametrize("most", [0, -1, True, 1.5, "4"])
