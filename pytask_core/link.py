@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import Event
 
-from .connection import denied, is_answer, outage, shortage
+from .connection import denied, is_answer, is_full, outage, shortage
 from .greenlets import keep, once
 from .loops import Backoff
 
@@ -64,6 +64,8 @@ class Link:
         self._returned: float | None = None
         #: How often in a row it was lost again soon after it was back.
         self._relapses = 0
+        #: Whether it is expected to come and go, which is not said then.
+        self._fitful = False
         #: When we were last found to lack something ourselves.
         self._lacked = float("-inf")
         #: The reasons that were said, in short.
@@ -113,7 +115,8 @@ class Link:
                 raise
             # An exchange that began before Redis was last found well says nothing about now.
             if tell and self.up and began >= self._since:
-                self._lose(why)
+                # Who has a connection goes on, and who opens one is refused: it comes and goes from the first time on.
+                self._lose(why, fitful=is_full(error))
             raise Away(why) from error
 
     def _tell_lack(self, lack: str) -> None:
@@ -123,28 +126,31 @@ class Link:
             log.error("What needs another connection to Redis waits: %s. Some task may hold them all", lack)
         self._lacked = now
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, *, fitful: bool) -> None:
         now = self._clock()
         is_relapse = self._returned is not None and now - self._returned < SETTLED
         if not is_relapse:
             self._said.clear()
         self._relapses = self._relapses + 1 if is_relapse else 0
+        was_fitful = self._fitful and is_relapse
+        self._fitful = fitful or is_relapse
         self._up.clear()
         self._since = now
-        self._tell_loss(why)
+        self._tell_loss(why, is_news=self._fitful and not was_fitful)
         if self._prober is not None:
             self._prober.kill(block=False)  # it waits to say that all is well
         self._prober = keep(self._knock)
 
-    def _tell_loss(self, why: str) -> None:
+    def _tell_loss(self, why: str, *, is_news: bool) -> None:
         """Say so once for each reason, until it has been well for :data:`SETTLED`."""
-        is_news = _kind(why) not in self._said
+        is_news = is_news or _kind(why) not in self._said
         self._said.add(_kind(why))
         log.log(
-            logging.WARNING if is_news or self._relapses == 1 else logging.DEBUG,
-            "Redis at %s is away%s: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
+            logging.WARNING if is_news else logging.DEBUG,
+            "Redis at %s is away%s%s: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
             self._where,
-            " again, and that it comes and goes is not said any more" if self._relapses else "",
+            " again" if self._relapses else "",
+            ", and that it comes and goes is not said any more" if self._fitful else "",
             why,
             self._grace(),
         )
@@ -161,12 +167,12 @@ class Link:
             break
         away = self._clock() - self._since
         self._since = self._returned = self._clock()
-        if not self._relapses:
+        if not self._fitful:
             log.warning("Redis at %s is back after %.1f s", self._where, away)
         self._up.set()
         for call in self.on_back:
             once(call)
-        if self._relapses:
+        if self._fitful:
             self._settle(self._since)
 
     def _tell_answer(self, error: Exception) -> None:
@@ -182,7 +188,8 @@ class Link:
         """Say that it is well again, once it has been so for a while."""
         gevent.sleep(SETTLED)
         if self.up and self._since == since:
-            log.warning("Redis at %s is well again; it had come and gone %d times", self._where, self._relapses + 1)
+            times = f"{self._relapses + 1} times" if self._relapses else "once"
+            log.warning("Redis at %s is well again; it had come and gone %s", self._where, times)
 
     def close(self) -> None:
         """Stop probing."""

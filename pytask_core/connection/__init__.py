@@ -8,7 +8,7 @@ cluster, ``source`` chooses between them.
 
 from .cluster import AskError, MovedError, TryAgainError
 from .source import CLIENT_CONNECTIONS, HELPERS_CONNECTIONS, RedisSource, disconnect, knock, unblock, unblock_own
-from .trouble import check_server, denied, is_answer, misplaced, outage, refusal, shortage
+from .trouble import check_server, denied, is_answer, is_full, misplaced, outage, refusal, shortage
 from .wire import SOCKET_TIMEOUT
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "denied",
     "disconnect",
     "is_answer",
+    "is_full",
     "knock",
     "misplaced",
     "outage",

@@ -98,13 +98,19 @@ def outage(error: BaseException) -> str | None:
         code = _code(error, text)
         return f"{_PASSING[code]} ({text}){_remedy(error)}" if code in _PASSING else None
     if isinstance(error, (ConnectionError, TimeoutError, OSError)):
-        is_full = "max number of clients" in text
-        remedy = ": it takes no more connections (maxclients); raise that, or run fewer workers" if is_full else ""
+        remedy = (
+            ": it takes no more connections (maxclients); raise that, or run fewer workers" if is_full(error) else ""
+        )
         return (text or type(error).__name__) + remedy
     # The errors of cluster clients have no common ancestor with the others.
     if type(error).__module__.startswith(("redis.", "rediscluster.")) and _NO_CLUSTER.search(text):
         return text
     return None
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the server has no room for another connection, so that who has one goes on."""
+    return isinstance(error, ConnectionError) and "max number of clients" in str(error)
 
 
 def shortage(error: BaseException | None) -> str | None:

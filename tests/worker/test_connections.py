@@ -10,7 +10,7 @@ import gevent
 import pytest
 import redis
 
-from pytask_core import PyTask, PyTaskHelpers, Task
+from pytask_core import PyTask, PyTaskHelpers, Task, link
 from pytask_core.connection import pool
 from pytask_core.connection.patient import blocking_time
 from tests.support.redis_cluster import ServerCluster
@@ -191,3 +191,32 @@ def test_a_server_without_room_for_another_connection_is_named_as_that(
         worker.stop()
         running.get(timeout=5)
         live.close()
+
+
+def test_a_server_that_has_no_room_any_more_is_told_of_once_and_once_when_it_has(
+    make_live: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "SETTLED", 3.0)
+    with RedisServer(tcp=True) as server:
+        live = make_live(server, {})
+        worker = live.worker(Counts, update_task_interval=1)
+        live.helpers.close()
+        admin = server.client()
+        for _ in range(3):
+            # What the worker has open for takes and commands stays; what it opens is refused.
+            admin.config_set("maxclients", "1")
+            for each in admin.client_list():
+                if each["name"] == "pytask":
+                    admin.client_kill_filter(_id=each["id"])
+            wait_until(lambda: not worker.link.up)
+            admin.config_set("maxclients", "1000")
+            wait_until(lambda: worker.link.up)
+        wait_until(lambda: "is well again" in caplog.text)
+        assert live.state(live.run("counts")) == "SUCCESS"
+        live.close()
+    said = [each.getMessage() for each in caplog.records if each.name == "pytask.link" and each.levelname == "WARNING"]
+    assert [sum(words in each for each in said) for words in ("(maxclients)", "is well again", "is back")] == [
+        1,
+        1,
+        0,
+    ], said
