@@ -80,6 +80,14 @@ _OF_A_CLUSTER = (
 )
 
 
+#: Where in a script of ours it was, which tells users nothing, and after a URL looks like the end of a password.
+_PLACE_IN_SCRIPT = re.compile(r"\s*\bscript: (?:[0-9a-f]{40},? ?)?on @user_script:\d+")
+
+
+def _text(error: BaseException) -> str:
+    return _PLACE_IN_SCRIPT.sub("", str(error))
+
+
 def misplaced(error: BaseException) -> str | None:
     """Return in words that a client for one server has met a node of a cluster, or None where it is something else."""
     words = {"MOVED", "ASK", "CROSSSLOT"} & set(str(error).split()[:1])
@@ -89,7 +97,7 @@ def misplaced(error: BaseException) -> str | None:
 
 def outage(error: BaseException) -> str | None:
     """Return in words why Redis cannot serve us now, or None where ``error`` is something else."""
-    text = str(error).rstrip(".")  # A sentence goes on after it.
+    text = _text(error).rstrip(".")  # A sentence goes on after it.
     if isinstance(error, BusyLoadingError):
         return _PASSING["LOADING"]
     if isinstance(error, AuthenticationError):
@@ -156,12 +164,12 @@ def _remedy(error: ResponseError) -> str:
 
 def _is_unknown(error: BaseException) -> bool:
     """Whether the server has no such command: it is too old, it is another kind, or somebody has renamed it."""
-    return isinstance(error, ResponseError) and bool(re.search(r"unknown (?:sub)?command", str(error), re.I))
+    return isinstance(error, ResponseError) and bool(re.search(r"unknown (?:sub|redis )?command", str(error), re.I))
 
 
 def refusal(error: BaseException) -> str | None:
     """Return in words why Redis refuses us for good, or we it, or None where ``error`` says nothing of the kind."""
-    text = str(error)
+    text = _text(error).rstrip(".")
     refused = isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError)
     if isinstance(error, ResponseError) and denied(error):
         return f"{text}{_remedy(error) or '; check the user name, the password and what they permit'}"

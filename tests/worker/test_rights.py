@@ -11,6 +11,7 @@ import pytest
 
 from pytask_core import PyTask
 from pytask_core.errors import RedisRefused
+from pytask_supervisor.redact import redact
 from tests.support.core_apps import Echo, Forever
 from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer
@@ -96,11 +97,14 @@ def test_what_a_take_that_cannot_be_cut_short_moves_late_is_handed_back_once_mor
     wait_until(lambda: live.redis.lrange(live.keys.new_queue, 0, -1) == ["late"], 3)
 
 
-@pytest.mark.parametrize("less", ["-blmove", "-evalsha -eval", "-blocking"])
+@pytest.mark.parametrize("less", ["-blmove", "-evalsha -eval", "-blocking", "-time", "-hset", "-zadd"])
 def test_a_right_without_which_no_worker_can_work_is_named_and_ends_it(tcp_live: Live, less: str) -> None:
     app = begin(tcp_live, f"{ALL} {less.replace('-blocking', '-@blocking')}")
-    with pytest.raises(RedisRefused, match=r"refuses us: .*give its user the right \+(?:blmove|eval)"):
+    with pytest.raises(
+        RedisRefused, match=r"refuses us: .*give its user the right \+(?:blmove|eval|time|hset|zadd)"
+    ) as caught:
         app.create_worker().run()
+    assert redact(str(caught.value)) == str(caught.value)
 
 
 def test_without_the_right_to_channels_tasks_run_and_a_sentence_names_it(
@@ -141,12 +145,13 @@ def test_a_server_that_does_not_know_a_command_which_is_not_needed_is_used(
         assert len(said(caplog)) == (command == "INFO")
 
 
-@pytest.mark.parametrize("command", ["BLMOVE", "EVALSHA"])
+@pytest.mark.parametrize("command", ["BLMOVE", "EVALSHA", "TIME", "ZADD"])
 def test_a_server_that_does_not_know_a_command_which_is_needed_is_refused_in_a_sentence(
     make_live: Make, command: str
 ) -> None:
     with RedisServer(tcp=True, extra=("--rename-command", command, "")) as server:
         live = make_live(server, {})
-        with pytest.raises(RedisRefused, match=r"pytask needs all commands of Redis 6\.2 or Valkey"):
+        with pytest.raises(RedisRefused, match=r"pytask needs all commands of Redis 6\.2 or Valkey") as caught:
             live.app(Echo).create_worker().run()
         live.close()
+    assert redact(str(caught.value)) == str(caught.value)
