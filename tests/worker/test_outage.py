@@ -8,9 +8,10 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from pytask_core import Task
-from tests.support.core_apps import Echo, Forever, Sleep
+from tests.support.core_apps import Echo, Forever
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -95,14 +96,23 @@ def test_a_short_blink_stops_nothing(own_live: Live) -> None:
 
 
 def test_a_result_that_came_meanwhile_is_delivered_when_redis_is_back(own_live: Live) -> None:
+    go_on, over = Event(), []
+
+    class Told(Task):
+        NAME = "told"
+
+        def start(self) -> None:
+            go_on.wait()
+            over.append(self.id)
+
     live = own_live
-    live.worker(Sleep)
-    ids = live.helpers.start_tasks(("sleep", {"seconds": 0.3}) for _ in range(50))
+    live.worker(Told)
+    ids = live.helpers.start_tasks(("told", {}) for _ in range(50))
     wait_until(lambda: {live.state(each) for each in ids} == {"RUNNING"})
 
     live.server.kill()
-    gone = time.monotonic()
-    wait_until(lambda: time.monotonic() - gone > 0.6)
+    go_on.set()
+    wait_until(lambda: len(over) == len(ids))
     live.server.start()
 
     for each in ids:
