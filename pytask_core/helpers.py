@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
 from .errors import InvalidTask, PyTaskException, RedisRefused
@@ -19,6 +20,9 @@ __all__ = ["PyTaskHelpers", "run_loop"]
 
 #: Names of parked tasks that are counted. Anybody can write any name to Redis.
 MOST_PARKED = 1000
+
+#: The bits of a UUID that tell its version and variant, and how they are in a random one.
+_OF_UUID4, _UUID4 = 0xF000 << 64 | 0xC000 << 48, 0x4000 << 64 | 0x8000 << 48
 
 #: What :meth:`PyTaskHelpers.start_tasks` takes for each task: name and data, and an id where you want to choose it.
 TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str | int | UUID]
@@ -109,8 +113,10 @@ class PyTaskHelpers:
                 id holds something else.
             PayloadTooLarge: the data is larger than ``max_payload``.
         """
-        _refuse_data(task_name, "task_id", task_id, isinstance(task_id, Mapping))
-        _refuse_data(task_name, "cleanup", cleanup, not isinstance(cleanup, bool))
+        if task_id is not None and isinstance(task_id, Mapping):
+            raise _data_in_place_of("task_id", task_name, task_id)
+        if not isinstance(cleanup, bool):
+            raise _data_in_place_of("cleanup", task_name, cleanup)
         spec = self._spec(task_name, task_data, task_id, cleanup)
         return next(self._enqueue([spec]))
 
@@ -140,7 +146,7 @@ class PyTaskHelpers:
         if not isinstance(data, Mapping):
             raise InvalidTask(f"the data of {name!r} must be a dict of keyword arguments, not {type(data).__name__}")
         text = encode(f"the data of {name!r}", dict(data), self.max_payload)
-        return (str(uuid4()) if task_id is None else _checked(task_id)), name, text, cleanup
+        return (new_id() if task_id is None else _checked(task_id)), name, text, cleanup
 
     def _enqueue(self, specs: Iterable[tuple[str, str, str, bool]]) -> Iterator[str]:
         for task_id, is_hash in self._store.enqueue(specs):
@@ -309,19 +315,24 @@ def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | int | UUID | N
     raise InvalidTask(f"a task to start is (task_name, data) or (task_name, data, task_id), not {spec!r:.200}")
 
 
-def _refuse_data(name: str, argument: str, value: Any, is_data: bool) -> None:
-    """Raise a sentence where data of the task stands in the place of an argument, in which it would get lost."""
-    if not is_data:
-        return
+def _data_in_place_of(argument: str, name: str, value: Any) -> InvalidTask:
+    """Return a sentence for data of the task that stands in the place of an argument, in which it would get lost."""
     if isinstance(value, Mapping):
-        raise InvalidTask(
+        return InvalidTask(
             f"{argument} of the task {name!r} is a {type(value).__name__}; if that is its data, write it as keyword "
             f"arguments: start_task({name!r}, …, **data)"
         )
-    raise InvalidTask(
+    return InvalidTask(
         f"{argument} of the task {name!r} must be True or False, not {value!r:.200}; if that is data of the task, "
         f"write start_tasks([({name!r}, {{{argument!r}: …}})])"
     )
+
+
+def new_id() -> str:
+    """Return a random UUID (version 4) as text, for half of what ``uuid4`` costs."""
+    bits = int.from_bytes(os.urandom(16)) & ~_OF_UUID4 | _UUID4
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _checked(task_id: str | bytes | int | UUID) -> str:

@@ -6,6 +6,7 @@ Used by the helpers (data), by the runner (data, output) and by ``Task.emit`` (e
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from .errors import InvalidTask, PayloadTooLarge
@@ -14,6 +15,9 @@ from .errors import InvalidTask, PayloadTooLarge
 #: of all others; less refuses honest work. Put large things elsewhere and pass their address.
 MAX_PAYLOAD = 1024 * 1024
 
+
+#: Types of most values, which hold no others.
+_FLAT = frozenset({str, int, float, bool, type(None)})
 
 #: Levels of a value that are looked at for what is wrong in it.
 DEEPEST = 50
@@ -69,17 +73,27 @@ def _culprit(value: Any, place: str = "", depth: int = 0) -> str:
 def _doubled(value: Any) -> str:
     """Return in words which key would stand twice in the JSON of a value, such as 1 and '1'; '' for none."""
     if isinstance(value, dict):
-        if not all(type(key) is str for key in value):
-            seen: dict[str, Any] = {}
-            for key in value:
-                text = key if isinstance(key, str) else _encode(key)
-                if text in seen:
-                    return f"the keys {seen[text]!r} and {key!r} would be one"
-                seen[text] = key
+        for key in value:
+            if type(key) is not str:
+                if words := _twice(value):
+                    return words
+                break
         value = value.values()
+    elif _FLAT.issuperset(map(type, value)):
+        return ""
     for inner in value:
-        if isinstance(inner, (dict, list, tuple)) and (words := _doubled(inner)):
+        if type(inner) not in _FLAT and isinstance(inner, (dict, list, tuple)) and (words := _doubled(inner)):
             return words
+    return ""
+
+
+def _twice(keys: Iterable[Any]) -> str:
+    seen: dict[str, Any] = {}
+    for key in keys:
+        text = key if isinstance(key, str) else _encode(key)
+        if text in seen:
+            return f"the keys {seen[text]!r} and {key!r} would be one"
+        seen[text] = key
     return ""
 
 

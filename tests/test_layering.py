@@ -275,7 +275,7 @@ CORE = Rules(
     },
     guarded={
         "pytask_supervisor": set(),
-        "gevent": GREEN | {"worker"},
+        "gevent": GREEN | {"connection", "worker"},
         "redis": {"connection", "deadlines", "nodes", "scripts"},
         "rediscluster": {"connection"},
         "hiredis": {"connection"},

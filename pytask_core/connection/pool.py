@@ -8,7 +8,9 @@ or over which an answer is still to come, is opened anew before it is handed out
 from __future__ import annotations
 
 import logging
+import select
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, Full
@@ -16,7 +18,8 @@ from traceback import walk_tb
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from redis.connection import BlockingConnectionPool
+from gevent.monkey import get_original
+from redis.connection import BlockingConnectionPool, DefaultParser
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the library's name
     RedisError,
@@ -39,6 +42,13 @@ SAY_AFTER = 5.0
 
 #: Seconds after which it is given up. Longer bears longer commands of others, shorter tells the task sooner.
 GIVE_UP_AFTER = 20.0
+
+#: Seconds after which whoever does nothing but ask lets other greenlets go on, though all answers come at once. Longer
+#: keeps them waiting, shorter costs each command more.
+GIVE_WAY_AFTER = 0.005
+
+#: gevent's makes watchers and goes through its loop even where it is not to wait.
+_poller = get_original("select", "poll")
 
 
 _T = TypeVar("_T")
@@ -105,6 +115,7 @@ class Pool(BlockingConnectionPool):
         self._numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._turns = turns
         self._where = where
+        self._gave_way = 0.0
         super().__init__(**how)  # type: ignore[no-untyped-call] # theirs
         forks.hold(self)
 
@@ -137,6 +148,9 @@ class Pool(BlockingConnectionPool):
         self._checkpid()
         connection = self._take()
         try:
+            if (now := time.monotonic()) - self._gave_way > GIVE_WAY_AFTER:
+                self._gave_way = now
+                time.sleep(0)
             if connection is None:
                 connection = self.make_connection()
             _open(connection)
@@ -200,7 +214,13 @@ def _close_half_open(error: BaseException) -> None:
 
 def _is_silent(connection: Any) -> bool:
     """Whether nothing is to be read: neither an answer to somebody else nor the end of the connection."""
+    sock, parser = connection._sock, connection._parser
     try:
-        return not connection.can_read()
+        if not isinstance(parser, DefaultParser) or hasattr(sock, "pending"):
+            # Of another kind, or TLS, which may hold bytes back.
+            return not connection.can_read()
+        poller = _poller()
+        poller.register(sock.fileno(), select.POLLIN)
+        return not (poller.poll(0) or parser._reader.has_data())  # type: ignore[union-attr] # hiredis is there
     except (ConnectionError, TimeoutError, OSError):
         return False

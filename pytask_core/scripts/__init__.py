@@ -24,44 +24,8 @@ from ..nodes import Command, Nodes, ask, is_cluster
 #: Name of a script, its keys and its arguments.
 Call = tuple[str, list[str], list[Any]]
 
-#: Shared functions, put before the scripts that need them.
-_PRELUDES: dict[str, tuple[str, ...]] = {
-    "claim": ("prelude", "queue", "poison"),
-    "discard": ("prelude", "queue"),
-    "enqueue": ("prelude", "queue", "parking"),
-    "expire": ("prelude", "parking"),
-    "hand_back": ("prelude", "poison", "lease"),
-    "overdue": ("prelude", "lease"),
-    "pass_on": ("prelude", "parking", "knowing"),
-    "remove": ("prelude", "queue", "parking"),
-    "renew": ("prelude", "poison", "lease"),
-    "requeue": ("prelude", "leaving"),
-    "restart": ("prelude", "queue", "parking"),
-    "stop": ("prelude", "queue", "parking"),
-    "stopped": ("prelude", "leaving"),
-    "sweep": ("prelude", "lease", "queue"),
-    "unpark": ("prelude", "parking"),
-    "slots/able": ("prelude", "knowing"),
-    "slots/entries": ("prelude", "queue"),
-    "slots/held": ("prelude", "lease"),
-    "slots/late": ("prelude", "parking"),
-    "slots/late_hash": ("prelude", "queue"),
-    "slots/look": ("prelude", "lease"),
-    "slots/overdue": ("prelude", "parking"),
-    "slots/park": ("prelude", "queue", "parking"),
-    "slots/purge": ("prelude", "queue"),
-    "slots/push": ("prelude", "queue", "parking"),
-    "slots/release": ("prelude", "poison"),
-    "slots/renew": ("prelude", "poison"),
-    "slots/since": ("prelude", "parking"),
-    "slots/suspected": ("prelude", "poison"),
-    "slots/take": ("prelude", "queue"),
-    "slots/taken": ("prelude", "queue"),
-    "slots/unpark": ("prelude", "parking"),
-    "slots/unparked": ("prelude", "parking"),
-    "slots/withdraw": ("prelude", "queue"),
-}
-
+#: The files of shared functions. Each needs only what stands before it.
+_SHARED = ("prelude", "queue", "parking", "knowing", "poison", "lease", "leaving")
 
 #: What every script begins with. To Redis and Valkey it is a comment. Dragonfly refuses scripts without it that touch
 #: other keys than they have declared, and ours find the keys of a batch of tasks by their ids.
@@ -71,8 +35,11 @@ _FLAGS = "--!df flags=allow-undeclared-keys"
 _OF_ONE_HASH = frozenset({"ask_reload", "reload", "set"})
 
 
-#: Lines of a script that say something to people alone.
-_COMMENT = re.compile(r"^[ ]*--.*$", re.MULTILINE)
+#: Lines of a script that say something to people alone, or nothing.
+_COMMENT = re.compile(r"^[ ]*(--.*)?\n", re.MULTILINE)
+
+#: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.
+_DEFINITION = re.compile(r"^local (?:function )?(\w+(?:, \w+)*).*\n(?:(?!local ).*\n)*", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -86,15 +53,26 @@ class Script:
 
 @cache
 def load(name: str, *, timed: bool = False) -> Script:
-    """Return the script in ``<name>.lua`` with the shared functions before it; ``timed``: see :mod:`.deadlines`."""
-    files = (*_PRELUDES.get(name, ("prelude",)), *(("deadline",) if timed else ()), name)
-    texts = [resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8") for file in files]
-    # The server reads the source with each call that carries it. What it need not know is left out; lines keep their
-    # numbers, for its errors.
-    source = "\n".join([_FLAGS, *(_COMMENT.sub("", text) for text in texts)])
+    """Return the script in ``<name>.lua`` with what it needs before it; ``timed``: see :mod:`.deadlines`."""
+    text = (_text("deadline") if timed else "") + _text(name)
+    # The server makes each function again with each call, and reads the source with each call that carries it. So what
+    # a script does not name is left out, and comments are.
+    for definition in reversed(_definitions()):
+        if any(re.search(rf"\b{each}\b", text) for each in definition[1].split(", ")):
+            text = definition[0] + text
+    source = f"{_FLAGS}\n{text}"
     script = Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
     return script
+
+
+def _text(file: str) -> str:
+    return _COMMENT.sub("", resources.files(__package__).joinpath(f"{file}.lua").read_text("utf-8"))
+
+
+@cache
+def _definitions() -> list[re.Match[str]]:
+    return [each for file in _SHARED for each in _DEFINITION.finditer(_text(file))]
 
 
 #: Of the scripts that were loaded, by their hashes.

@@ -8,8 +8,10 @@
 local new, active, spare, prefix = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local done, push, pushed, now = {}, {}, {}, stamp(now_ms())
 check(new, active)
-redis.call('HLEN', KEYS[5])
-local queue = redis.call('HLEN', spare) > 0 and looker(new, spare, ARGV[2], KEYS[4])
+-- Both are rare, so one look tells that neither is there.
+local is_plain = redis.call('EXISTS', spare, KEYS[5]) == 0
+if not is_plain then redis.call('HLEN', KEYS[5]) end
+local queue = not is_plain and redis.call('HLEN', spare) > 0 and looker(new, spare, ARGV[2], KEYS[4])
 
 local function write(key, task, data, cleanup, ...)
   redis.call('HSET', key, 'task', task, 'data', data, ...)

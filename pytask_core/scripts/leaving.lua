@@ -4,7 +4,7 @@
 -- keys, args: of the script  done: the state that shows that this was done before  push: how what waits is queued
 -- command_of: the command that counts, given the one that is recorded
 -- Returns the ids that were refused: no longer the worker's own.
-local function leave(keys, args, done, push, command_of)
+local function leave_worker(keys, args, done, push, command_of)
   local active, held, running, new = unpack(keys)
   local refused, gone = {}, {}
   check(new, active, held, running)

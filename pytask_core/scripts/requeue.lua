@@ -3,4 +3,4 @@
 -- ARGV[1] task prefix, then for each task: id, token
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-return leave(KEYS, ARGV, 'WAIT', 'RPUSH', function(command) return command end)
+return leave_worker(KEYS, ARGV, 'WAIT', 'RPUSH', function(command) return command end)

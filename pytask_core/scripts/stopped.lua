@@ -3,4 +3,4 @@
 -- ARGV[1] task prefix, then for each task: id, token
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-return leave(KEYS, ARGV, 'STOPPED', 'LPUSH', function(command) return command == 'restart' and command or 'stop' end)
+return leave_worker(KEYS, ARGV, 'STOPPED', 'LPUSH', function(command) return command == 'restart' and command or 'stop' end)

@@ -31,6 +31,8 @@ class ClientStore:
         self._client = client
         self._keys = keys
         self._replicas = replicas
+        self._queue_names = [keys.new_queue, keys.task_set, keys.spare, keys.workers, keys.parked]
+        self._queue_prefixes = [keys.task_prefix, keys.inbox_prefix]
         #: What a client orders is carried out in time or never, since a late stop would stop another run.
         self._deadlines = Deadlines()
         #: The ids whose task name no worker knows.
@@ -45,14 +47,13 @@ class ClientStore:
         Yields:
             id, and False where its key holds something that is no hash.
         """
-        names = self._keys
-        keys = [names.new_queue, names.task_set, names.spare, names.workers, names.parked]
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
-            args: list[Any] = [self._keys.task_prefix, self._keys.inbox_prefix]
+            args: list[Any] = [*self._queue_prefixes]
             for task_id, name, data, cleanup in batch:
                 args += (task_id, name, data, "" if cleanup else "false")
-            (answers,) = scripts.call_all(self._client, [("enqueue", keys, args)], self._replicas, self._deadlines)
+            call = ("enqueue", self._queue_names, args)
+            (answers,) = scripts.call_all(self._client, [call], self._replicas, self._deadlines)
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer >= 0
 

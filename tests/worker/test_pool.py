@@ -115,6 +115,28 @@ def test_a_thousand_tasks_that_emit_at_once_neither_fail_nor_lose_an_event(live:
     assert len(live.server.other_clients()) < 80
 
 
+def test_who_does_nothing_but_ask_lets_others_go_on_though_each_answer_is_there_at_once(live: Live) -> None:
+    live.helpers.queue_lengths()
+    pool = live.helpers._client.connection_pool
+    turns = 0
+
+    def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    greenlet = gevent.spawn(other)
+    end = time.monotonic() + 0.2
+    # Nothing here waits: this is what asking comes to where the server is as fast as can be.
+    while time.monotonic() < end:
+        pool.release(pool.get_connection())
+    seen = turns
+    greenlet.kill()
+
+    assert seen >= 3
+
+
 def test_a_run_loop_does_not_drift(live: Live) -> None:
     times: list[float] = []
 
