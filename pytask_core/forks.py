@@ -7,8 +7,10 @@ whose greenlets are left behind (``alone.py``), and ``signals``.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -22,7 +24,9 @@ class Forks:
     def __init__(self) -> None:
         self._pools: WeakSet[Any] = WeakSet()
         self._farewells: list[Callable[[], object]] = []
-        os.register_at_fork(after_in_child=self._in_copy)
+        #: What threads that are about to fork have blocked of signals before, by thread.
+        self._blocked: dict[int, set[int]] = {}
+        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._in_copy)
 
     def hold(self, pool: Any) -> None:
         """Have a copy let go of the connections of a pool; it opens its own if it needs any."""
@@ -42,7 +46,24 @@ class Forks:
             if farewell in self._farewells:
                 self._farewells.remove(farewell)
 
+    def _block(self) -> None:
+        """Have signals wait until a copy is one: else an exception of theirs would leave it half a worker."""
+        if self._farewells:
+            self._blocked[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+    def _unblock(self) -> None:
+        blocked = self._blocked.pop(get_ident(), None)
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
     def _in_copy(self) -> None:
+        self._become_copy()
+        try:
+            self._unblock()
+        except BaseException as error:  # noqa: BLE001 - such as Ctrl-C; Python would print it here, and go on
+            end_copy(error)
+
+    def _become_copy(self) -> None:
         if _another_program_follows():
             return  # It gets nothing of ours: every descriptor is closed by then.
         for pool in list(self._pools):

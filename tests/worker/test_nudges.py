@@ -31,6 +31,20 @@ def test_a_task_of_another_app_runs_at_once_though_an_idle_worker_of_this_one_ta
     assert max(took) < 2
 
 
+def test_what_is_put_into_the_inbox_of_a_worker_before_it_listens_runs_at_once(live: Live) -> None:
+    """What was parked is opened as soon as a worker is known, and the idle one of another app takes it."""
+    live.worker(Sleep)
+    wait_until(lambda: len(live.takes()) == 1)
+    for _ in range(5):
+        task_id = live.helpers.start_task("echo")
+        wait_until(lambda: live.helpers.parked_tasks() == {"echo": 1})
+        worker = live.worker(Echo)
+        began = time.monotonic()
+        live.until(task_id, "SUCCESS")
+        assert time.monotonic() - began < 2
+        live.end(worker)
+
+
 def test_a_full_worker_leaves_tasks_that_it_was_given_to_one_with_room(live: Live) -> None:
     """Else they would wait behind a task that perhaps runs for ever, beside an idle worker that knows them."""
     Forever.forget()
