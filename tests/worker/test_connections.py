@@ -194,27 +194,23 @@ def test_a_server_without_room_for_another_connection_is_named_as_that(
 
 
 def test_a_server_that_has_no_room_any_more_is_told_of_once_and_once_when_it_has(
-    make_live: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "SETTLED", 3.0)
     with RedisServer(tcp=True) as server:
-        live = make_live(server, {})
-        worker = live.worker(Counts, update_task_interval=1)
-        live.helpers.close()
         admin = server.client()
+        # Whoever has a connection goes on, the probe among them.
+        seen = link.Link("the server", admin.ping, lambda: 30.0)
+        seen.begin()
+        admin.config_set("maxclients", "1")
         for _ in range(3):
-            # What the worker has open for takes and commands stays; what it opens is refused.
-            admin.config_set("maxclients", "1")
-            for each in admin.client_list():
-                if each["name"] == "pytask":
-                    admin.client_kill_filter(_id=each["id"])
-            wait_until(lambda: not worker.link.up)
-            admin.config_set("maxclients", "1000")
-            wait_until(lambda: worker.link.up)
+            with pytest.raises(link.Away, match="maxclients"), seen.guard():
+                server.client().ping()
+            assert not seen.up
+            assert seen.wait(10)
         wait_until(lambda: "is well again" in caplog.text)
-        assert live.state(live.run("counts")) == "SUCCESS"
-        live.close()
-    said = [each.getMessage() for each in caplog.records if each.name == "pytask.link" and each.levelname == "WARNING"]
+        seen.close()
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert [sum(words in each for each in said) for words in ("(maxclients)", "is well again", "is back")] == [
         1,
         1,
