@@ -123,6 +123,8 @@ class _Batch:
         self._key = key
         self._asking = asking
         self._connection: Any = None
+        #: Seconds for which the node may wait before it answers.
+        self._blocks = 0.0
         self._failed: RedisError | None = None
         #: Whether the node may have got something of it.
         self.sent = False
@@ -136,6 +138,7 @@ class _Batch:
         """
         self.commands.append(("SET", beside(self._key, "confirm"), 1, "PX", CONFIRM_TIMEOUT))
         self.commands.append(("WAIT", replicas, CONFIRM_TIMEOUT))
+        self._blocks = CONFIRM_TIMEOUT / 1000
 
     def write(self) -> None:
         try:
@@ -170,6 +173,7 @@ class _Batch:
     def read(self) -> list[Any]:
         """Return an answer for each command; where the connection failed, that error."""
         answers: list[Any] = []
+        self._give_time(self._blocks)
         try:
             while self._failed is None and len(answers) < len(self.commands):
                 answers.append(self._answer())
@@ -177,9 +181,15 @@ class _Batch:
             self._failed = error
         if self._failed is not None:
             return [self._failed] * len(self.commands)
+        self._give_time(0.0)
         connection, self._connection = self._connection, None
         self._pool.release(connection)
         return answers
+
+    def _give_time(self, more: float) -> None:
+        """Have the socket's timeout begin where the node may no longer be waiting for its replicas."""
+        if self._blocks and self._failed is None:
+            self._connection._sock.settimeout(self._connection.socket_timeout + more)
 
     def _answer(self) -> Any:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -120,6 +122,26 @@ def test_a_start_that_no_replica_has_raises_and_can_be_repeated(pair: Pair) -> N
         replica.resume()
     assert pair.helpers.start_task("job", task_id="a") == "a"
     assert pair.helpers.get_new_task_ids() == ["a"]
+
+
+def test_what_a_node_waits_for_its_replicas_is_not_taken_from_its_time_to_answer(pair: Pair) -> None:
+    assert pair.helpers.get_new_task_ids() == []  # so that the client has opened its connections
+    masters = pair.server.masters if isinstance(pair.server, ServerCluster) else [pair.server]
+    for replica in pair.replicas:
+        replica.pause()
+
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        asked = pool.submit(pair.helpers.start_task, "job", task_id="a")
+        wait_until(lambda: any(node.client().info("clients")["blocked_clients"] for node in masters))
+        for node in masters:
+            node.pause()
+        # A node of a cluster has two seconds to answer, and a replica one to confirm.
+        wait_until(lambda: time.monotonic() - began > 2.3)
+        for node in masters:
+            node.resume()
+        with pytest.raises(Exception, match="replicas have confirmed"):
+            asked.result()
 
 
 def test_an_end_that_no_replica_has_counts_as_not_sent_and_can_be_repeated(pair: Pair) -> None:
