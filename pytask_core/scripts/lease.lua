@@ -25,3 +25,12 @@ local function lease_of(leases, worker, asked, unknown)
   local promise = string.match(redis.call('HGET', leases, worker) or '', '^%d+ (.*)$')
   return math.max(asked, milliseconds(promise) or tonumber(unknown))
 end
+
+-- The silence of a task, in ms, after which its worker has left it alone. A worker that lives and has the task in its hands has
+-- three leases: its beats go on where a slow connection holds up the renewals of tasks.
+local function patience(leases, workers, held, worker, id, now, asked, unknown)
+  local lease = lease_of(leases, worker, asked, unknown)
+  local beat = tonumber(redis.call('ZSCORE', workers, worker) or '')
+  local lives = beat and now - beat <= lease and redis.call('SISMEMBER', held .. worker, id) == 1
+  return lives and 3 * lease or lease
+end

@@ -13,24 +13,25 @@ local queue = looker(KEYS[3], KEYS[6], ARGV[6], KEYS[7])
 local told = {}
 
 -- Whether a task has not been renewed for too long: by the promise of its worker, where a worker has it.
-local function is_stale(key, last_update, owner)
+local function is_stale(id, last_update, owner)
   local asked = tonumber(ARGV[3])
-  local silence = now - renewed_at(key, last_update, now, asked)
+  local silence = now - renewed_at(prefix .. id, last_update, now, asked)
   if silence <= asked or not owner then return silence > asked end
-  return silence > lease_of(KEYS[5], string.match(owner, '^(.*):') or owner, asked, ARGV[5])
+  local worker = string.match(owner, '^(.*):') or owner
+  return silence > patience(KEYS[5], KEYS[7], ARGV[4], worker, id, now, asked, ARGV[5])
 end
 
 for _, id in ipairs(page[2]) do
   local key = prefix .. id
   local h = fields(key, 'state', 'last_update', 'local', 'owner', 'command')
-  if h and h[1] == 'RUNNING' and is_stale(key, h[2], h[4]) then
+  if h and h[1] == 'RUNNING' and is_stale(id, h[2], h[4]) then
     local worker = string.match(h[4] or '', '^(.*):')
     if worker then let_go(ARGV[4] .. worker, KEYS[4], {id}) end
     local state = put_back(key, h[5], h[3])
     if state ~= 'STOPPED' then redis.call('SREM', KEYS[2], id) end
     if state == 'WAIT' then redis.call('RPUSH', KEYS[3], id) end
     append(told, id, state)
-  elseif h and h[1] == 'WAIT' and is_stale(h[2], h[4]) then
+  elseif h and h[1] == 'WAIT' and is_stale(id, h[2], h[4]) then
     redis.call('SREM', KEYS[2], id)
     if redis.call('HEXISTS', KEYS[8], id) == 0 and not queue.enter(id, queue.spare(id) + 1) then
       redis.call('RPUSH', KEYS[3], id)

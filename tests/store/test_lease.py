@@ -159,3 +159,44 @@ def test_junk_in_place_of_a_lease_counts_as_none(desk: Desk, junk: Any) -> None:
     desk.redis.hset(desk.keys.leases, "w1", junk)
     silent(desk, "w1", 50)
     assert (overdue(desk, 2, 60), swept(desk, 2, 60)) == ([], {})
+
+
+def renewed(desk: Desk, task_id: str, seconds: float) -> None:
+    """A task was last renewed so long ago."""
+    now, _ = desk.redis.time()
+    desk.redis.hset(desk.keys.task(task_id), "last_update", now - seconds)
+
+
+def test_a_task_in_the_hands_of_a_worker_that_beats_bears_late_renewals_for_three_leases(desk: Desk) -> None:
+    worker = desk.worker()
+    worker.renew([("a", desk.run(worker, "a"))], 2)
+
+    renewed(desk, "a", 4)
+    assert swept(desk, 2) == {}
+    assert desk.state("a") == "RUNNING"
+
+    renewed(desk, "a", 8)
+    assert swept(desk, 2) == {"a": "WAIT"}
+    assert desk.new == ["a"]
+
+
+def test_a_beat_speaks_only_for_what_the_worker_has_in_its_hands(desk: Desk) -> None:
+    worker = desk.worker()
+    worker.renew([("a", desk.run(worker, "a"))], 2)
+    desk.redis.srem(desk.keys.held("w1"), "a")
+
+    renewed(desk, "a", 4)
+    assert swept(desk, 2) == {"a": "WAIT"}
+
+
+def test_what_another_program_made_wait_in_the_task_set_is_queued_whatever_owner_it_had(desk: Desk) -> None:
+    worker = desk.worker()
+    token = desk.run(worker, "a")
+    desk.redis.hset(desk.keys.task("a"), "state", "WAIT")
+    worker.renew([("a", token)], 2)
+    renewed(desk, "a", 8)
+    before = set(desk.redis.scan_iter())
+
+    assert swept(desk, 2)["a"] == "waits"
+    assert desk.new == ["a"]
+    assert set(desk.redis.scan_iter()) <= before | {desk.keys.new_queue, desk.keys.monitor, desk.keys.waiting}

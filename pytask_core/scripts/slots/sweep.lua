@@ -1,7 +1,7 @@
 -- Look at one task whose id stands in the task set: whether it runs without anybody renewing it (written by hand, by the
 -- original, or left so by a crash), or a crash left its id there between two steps.
 -- KEYS[1] the task (HASH)
--- ARGV[1] task_timeout, ms  ARGV[2] the lease, in ms, of workers that have promised none  ARGV[3] the owner whose lease is
+-- ARGV[1] task_timeout, ms  ARGV[2] the lease, in ms, of workers that have promised none  ARGV[3] the owner whose patience is
 -- ARGV[4], in ms; '' where nobody has looked for it yet
 -- Returns {'' all is well, 'ask' for the lease of its owner, 'missing', 'WAIT', 'STOPPED', 'GONE', 'waits' it stands in the queue or ought to, 'end again';
 -- its owner or ''}.

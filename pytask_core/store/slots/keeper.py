@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -116,7 +115,7 @@ class ManySlotsKeeperStore(KeeperStore):
         return Swept(bool(last), [(each, named.get(what, what)) for each, what in became.items()])
 
     def _sweep_each(self, ids: Sequence[str], asked: int, unknown: int) -> list[tuple[str, str]]:
-        """Return what became of each, and its owner; the leases are in milliseconds."""
+        """Return what became of each, and its owner; the times are in milliseconds."""
 
         def look(owners: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, str]]:
             calls = [("sweep", [self._keys.task(each)], [asked, unknown, *owner]) for each, owner in owners.items()]
@@ -125,18 +124,12 @@ class ManySlotsKeeperStore(KeeperStore):
         found = look(dict.fromkeys(ids, ("", 0)))
         owners = {each: owner for each, (what, owner) in found.items() if what == "ask"}
         if owners:
-            leases = self._leases({owner.rpartition(":")[0] for owner in owners.values()}, unknown)
-            found |= look({each: (owner, leases[owner.rpartition(":")[0]]) for each, owner in owners.items()})
+            keys, flat = self._keys, [part for pair in owners.items() for part in pair]
+            args = [keys.held_prefix, asked, unknown, *flat]
+            patience = self._steps.one("patience", [keys.leases, keys.workers], args)
+            found |= look({each: (owners[each], ms) for each, ms in zip(owners, patience, strict=True)})
         # One that still is to be asked for has another owner by now.
         return [("", owner) if what == "ask" else (what, owner) for what, owner in found.values()]
-
-    def _leases(self, workers: set[str], unknown: int) -> dict[str, int]:
-        names = sorted(workers)
-        noted = self._client.hmget(self._keys.leases, names)
-        promises = {
-            each: re.fullmatch(r"[0-9]+ ([0-9]{1,15})", text or "") for each, text in zip(names, noted, strict=True)
-        }
-        return {each: int(promise[1]) if promise else unknown for each, promise in promises.items()}
 
     def end_parked(self, name: str, unknown_timeout: float, output: str) -> tuple[int, bool]:
         keys, steps = self._keys, self._steps
