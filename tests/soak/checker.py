@@ -37,7 +37,8 @@ DEATH_NOTICED_WITHIN = 0.1
 #: Seconds after which a stop or reload that was answered must have happened, outages of ten seconds included.
 OBEY_WITHIN = 25.0
 
-#: As many runs of a task must have been cut off by the death of their process before it may count as poison.
+#: As many runs of a task must have been cut off by the death of their process, or by a lost lease, before it may count
+#: as poison.
 POISON_DEATHS = 3
 
 #: How much of a list of ids a violation shows.
@@ -314,7 +315,7 @@ def _check_ends(book: Book, replay: Replay, report: Report) -> None:
                     unexplained.append(f"{task_id} ended as {move.state} under {move.owner} by {run}")
             elif task_id in book.hopeless and move.state == TaskState.EXCEPTION:
                 report.counts["ids that could not run"] += 1
-            elif _is_poison(book, task_id, move):
+            elif _is_poison(book, replay, task_id, move):
                 report.counts["ids convicted as poison"] += 1
             else:
                 unexplained.append(f"{task_id} ended as {move.state} with the output {move.output!r:.200}")
@@ -331,9 +332,9 @@ def _run_in(output: str | None) -> str | None:
     return found[1] if found else None
 
 
-def _is_poison(book: Book, task_id: str, move: Move) -> bool:
+def _is_poison(book: Book, replay: Replay, task_id: str, move: Move) -> bool:
     cut_off = sum(run.how is None for run in book.of.get(task_id, ()))
-    return move.state == TaskState.EXCEPTION and cut_off >= POISON_DEATHS
+    return move.state == TaskState.EXCEPTION and max(cut_off, replay.charged[task_id]) >= POISON_DEATHS
 
 
 # Nothing left behind

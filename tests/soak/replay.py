@@ -61,6 +61,8 @@ class Replay:
         self.homeless: list[tuple[str, int]] = []
         #: Ids that another program has taken out of the queue and that stand nowhere since: none of ours lost them.
         self.taken: set[str] = set()
+        #: How often each task was charged: with the death of its worker, or with its lost lease, which looks the same.
+        self.charged: Counter[str] = Counter()
         #: The transactions in which the server lost everything.
         self.flushes: list[int] = []
         #: How many transactions there were.
@@ -132,6 +134,8 @@ class Replay:
         self._moved(key, [each for each in pairs[::2] if each not in values], 1)
         values.update(zip(pairs[::2], pairs[1::2], strict=True))
         self._hash_touched(key)
+        if "charges" in pairs[::2] and key.startswith(self.names.task_prefix):
+            self.charged[key[len(self.names.task_prefix) :]] += 1
 
     def _hdel(self, key: str, *fields: str) -> None:
         self._moved(key, [each for each in fields if each in self.keys.get(key, {})], -1)

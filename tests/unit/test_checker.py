@@ -279,6 +279,24 @@ def test_time_in_which_a_process_was_frozen_is_no_overlap(story: Story) -> None:
     assert report.longest_overlap == pytest.approx(SELF_STOP_WINDOW / 2)
 
 
+def test_a_lost_lease_counts_as_a_death_where_poison_is_judged(story: Story) -> None:
+    story.accept()
+    for number in (1, 2, 3):
+        story.claim(f"w{number}").begin(f"w{number}").end(f"w{number}", how="stopped")
+        story.redis(f"HSET task-a charges {number}", *([] if number == 3 else ["HSET task-a state WAIT"]))
+        if number < 3:
+            story.requeue(f"w{number}")
+    story.redis(
+        'HSET task-a state EXCEPTION output "poison"',
+        *story.let_go("w3"),
+        "LPUSH end-task a",
+        "SREM tasks a",
+    ).clean()
+    report = story.judge()
+    assert report.ok, report.text()
+    assert report.counts["ids convicted as poison"] == 1
+
+
 def test_poison_may_end_as_exception_without_a_run_after_three_deaths(story: Story) -> None:
     story.accept()
     for pid in (1, 2, 3):
