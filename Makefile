@@ -22,7 +22,7 @@ ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$
 .PHONY: bench-handover soak faults fuzz clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' Makefile
 
 define about_run
 

@@ -166,7 +166,7 @@ class ControlSocket:
             request = json.loads(line)
             verb = self._verbs[request["do"]]
         except (ValueError, KeyError, TypeError, RecursionError):
-            return {"refused": f"no request; known are, as JSON: {', '.join(self._verbs)}, as in {{'do': 'show'}}"}
+            return {"refused": f'no request; known are, as JSON: {", ".join(self._verbs)}, as in {{"do": "show"}}'}
         try:
             reply = verb(request)
         except OrderError as refusal:

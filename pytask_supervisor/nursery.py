@@ -97,6 +97,8 @@ class Nursery:
         self._next: _Process | None = None
         self._ended: set[int] = set()
         self._is_closed = False
+        #: Why no process could be forked, as it was said.
+        self._shortage = ""
         #: When to ``start`` anew.
         self.due: float | None = None
 
@@ -139,8 +141,12 @@ class Nursery:
             for end in ends:
                 end.close()
             self.due = self._clock() + self._policy.pause_without_fork()
-            log.error("the app cannot be loaded: %s; trying again in a few seconds", explain_shortage(error))
+            why = explain_shortage(error)
+            level = logging.DEBUG if why == self._shortage else logging.ERROR
+            self._shortage = why
+            log.log(level, "the app cannot be loaded: %s; trying again every few seconds", why)
             return
+        self._shortage = ""
         theirs.close()
         ours.setblocking(False)
         self._next = _Process(pid, ours, self._clock())

@@ -78,6 +78,8 @@ class Server:
         #: Oldest first.
         self._clients: list[_Client] = []
         self._deaf_until = 0.0
+        #: It was said that nobody can be let in, and nobody was since.
+        self._is_told = False
 
     @property
     def readable(self) -> list[int]:
@@ -123,9 +125,12 @@ class Server:
             except (BlockingIOError, InterruptedError, ConnectionError):
                 break
             except OSError as error:
-                log.warning("no client can be let in for now: %s", error.strerror)
+                level = logging.DEBUG if self._is_told else logging.WARNING
+                log.log(level, "no client can be let in for now: %s", error.strerror)
+                self._is_told = True
                 self._deaf_until = now + PAUSE
                 break
+            self._is_told = False
             connection.setblocking(False)
             self._clients.append(_Client(connection, now + PATIENCE, str(peer[0]) if peer else ""))
         while len(self._clients) > MOST_CLIENTS:

@@ -189,7 +189,7 @@ class Record:
             raise refuse(value, where, "an object")
         for name, shape in self.needed.items():
             if name not in value:
-                raise refuse(None, f"{where}.{name}", "there")
+                raise MisshapenError(f"{where}.{name} is missing")
             shape.check(value[name], f"{where}.{name}")
         for name, each in value.items():
             if name in self.optional:

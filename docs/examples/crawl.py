@@ -28,7 +28,7 @@ import gevent
 import redis
 from gevent.lock import BoundedSemaphore
 
-from pytask_core import Monitor, PyTask, Task, run_loop
+from pytask_core import Cleanup, Monitor, PyTask, Task, run_loop
 
 AGENT = "pytask-crawl-example"
 #: Seconds without a byte after which a page has failed. Longer bears slow servers, shorter frees the place sooner.
@@ -259,8 +259,10 @@ def parse(body, charset):
 
 
 app = PyTask(concurrency=PAGES_AT_ONCE)
-app.add_tasks(Site, Page, Monitor)
+app.add_tasks(Site, Page, Monitor, Cleanup)
 app.start_local_task("pytask/monitor")
+# Removes the crawls an hour after their end; pages stay.
+app.start_local_task("pytask/cleanup", retention=3600)
 
 if __name__ == "__main__":
     logging.basicConfig(level="INFO")

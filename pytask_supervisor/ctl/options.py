@@ -72,7 +72,9 @@ class _Parser(argparse.ArgumentParser):
     """One that raises, since a mistake is told in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help tells more)")
+        # The value of an option that is not known there is taken for the verb.
+        hint = "; what is an option of a verb stands after it" if message.startswith("argument VERB:") else ""
+        raise UsageError(f"{message}{hint} ({self.prog} --help tells more)")
 
 
 def parse(
