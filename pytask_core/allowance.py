@@ -35,7 +35,7 @@ class Allowance:
         #: So many are left for sure, since they were counted last.
         self._sure = max_tasks
         self._is_told = False
-        #: Called once it is used up: whoever replaces the worker should know at once.
+        #: Called once it is used up: the master, which replaces the worker, should know at once.
         self.on_spent: Callable[[], object] = lambda: None
 
     @property
@@ -70,7 +70,7 @@ class Allowance:
         return True
 
     def extend(self) -> None:
-        """Nobody takes over yet: go on for as many more."""
+        """No successor takes over yet: go on for as many more."""
         self._most = self._runner.done + self._step
         self._sure, self._is_told = 0, False
 

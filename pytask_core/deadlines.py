@@ -1,8 +1,8 @@
 """``Deadlines``: until when a server may carry out what a client has sent.
 
-A command may reach its server long after the caller was told of a timeout: the network delivers it late, or the server
+A command may reach its server long after the caller got a timeout: the network delivers it late, or the server
 was frozen. It would undo what was done since. So each script that changes a task for a client carries a moment of the
-server's own clock, before which the caller is told of no failure, and after which the script does nothing.
+server's own clock, before which the caller gets no error, and after which the script does nothing.
 """
 
 from __future__ import annotations

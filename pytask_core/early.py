@@ -1,7 +1,7 @@
 """``Early``: looks again at ids that came from the queue before their hash, as a cluster client's pipeline reorders.
 
-They stand aside in Redis, so they hold up nothing, and whoever dies loses none of them: the next worker that starts, or
-that meets such an id, looks at all.
+They stand aside in Redis, so they hold up nothing, and a worker's death loses none of them: the next worker that
+starts, or that meets such an id, looks at all.
 """
 
 from __future__ import annotations

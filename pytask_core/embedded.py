@@ -84,7 +84,7 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
 
     ``directory`` None or empty: ``$XDG_RUNTIME_DIR/pytask`` where that variable names a folder of
     ours, else ``/tmp/pytask-<uid>``. Raises ``EmbeddedError`` when the path is too long for a unix
-    socket, or the folder or socket belongs to somebody else, or others may write to the folder.
+    socket, or the folder or socket belongs to another user, or others may write to the folder.
     """
     folder = Path(os.path.abspath(os.path.expanduser(directory))) if directory else _default_dir()
     path = folder / "valkey.sock"
@@ -102,7 +102,7 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
 
 @contextlib.contextmanager
 def ours_alone() -> Iterator[None]:
-    """Have what somebody else could have made be an ``EmbeddedError``."""
+    """Raise ``EmbeddedError`` for what another user could have made."""
     try:
         yield
     except private.NotPrivateError as error:

@@ -7,8 +7,8 @@ To try a cluster with one command; on one machine it protects from nothing. Two 
 
 It prints ``{"url": "embedded-cluster:DIR", "started": true, "pid": 123}``. All else is as it is said of ``embedded``,
 whose parts it uses. A cluster cannot do without TCP, which is open to all users of the machine: it has a password, in
-a file that only its owner can read. Its bus has none, and whoever joins there gets at everything: that is said at each
-start.
+a file that only its owner can read. Its bus has none, and any program that joins there gets at everything: a line
+says so at each start.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def read_plan(directory: str | None) -> Plan:
         raise embedded.EmbeddedError(f"{folder / 'plan.json'} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         # What else stands there is not told.
-        raise embedded.EmbeddedError(f"{folder / 'plan.json'} is no plan of a cluster: remove {folder}") from error
+        raise embedded.EmbeddedError(f"{folder / 'plan.json'} is not the plan of a cluster: remove {folder}") from error
 
 
 def find_running(directory: str | None) -> None:

@@ -94,7 +94,7 @@ class Errands:
                 )
                 gevent.sleep(RETRY)
             except Exception:
-                # Whoever ordered it counts on it, and nobody else may be there to do it.
+                # The master counts on it, and there may be no other worker to do it.
                 log.exception("A bug in pytask: what the dead worker %s held is not handed back yet", worker_id)
                 gevent.sleep(RETRY)
         log.debug("Handed back what the dead worker %s held: %d tasks wait again", worker_id, done.waiting)

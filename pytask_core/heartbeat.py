@@ -169,7 +169,7 @@ class Heartbeat:
 
     @property
     def left(self) -> float:
-        """Seconds for which nobody else may take the tasks yet."""
+        """Seconds for which no other worker may take the tasks yet."""
         return max(0.0, self._renewed + self._lease.seconds - self._clock())
 
     def guard(self) -> None:

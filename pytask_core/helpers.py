@@ -253,7 +253,7 @@ class PyTaskHelpers:
 
         Returns:
             Whether they were written. They are not where there is no such task, unless ``task`` is among them: so a
-            task that writes its progress while somebody removes it leaves nothing behind.
+            task that writes its progress while a client removes it leaves nothing behind.
 
         Raises:
             InvalidTask: a value is neither a text nor a number.

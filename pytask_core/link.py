@@ -106,7 +106,7 @@ class Link:
             lack = shortage(error)
             if lack is not None:
                 self._tell_lack(lack)
-                gevent.sleep(LACKING)  # whoever tries again at once would find the same
+                gevent.sleep(LACKING)  # a second try at once would find the same
                 raise Away(lack) from error
             why = outage(error)
             if why is None or (not tell and denied(error)):
@@ -180,7 +180,7 @@ class Link:
         if why is None:
             log.exception("Redis at %s gives an answer that was not expected", self._where)
         elif is_answer(error) and _kind(why) not in self._said:
-            # It went without a word, and now there is one: that is what somebody has to mend.
+            # It went without an error, and now there is one: that is what an operator has to mend.
             self._said.add(_kind(why))
             log.warning("Redis at %s answers again, but does not serve us: %s", self._where, why)
 

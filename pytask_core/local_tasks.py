@@ -165,7 +165,7 @@ class LocalTasks:
                 once(self.start)
 
     def _next(self, entry: Running) -> _Begun:
-        """As what one is started again that was stopped for want of Redis."""
+        """What a local task that an outage stopped is started with again."""
         begun = self._begun.pop(entry.id, _Begun.ADDED)
         return _Begun.AGAIN if entry.started else begun
 

@@ -24,7 +24,8 @@ from .greenlets import once
 
 log = logging.getLogger("pytask.worker")
 
-#: Handlers that write by themselves and give way to nobody meanwhile. Not their subclasses, of which nothing is known.
+#: Handlers that write by themselves and switch to no other greenlet meanwhile. Not their subclasses, which may do
+#: anything.
 _WRITERS = {
     logging.StreamHandler,
     logging.FileHandler,

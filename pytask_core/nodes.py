@@ -217,7 +217,7 @@ class _Tries:
         self._deadline = time.monotonic() + PATIENCE
 
     def may_go_on(self, broken: Sequence[_Batch]) -> bool:
-        """Whether to go on though connections failed: what no node can have got harms nobody."""
+        """Whether to go on though connections failed: what no node can have got does no harm."""
         goes_on = not self._failed and (self._resend or not any(batch.sent for batch in broken))
         self._failed = True
         return goes_on

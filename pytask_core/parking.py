@@ -22,9 +22,9 @@ log = logging.getLogger("pytask.parking")
 #: Seconds between tries while Redis answers with an error.
 RETRY = 1.0
 
-#: Seconds after which a worker looks again, though nothing has happened: somebody has deleted the note of its names, a
-#: failover has lost it, or it was frozen so long that others counted it as gone. Shorter finds that sooner, longer
-#: spares the server two commands a look.
+#: Seconds after which a worker looks again, though nothing has happened: another program has deleted the note of its
+#: names, a failover has lost it, or it was frozen so long that others counted it as gone. Shorter finds that sooner,
+#: longer spares the server two commands a look.
 LOOK_AGAIN = 60.0
 
 #: Names of which the log tells. Anybody can write any name to Redis, and a line each would fill the disk.

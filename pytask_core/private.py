@@ -1,4 +1,4 @@
-"""Folders and files that are to be ours alone: what somebody else could have made, linked or opened is refused.
+"""Folders and files that are to be ours alone: what another user could have made, linked or opened is refused.
 
 For the embedded servers, whose folder holds all there is: tasks, their data, the socket that gives orders. Like
 ``embedded`` it imports the standard library only, since that is also run as a program by its path.
@@ -18,7 +18,7 @@ MOST_LINKS = 40
 
 
 class NotPrivateError(Exception):
-    """Somebody else has a hand in it; the text is a sentence with the remedy."""
+    """Another user could have changed it; the text is a sentence with the remedy."""
 
 
 def check_folder(folder: Path) -> None:
@@ -34,7 +34,7 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise NotPrivateError(f"{folder} cannot be used: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise NotPrivateError(f"{folder} is no folder: name another one (embedded:DIR)")
+        raise NotPrivateError(f"{folder} is not a folder: name another one (embedded:DIR)")
     for owner in (link.st_uid, found.st_uid):
         if owner != os.geteuid():
             raise NotPrivateError(
@@ -130,7 +130,7 @@ def open_file(path: Path, flags: int) -> int:
         found = os.fstat(fd)
         _check(path, found)
         if not stat.S_ISREG(found.st_mode):
-            raise NotPrivateError(f"{path} is no plain file: remove it")
+            raise NotPrivateError(f"{path} is not a plain file: remove it")
         if found.st_mode & 0o077:
             os.fchmod(fd, 0o600)
     except BaseException:

@@ -180,8 +180,8 @@ class PyTask:
         """Add a task class; the same one may be added again.
 
         Raises:
-            PyTaskException: it is no subclass of ``Task``, has no ``NAME`` or that of another class, or no worker can
-                run it: ``start`` is missing, an ``async def``, or has a ``yield``.
+            PyTaskException: it is not a subclass of ``Task``, has no ``NAME`` or that of another class, or no worker
+                can run it: ``start`` is missing, an ``async def``, or has a ``yield``.
         """
         self._add(name_of(task_class), task_class)
 
@@ -233,7 +233,7 @@ class PyTask:
 
         Args:
             graceful_timeout: seconds that its stop may take in all; default ``stop_timeout`` and a little.
-            mark: what its id ends with, so that whoever made it knows it by that; default: something random.
+            mark: what its id ends with, by which its maker knows it; default: something random.
             max_tasks: it claims no more once so many have ended or are about to; 0: no limit. Whoever asks for this
                 replaces it.
         """

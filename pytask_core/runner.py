@@ -106,7 +106,7 @@ class TaskRunner:
         self.done = 0
         #: The same by name and state, and more.
         self.figures = Figures(classes)
-        #: Called with a local task that could not be made, and why; whether somebody else sees to it.
+        #: Called with a local task that could not be made, and why; returns whether the caller sees to it.
         self.on_unmade: Callable[[Running, BaseException], bool] = lambda _entry, _error: False
         #: Called with each task whose name has no class here; it takes it out of this worker's hands.
         self.on_misplaced: Callable[[Running], object] = self.settle

@@ -44,7 +44,7 @@ class Running:
         return self.interrupted or (self.thrown is not None and self.thrown.__traceback__ is not None)
 
     def has_ended(self, *, shows: bool) -> bool:
-        """Whether a copy that is over has ended by itself; otherwise it gave way to whoever asked it to leave.
+        """Whether a copy that is over has ended by itself; otherwise it gave way to the one that asked it to leave.
 
         Args:
             shows: it has something to show: a value that it returned, or its own ``Error``. A task that was told to

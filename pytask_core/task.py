@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
     from .worker import Worker
 
-#: Characters that a task's name may have. It stands in keys and in many lines of logs, and nobody types more.
+#: Characters that a task's name may have. It stands in keys and in many lines of logs, and no person types more.
 LONGEST_NAME = 500
 
 _NO_CONTEXT: AbstractContextManager[None] = nullcontext()

@@ -14,7 +14,7 @@ def name_of(task_class: Any) -> str:
     """Return the ``NAME`` of a task class.
 
     Raises:
-        PyTaskException: it is no subclass of ``Task``, has no ``NAME``, or a name that is too long.
+        PyTaskException: it is not a subclass of ``Task``, has no ``NAME``, or a name that is too long.
     """
     _refuse_others(task_class)
     name = task_class.__dict__.get("NAME") or next(
@@ -59,7 +59,7 @@ def refuse_unfit(name: str, task_class: Any, known: Mapping[str, type[Task]]) ->
 
 def _refuse_others(task_class: Any) -> None:
     if not (isinstance(task_class, type) and issubclass(task_class, Task)):
-        raise PyTaskException(f"{task_class!r} is no subclass of pytask_core.Task")
+        raise PyTaskException(f"{task_class!r} is not a subclass of pytask_core.Task")
 
 
 def _refuse_coroutine(task_class: type[Task], method: str, function: Any) -> None:

@@ -21,7 +21,7 @@ from pytask_supervisor.shapes import MisshapenError
 MOST_UNSENT = 65_536
 #: Bytes of the longest message: a tally of as many names as a worker tells apart, each as long as can be.
 LONGEST_LINE = 262_144
-#: Bytes and messages taken in one turn of whoever listens. A child says five messages a second.
+#: Bytes and messages taken in one turn of the listener. A child says five messages a second.
 CHUNK, MOST_MESSAGES = 65_536, 200
 #: Turns in a row that may end with messages left to hear. The master hears a child twenty times a second at most, so
 #: this is ten seconds without a pause, and tens of thousands of messages.
@@ -45,9 +45,9 @@ class Channel:
         #: Up to where it is known that no line ends.
         self._searched = 0
         self._turns_behind = 0
-        #: The other side is gone, or has said what is no message.
+        #: The other side is gone, or has said what is not a message.
         self.at_end = False
-        #: What it said that is no message, in words that can be shown; nothing is heard after that.
+        #: What it said that is not a message, in words that can be shown; nothing is heard after that.
         self.breach: str | None = None
 
     @classmethod

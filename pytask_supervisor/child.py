@@ -72,7 +72,7 @@ class Child:
         #: What its last beat told: ``running`` and ``done`` (tasks), ``lag`` (seconds that its loop
         #: is late), ``memory`` (bytes).
         self.figures: dict[str, Any] = {}
-        #: It said what is no message, and counts as dead: nothing more of it is heard.
+        #: It said what is not a message, and counts as dead: nothing more of it is heard.
         self.is_unheard = False
         #: What blocked its loop for too long, in words.
         self.hung: str | None = None
@@ -90,7 +90,7 @@ class Child:
         self.deadline: float | None = None
         #: Seconds that it was granted for leaving.
         self.granted = graceful_timeout
-        #: With what its id in Redis ends: nobody else's does, so it can speak for nobody else.
+        #: With what its id in Redis ends: no other child's does, so it can speak for no other.
         self._mark = mark
         self._drain_timeout = drain_timeout
         #: When to stop it although tasks of its may still be about to end.

@@ -87,7 +87,7 @@ def supervise(
     read: Callable[[], SupervisorConfig],
     pidfile: PidFile | None = None,
 ) -> Exit:
-    """Build the parts and run them; ``read`` gives the configuration anew, ``pidfile`` is closed in children."""
+    """Build the parts and run them; ``read`` reads the configuration again, ``pidfile`` is closed in children."""
     with SignalInbox() as inbox:
         log.info(
             "pytask-supervisor %s (pid %s) starts %s for %s",

@@ -75,7 +75,7 @@ def _listen(path: Path, leftover: list[Path]) -> socket.socket:
 
 
 def _where_to_wait(folder: Path) -> Path:
-    """A folder whose lock nobody else can hold, as any user can that of a folder such as ``/tmp``."""
+    """A folder whose lock no other user can hold, as they can that of a folder such as ``/tmp``."""
     try:
         found = os.stat(folder)
         is_closed = found.st_uid == os.geteuid() and not found.st_mode & 0o077

@@ -1,6 +1,6 @@
 """``Copies``: what a process that the app forks, in a worker or while it is loaded, must not keep of ours.
 
-Such a copy is nobody's worker: the lines to the master and the pipe by whose holding the embedded server lives are let
+Such a copy is not a worker: the lines to the master and the pipe by whose holding the embedded server lives are let
 go in it, and signals mean there what they mean in any program. Its greenlets and connections: ``pytask_core/forks.py``.
 """
 

@@ -15,7 +15,7 @@ from pytask_supervisor.config import SupervisorConfig
 from pytask_supervisor.exits import StartError
 from pytask_supervisor.pidfile import PidFile
 
-#: The first number that is no user's and no group's: to the kernel it says "leave it as it is".
+#: The first number that cannot be a user's or a group's: to the kernel it says "leave it as it is".
 NO_ID = 2**32 - 1
 
 
@@ -56,7 +56,7 @@ def become(config: SupervisorConfig) -> None:
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
         raise StartError(
             f"we were to become {_asked(config)}, and are user {os.getresuid()} and group {os.getresgid()} (real, "
-            "effective, saved); nothing is started as somebody else"
+            "effective, saved); nothing is started as another user"
         )
     if account is not None:
         os.environ.update(HOME=account.pw_dir, USER=account.pw_name, LOGNAME=account.pw_name)

@@ -18,7 +18,7 @@ log = logging.getLogger("pytask.supervisor")
 #: Warnings that are told. More tells more, and lets task code, which may have the line, fill our memory and the log.
 MOST_WARNINGS = 100
 #: Turns in which all is heard that a dead child has said: more than a socket holds. What programs that it has started
-#: go on writing there is nobody's word.
+#: go on writing there is not its word.
 LAST_TURNS = 16
 
 
@@ -32,7 +32,7 @@ class Hearing:
         self._warnings: set[str] = set()
 
     def listen(self, child: Child) -> None:
-        """Take what this child has said, or a bounded part of it; one that says what is no message is killed."""
+        """Take what this child has said, or a bounded part of it; one that says what is not a message is killed."""
         if self._hear(child):
             child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
         elif not child.is_unheard and child.is_half_deaf:
@@ -52,7 +52,7 @@ class Hearing:
                 return
 
     def _hear(self, child: Child) -> bool:
-        """Whether it said what is no message; nothing is heard of it after that."""
+        """Whether it said what is not a message; nothing is heard of it after that."""
         if child.is_unheard:
             return False
         for line in (child.channel, child.wire):

@@ -134,7 +134,7 @@ class Leash:
             self._events.poll(TICK * 1000)
             try:
                 self._look()
-            except Exception as error:  # noqa: BLE001 - told; without this thread nobody would see the loop block
+            except Exception as error:  # noqa: BLE001 - told; without this thread the master could not see the loop block
                 self._tell_failure(error)
             if self._wire.at_end:
                 self._pause.poll(TICK * 1000)  # A closed wire would wake us again and again.

@@ -49,7 +49,7 @@ def load_app(config: SupervisorConfig, folder: str) -> tuple[PyTask, list[str]]:
 def missing_keepers(app: PyTask) -> list[str]:
     """A warning where an app can run no Monitor or no Cleanup, and what follows from that."""
     follows: dict[type[Monitor | Cleanup], str] = {
-        Monitor: "nobody runs again what a lost host has held",
+        Monitor: "tasks of a host that is lost are not run again",
         Cleanup: "ended tasks stay in Redis and fill its memory",
     }
     missing = [

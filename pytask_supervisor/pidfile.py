@@ -107,7 +107,7 @@ class PidFile:
         self._check_way()
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
-            why = "it is no plain file"
+            why = "it is not a plain file"
         elif found.st_nlink > 1:
             why = "it has another name too (a hard link)"
         elif found.st_uid not in (0, os.geteuid()):
@@ -129,6 +129,6 @@ class PidFile:
         return os.path.samestat(there, os.fstat(self._fd))
 
     def _number(self) -> int | None:
-        """The process id in it; None where there is something else, which is no business of the log's."""
+        """The process id in it; None where there is something else, which the log must not show."""
         text = os.pread(self._fd, 32, 0).strip()
         return int(text) if text.isdigit() else None

@@ -119,7 +119,7 @@ class Recycling:
     def _on_failure(self, place: Place) -> Callable[[str], None]:
         def tell(why: str) -> None:
             if place.child is not None and place.child.is_spent:
-                # It claims nothing any more, and nobody else does in its place.
+                # It claims nothing any more, and no successor does in its place.
                 place.child.channel.send({"carry_on": True})
             pause = self._policy.pause_after(0.0)
             self._not_before = self._clock() + pause

@@ -17,7 +17,7 @@ HIDDEN = "***"
 
 #: Beginnings of the schemes whose URLs are ours. Their passwords may have any character that their owner typed.
 _OURS = ("redis", "valkey", "unix")
-#: Parts of a key in front of ``=`` whose value is nobody's business: password, ssl_password, access_token, …
+#: Parts of a key in front of ``=`` whose value is secret: password, ssl_password, access_token, …
 _SECRET = ("passw", "passphrase", "pwd", "secret", "token", "apikey", "api_key")
 #: Options of a URL of ours that are shown. All others are hidden: one that we do not know may be half a password.
 _SHOWN = ("db", "protocol", "username", "client_name", "health_check_interval", "max_connections", "timeout")
@@ -73,7 +73,7 @@ def _is_redis_flag(word: str) -> bool:
 
 def _front(credentials: str) -> str:
     user, colon, _ = credentials.partition(":")
-    # Without a colon in front of the @ it may be the password, of somebody who forgot the colon.
+    # Without a colon in front of the @ it may be a password whose colon was forgotten.
     return f"{user}:{HIDDEN}@" if colon and "@" not in user else f"{HIDDEN}@"
 
 

@@ -1,8 +1,8 @@
 """``Server``: answers clients in the master's loop, none of which can hold it up.
 
 One request a connection, one reply, and it is closed. Nothing here waits: each turn takes a bounded
-part of what has come, whoever is too slow is dropped, and where too many come the oldest of the address from which
-most have come goes.
+part of what has come, a client that is too slow is dropped, and where too many come the oldest of the address from
+which most have come goes.
 The control socket and the metrics port are one each.
 """
 
@@ -134,7 +134,7 @@ class Server:
             connection.setblocking(False)
             self._clients.append(_Client(connection, now + PATIENCE, str(peer[0]) if peer else ""))
         while len(self._clients) > MOST_CLIENTS:
-            # One host that connects without end pushes out itself, and nobody else.
+            # One host that connects without end pushes out only itself.
             [(crowd, _)] = Counter(client.address for client in self._clients).most_common(1)
             oldest = next(client for client in self._clients if client.address == crowd)
             oldest.close()

@@ -1,4 +1,4 @@
-"""``Sums``: how many lines of one kind a log takes in a while; the others are counted and told of in one line.
+"""``Sums``: how many lines of one kind a log takes in a while; the others are counted, and one line says how many.
 
 ``logs`` asks it for each line of ours. Who may queue tasks can have a worker say the same of a million ids.
 """
@@ -36,7 +36,7 @@ class Sums:
 
     def takes(self, record: logging.LogRecord) -> bool:
         """Whether to write it; otherwise it is counted."""
-        # What is only passed on, such as the stacks that somebody has asked for, is of no kind.
+        # What is only passed on, such as the stacks that an operator has asked for, is of no kind.
         if not is_ours(record) or record.msg == "%s":
             return True
         now = self._clock()

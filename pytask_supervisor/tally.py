@@ -64,7 +64,7 @@ class Tally:
         #: Lines, logged or printed, that nobody could be told.
         self.dropped = 0
         #: How many ids wait (``new``), are ``active``, have ended (``end``) and, where there are some, are ``parked``;
-        #: empty until somebody has counted.
+        #: empty until a worker has counted.
         self.queues: dict[str, int] = {}
 
     def add(self, told: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ class Watchdog:
         elif child.silence >= timeout:
             self._kill_silent(child)
         elif child.loop_silence >= timeout + MARGIN:
-            self._kill(child, child.blocked or "its loop was blocked, and nobody knows by what")
+            self._kill(child, child.blocked or "its loop was blocked, and what blocked it is not known")
         elif child.worker_id is None and child.uptime >= LOADING * timeout:
             self._kill(child, f"it was loading the app for {child.uptime:.0f} s; {WHY_IT_LOADS_LONG}")
 
@@ -105,7 +105,7 @@ class Watchdog:
     def _kill_silent(self, child: Child) -> None:
         why = self._why(child)
         if self._state_of(child.pid) == "T":
-            child.culprit = ""  # Whoever stopped it is to blame, and no task.
+            child.culprit = ""  # The one that stopped it is to blame, not a task.
         else:
             # Its thread cannot speak, but its signal handler can: it writes the stack where it stands.
             if child.pid not in self._asked:

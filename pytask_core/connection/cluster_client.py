@@ -43,10 +43,10 @@ MOST_SILENT = 4
 PLAIN, TLS = Connection, SSLConnection
 
 
-#: Older ones than redis-py 8 keep one such answer until they are asked next; there all nodes are asked anew.
+#: Older ones than redis-py 8 keep one such answer until they are asked next; there all nodes are asked again.
 _TAKES_MOVES = hasattr(NodesManager, "move_slot")
 
-#: Whether a pool can close what nobody uses of its connections; older ones leave it to the collector.
+#: Whether a pool can close its unused connections; older ones leave them to the collector.
 _CLOSES_IDLE = "inuse_connections" in inspect.signature(Pool.disconnect).parameters
 
 

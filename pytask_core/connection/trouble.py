@@ -163,7 +163,7 @@ def _remedy(error: ResponseError) -> str:
 
 
 def _is_unknown(error: BaseException) -> bool:
-    """Whether the server has no such command: it is too old, it is another kind, or somebody has renamed it."""
+    """Whether the server has no such command: it is too old, of another kind, or its administrator has renamed it."""
     return isinstance(error, ResponseError) and bool(re.search(r"unknown (?:sub|redis )?command", str(error), re.I))
 
 

@@ -85,7 +85,7 @@ def source_of(sha: str) -> str:
 
 
 def load_all() -> None:
-    """Read all files now, for whoever may have no file descriptor for one later."""
+    """Read all files now: later there may be no file descriptor for one."""
     for directory, before in (
         (resources.files(__package__), ""),
         (resources.files(__package__).joinpath("slots"), "slots/"),

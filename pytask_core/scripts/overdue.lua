@@ -17,7 +17,7 @@ end
 -- Nine tenths, so that the jitter of two loops of the same interval does not let every second round fall out.
 if last <= now and now - last < ARGV[1] * 0.9 then return false end
 redis.call('HSET', KEYS[1], 'round', now)
--- A beat that lies far ahead (the clock was set back, or somebody else wrote it) would never be overdue. A worker that lives
+-- A beat that lies far ahead (the clock was set back, or another program wrote it) would never be overdue. A worker that lives
 -- writes another soon.
 local ahead = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now + ARGV[2]), '+inf', 'LIMIT', 0, 1000)
 for _, worker in ipairs(ahead) do redis.call('ZADD', KEYS[2], 'XX', now, worker) end

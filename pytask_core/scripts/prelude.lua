@@ -17,7 +17,7 @@ local function stamp(ms)
   return string.format('%.3f', ms / 1000)
 end
 
--- `last_update` in ms. What is no time, or lies so far ahead that it would never be old, is written anew as now.
+-- `last_update` in ms. What is not a time, or lies so far ahead that it would never be old, is replaced by now.
 local function renewed_at(key, value, now, ahead)
   local ms = (tonumber(value or 0) or 0) * 1000
   if ms >= 0 and ms <= now + ahead then return ms end
@@ -57,7 +57,7 @@ local function extend(list, more)
   for _, value in ipairs(more or {}) do list[#list + 1] = value end
 end
 
--- Tell those who listen. Whoever may not publish has the rest done all the same: a script that fails is not undone.
+-- Tell those who listen. Without the right to publish the rest is still done: a script that fails is not undone.
 local function publish(channel, message)
   redis.pcall('PUBLISH', channel, message)
 end
@@ -105,7 +105,7 @@ local function put_back(key, command, is_local)
   return 'WAIT'
 end
 
--- Mark a hash whose id is to be queued by the next step, in another slot. Where that fails, and nobody repeats it, the hash
+-- Mark a hash whose id is to be queued by the next step, in another slot. Where that fails, and no caller repeats it, the hash
 -- is in no list that leads to it, and goes by itself after a day.
 local function not_queued_yet(key)
   redis.call('HSET', key, 'unqueued', '1')

@@ -1,5 +1,5 @@
 -- Renew a worker's lease and the last_update of its tasks; learn which are lost and which have a command. What is lost
--- leaves its hands: whoever took it, removed it or started it again may know nothing of those.
+-- leaves its hands: the program that took, removed or started it may know nothing of those.
 -- KEYS[1] workers (ZSET)  KEYS[2] leases (HASH)  KEYS[3] monitor (HASH)  KEYS[4] held by the worker (SET)
 -- KEYS[5] running (STRING); without tasks the first three alone
 -- ARGV[1] task prefix  ARGV[2] worker  ARGV[3] poison_window, ms  ARGV[4] number of the promise  ARGV[5] the lease that the

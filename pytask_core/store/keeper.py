@@ -129,7 +129,7 @@ class KeeperStore:
         return None if answer is None else {answer[i]: answer[i + 1] / 1000 for i in range(0, len(answer), 2)}
 
     def mend(self) -> list[str]:
-        """Remove what is no number from the hash of the Monitors; return the names of these fields."""
+        """Remove values that are not numbers from the hash of the Monitors; return the names of their fields."""
         fields = ("round", "cursor", "lease", "lease_until")
         values = self._client.hmget(self._keys.monitor, fields)
         known = [(name, value) for name, value in zip(fields, values, strict=True) if value is not None]
@@ -143,7 +143,7 @@ class KeeperStore:
         self._client.execute_command("HDEL", self._keys.monitor, "round")
 
     def sweep(self, task_timeout: float, unknown: float | None = None) -> Swept:
-        """Look at the next page of the task set for ids that nobody renews or that have no hash.
+        """Look at the next page of the task set for ids that no worker renews or that have no hash.
 
         Args:
             task_timeout: seconds without a renewal after which that is so, as of :meth:`overdue`.

@@ -35,7 +35,7 @@ FILLED = "filled"
 #: Bytes of data in one reply, and one task's more. More saves round trips, fewer holds the loop up for less.
 REPLY = 16 * 1024 * 1024
 
-#: Seconds in the queue that are counted, a year: what is longer was written by somebody who knows no time.
+#: Seconds in the queue that are counted, a year: what is longer is not a time that any of our scripts wrote.
 LONGEST_WAIT = 366 * 86_400.0
 
 
@@ -168,7 +168,7 @@ class WorkerStore:
             redis.RedisError: the server refuses what no worker can do without.
         """
         take = ("BLMOVE", self._inbox, self._inbox, "RIGHT", "RIGHT", 0.001)
-        # On a channel to which nobody listens alone: of a task with the worker's id.
+        # On a channel that no program listens to by itself: that of a task with the worker's id.
         channel = self._keys.task(self.worker)
         commands: list[Command] = [(self._inbox, take), (channel, ("PUBLISH", channel, "{}"))]
         if self._replicas:
@@ -286,7 +286,7 @@ class WorkerStore:
         """Look again at ids that came before their hash, the first ``EARLY`` of them: what has one goes to the queue.
 
         Returns:
-            Those for which nobody waits any longer, and how many are left.
+            Those that are given up, and how many are left.
         """
         keys = self._keys
         found = _pairs(scripts.call(self._client, "slots/early", [keys.early], [EARLY, int(EARLY_FOR * 1000)]))
@@ -296,7 +296,7 @@ class WorkerStore:
         seen = {each: [""] if isinstance(row, Exception) else row for (each, _), row in zip(found, rows, strict=True)}
         come = [each for each, row in seen.items() if row[0] in {None, "", "WAIT"} and any(x is not None for x in row)]
         over = [each for each, is_over in found if is_over and seen[each] == [None, None]]
-        # What runs or has run meanwhile was queued by whoever wrote its hash.
+        # What runs or has run meanwhile was queued by the program that wrote its hash.
         past = [each for each, row in seen.items() if row[0] not in {None, "", "WAIT"}]
         args = [len(come), *come, *over, *past]
         return over, int(scripts.call(self._client, "slots/late_hash", [keys.new_queue, keys.early], args))

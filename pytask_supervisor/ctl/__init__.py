@@ -76,7 +76,7 @@ def _here() -> Path | None:
     try:
         return Path.cwd()
     except OSError:
-        return None  # Somebody has removed it.
+        return None  # Another program has removed it.
 
 
 def _hide_passwords(argv: Sequence[str]) -> None:

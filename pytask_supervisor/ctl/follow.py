@@ -114,7 +114,7 @@ class Feed:
             self._pubsub.ping()
 
     def _mend(self, error: Exception) -> None:
-        # A proxy that cuts what is silent is no trouble as long as another connection can be had.
+        # A proxy that cuts silent connections does no harm as long as another connection can be had.
         was_cut = self._pubsub is not None and not isinstance(error, RedisTimeout)
         if not (was_cut or self._said):
             self._said = True

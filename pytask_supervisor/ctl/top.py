@@ -83,7 +83,7 @@ def top(options: Options, output: Output, count_queues: CountQueues) -> int:
         except (OSError, termios.error) as error:
             if errno.EIO not in error.args[:1]:
                 raise
-            # The terminal has gone away: there is nobody to tell, and nothing to leave as it was.
+            # The terminal has gone away: there is no reader, and nothing to restore.
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.stdout.fileno())
     return 0
 

@@ -151,7 +151,7 @@ def _each(
         else:
             output.complain(f"there is no task {task_id}")
     if any(answer["done"] for answer in answers) and (why := session.why_unheard(options.ids[0])):
-        output.complain(f"recorded, but no worker can be told of it at once, so it is found by the next renewal: {why}")
+        output.complain(f"recorded, but no worker can be told at once; the next renewal finds it: {why}")
     if options.as_json:
         output.json(answers if len(answers) > 1 else answers[0])
     return 0 if all(answer["done"] for answer in answers) else 1

@@ -1,4 +1,4 @@
-"""What a task forks is no second worker, and does what it would in any program that gevent has patched."""
+"""What a task forks is not a second worker, and does what it would in any program that gevent has patched."""
 
 from __future__ import annotations
 

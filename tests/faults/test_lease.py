@@ -1,4 +1,4 @@
-"""A Monitor whose ``task_timeout`` is below that of the workers' app: nobody's tasks are taken while a copy runs."""
+"""A Monitor whose ``task_timeout`` is below that of the workers' app: no task is taken while a copy of it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``pytaskctl`` reads from whoever answers at a control socket."""
+"""What ``pytaskctl`` reads from any program that answers at a control socket."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ fields = st.sampled_from(
 
 @st.composite
 def writes(draw: st.DrawFn) -> tuple[Any, ...]:
-    """One command of somebody who can write everything that belongs to tasks."""
+    """One command of a program that can write everything that belongs to tasks."""
     task_id = draw(ids)
     return draw(
         st.sampled_from(

@@ -232,7 +232,7 @@ def test_an_app_without_monitor_and_cleanup_is_warned_of_once(start: Start, fold
     with start("--workers", "3", app="bare:app") as supervisor:
         supervisor.wait_ready(3)
         assert supervisor.text.count("has neither Monitor nor Cleanup among its tasks") == 1
-        assert "nobody runs again what a lost host has held" in supervisor.text
+        assert "tasks of a host that is lost are not run again" in supervisor.text
         assert supervisor.stop() == 0
 
 

@@ -19,7 +19,7 @@ from pytask_core import PyTaskHelpers
 from tests.soak.ledger import Ledger
 from tests.soak.traffic import Rounds
 
-#: Where it keeps what it has taken. The replay knows it, as the place of ids that are in nobody's care.
+#: Where it keeps what it has taken. The replay knows it, as the place of ids that pytask does not have.
 TAKEN = "foreign:taken"
 
 

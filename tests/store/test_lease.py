@@ -1,4 +1,4 @@
-"""How Monitors and workers agree on leases: nobody is judged by one that it has not promised."""
+"""How Monitors and workers agree on leases: no worker is judged by one that it has not promised."""
 
 from __future__ import annotations
 

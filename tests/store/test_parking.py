@@ -165,7 +165,7 @@ def test_what_was_parked_twice_under_two_names_stands_under_the_second(desk: Des
 
 
 def test_no_id_goes_to_a_worker_whose_beat_lies_far_ahead_and_a_monitor_finds_that_worker(desk: Desk) -> None:
-    """As somebody wrote it, or a server left it whose clock was set back."""
+    """As another program wrote it, or a server left it whose clock was set back."""
     worker = desk.worker("w1")
     desk.worker("fake", ("other",))
     desk.redis.zadd(desk.keys.workers, {"fake": 4e12})

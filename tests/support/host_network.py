@@ -3,7 +3,7 @@
 Linux network namespaces: one for each host, and one for the switch, so that no rule of this machine's own bridges
 applies. Needs root, ``ip`` of iproute2 and ``nft`` of nftables; ``why_not`` says what is missing.
 
-A packet that gets lost is dropped by the host's own rules: nobody is told anything, and no connection is closed.
+A packet that gets lost is dropped by the host's own rules: no side is told anything, and no connection is closed.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class HostNetwork:
                 _run("ip", "link", "set", card, "up")
                 self._join("us")
                 return subnet
-        raise OSError(f"all of pytsw1 to pytsw{_SUBNETS[-1]} are taken: ip link del those that nobody uses")
+        raise OSError(f"all of pytsw1 to pytsw{_SUBNETS[-1]} are taken: ip link del those that are not in use")
 
     def _plug(self, host: int, address: str) -> None:
         name, port = self._host(host), f"port{host}"

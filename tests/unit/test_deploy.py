@@ -211,7 +211,9 @@ def test_the_nodes_of_the_example_ask_for_the_password_and_show_it_to_nobody(tmp
     port, password = free_port(), "a1b2c3d4e5f6"
     script = script.replace("$$", "$").replace("valkey-server", server_binary(), 1)
     script = script.replace("/etc/redis.conf", str(DEPLOY / "redis.conf"))
-    script = script.replace("/data", f"{tmp_path} --port {port}")
+    script = script.replace(
+        "/data", f"{tmp_path} --port {port} --cluster-port {free_port()}"
+    )  # its own choice may lie beyond 65535
     with subprocess.Popen(
         [sh, dash_c, script], env={**os.environ, "PASSWORD": password}, stdout=subprocess.PIPE
     ) as server:

@@ -133,7 +133,7 @@ class Abstract(Task, abc.ABC):
         (Attribute, r"Attribute\.start must be a method, not 5"),
         (Abstract, "Abstract is abstract.*lacks work"),
         (type("Long", (SendMail,), {"NAME": "x" * 501}), "has 501 characters"),
-        (SendMail(), "is no subclass"),
+        (SendMail(), "is not a subclass"),
     ],
 )
 def test_a_class_that_no_worker_can_run_is_refused(app: PyTask, unfit: Any, words: str) -> None:

@@ -46,6 +46,6 @@ end
 redis.call('HSET', KEYS[1], 'state', 'RUNNING', 'owner', token, 'last_update', stamp(now))
 if h[9] then queued_now(KEYS[1]) end
 local since = state == 'WAIT' and tonumber(h[7])
--- False also of what is no number at all (NaN).
+-- False also of what is not a number (NaN).
 local waited = since and since >= 0 and since * 1000 <= now and math.floor(now - since * 1000) or nil
 return {'', h[1], bounded(h[2], tonumber(ARGV[6])), waited}

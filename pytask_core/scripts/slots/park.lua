@@ -9,7 +9,7 @@ local queue = looker(KEYS[4], KEYS[3], ARGV[1], KEYS[5], true)
 for i = 2, #ARGV, 2 do
   local id, first = ARGV[i], false
   if redis.call('HEXISTS', KEYS[2], id) == 1 and queue.enter(id, queue.spare(id) + 1) then
-    -- Whoever takes that entry now must claim it.
+    -- The worker that takes that entry now must claim it.
     redis.call('HINCRBY', KEYS[2], id, 1)
   elseif redis.call('HGET', KEYS[1], id) ~= ARGV[i + 1] then
     since = since + 1

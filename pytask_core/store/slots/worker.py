@@ -446,7 +446,7 @@ class ManySlotsWorkerStore(WorkerStore):
         keys = self._keys
         for other in dict.fromkeys(able[task.name] for task in tasks):
             if other and self._client.execute_command("ZSCORE", keys.workers, other) is None:
-                # It has left meanwhile, and nobody would look into its inbox any more.
+                # It has left meanwhile, so no worker would look into its inbox any more.
                 self._steps.unbox(other)
         parked = [task for task in tasks if not able[task.name]]
         if parked:
