@@ -158,9 +158,13 @@ class Pool(BlockingConnectionPool):
                 connection.disconnect()
                 _open(connection)
         except BaseException as error:
-            # Its place is free again, with or without it.
-            self.pool.put_nowait(connection)
             _close_half_open(error)
+            # Its socket may be one of those: to whom it is given next, it is to be a closed connection, and no open one
+            # with a closed socket. Its place is free again, with or without it.
+            if connection is not None:
+                with suppress(Exception):
+                    connection.disconnect()
+            self.pool.put_nowait(connection)
             raise
         return connection
 
