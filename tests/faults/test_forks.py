@@ -29,6 +29,12 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import os
+
+#: Sent to each copy before anything else runs there.
+EARLY = []
+os.register_at_fork(after_in_child=lambda: [os.kill(os.getpid(), each) for each in EARLY])
+
 import concurrent.futures
 import logging
 import multiprocessing
@@ -235,6 +241,23 @@ class Lingers(Task):
         return pid
 
 
+class Hit(Task):
+    NAME = "hit"
+
+    def start(self):
+        ends = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            EARLY[:] = [number]
+            # Not gevent's, which misses the end of a child that dies at once.
+            pid = monkey.get_original("os", "fork")()
+            if pid == 0:
+                time.sleep(2)
+                os._exit(9)
+            EARLY.clear()
+            ends.append(os.waitstatus_to_exitcode(monkey.get_original("os", "waitpid")(pid, 0)[1]))
+        return ends
+
+
 class Terminates(Task):
     NAME = "terminates"
 
@@ -248,7 +271,7 @@ class Terminates(Task):
 
 
 app = PyTask()
-app.add_tasks(Beat, Busy, Short, Forks, Lingers, Terminates)
+app.add_tasks(Beat, Busy, Hit, Short, Forks, Lingers, Terminates)
 if __name__ == "__main__":
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s [worker 1] %(message)s")
     app.run()
@@ -368,6 +391,24 @@ def test_terminating_a_child_of_a_task_stops_that_child_only(stage: Stage) -> No
     wait_until(lambda: stage.redis.llen("beats") > count + 20, message="the beats go on")
     assert len(stage.beats()) == 1
     assert "Stopping" not in stage.text()
+
+
+def test_a_signal_in_the_moment_of_the_fork_ends_the_copy_and_makes_no_second_worker(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    """In a worker by itself: there the app is the first to do something in a copy."""
+    with (
+        closing(PyTaskHelpers(redis_server.client(decode_responses=True))) as helpers,
+        _alone(folder, redis_server.url) as path,
+    ):
+        stage = Stage(helpers, redis_server, path.read_text)
+        stage.helpers.start_task("beat")
+        wait_until(stage.beats)
+        assert stage.end_of("hit") == ("SUCCESS", [-signal.SIGTERM, 1]), stage.text()
+        count = stage.redis.llen("beats")
+        wait_until(lambda: stage.redis.llen("beats") > count + 20, message="the beats go on")
+        assert len(stage.beats()) == 1
+        assert "Stopping" not in stage.text()
 
 
 def test_in_a_copy_signals_mean_what_they_do_in_any_program(stage: Stage) -> None:
