@@ -40,7 +40,7 @@ class Control:
         client: a Redis client of its own.
         keys: the names of the system.
         nudges: the channel on which this worker is told that its inbox was filled.
-        fill: called when it is told so.
+        fill: called when it is told so, or may have missed it.
         runner: whose tasks.
         link: whether Redis can be reached.
         look: called with ids and tokens of tasks for which commands may be recorded.
@@ -108,6 +108,7 @@ class Control:
                     if message["type"] == "psubscribe":
                         self._failures = 0
                         self._backoff.reset()
+                        self._fill()  # What came until now has been missed.
                     elif message["type"] == "pmessage":
                         self.obey(message["channel"], message["data"])
                     continue
