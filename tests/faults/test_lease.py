@@ -19,7 +19,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 #: What an app has that thinks of no Monitor: they beat every ten seconds, and ``stop`` may take longer than the lease.
-SLOW = {"update_task_interval": 10, "task_timeout": 60, "partition_grace": 30, "stop_timeout": 10}
+#: A task may lose three workers here within the time in which poison is judged.
+SLOW = {
+    "update_task_interval": 10,
+    "task_timeout": 60,
+    "partition_grace": 30,
+    "stop_timeout": 10,
+    "max_deliveries": 0,
+}
 LEASE, SWEEP = 2.0, 0.3
 
 
