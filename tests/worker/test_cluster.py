@@ -70,7 +70,7 @@ def test_every_way_to_name_a_cluster_works(cluster: ServerCluster, way: str) -> 
     [
         ("redis+cluster://:hunter2@host", "server 1"),
         ("redis+cluster://:hunter2@host:1,host:x", "server 2"),
-        ("redis+cluster://:hunter2@host:1?hunter2=1&x=y", "no option"),
+        ("redis+cluster://:hunter2@host:1?hunter2=1&x=y", "does not know option"),
         ([("host", 1), ("host", "x")], "x"),
         ([{"host": "host", "port": 1, "what": 2}, {"host": "host", "port": 2}], "'what'"),
     ],

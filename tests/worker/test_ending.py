@@ -274,7 +274,7 @@ def test_a_stop_that_raises_or_never_returns_and_a_task_that_swallows_stop_task(
 def test_an_app_that_is_not_patched_or_has_a_wrong_option_says_so_in_a_sentence(live: Live) -> None:
     with pytest.raises(PyTaskException, match="has no NAME"):
         live.app().add_task(Task)
-    with pytest.raises(PyTaskException, match="no subclass"):
+    with pytest.raises(PyTaskException, match="not a subclass"):
         live.app().add_task(object)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency"):
         live.app(concurrency=-1)
