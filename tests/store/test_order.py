@@ -81,5 +81,5 @@ def test_what_is_sent_about_one_key_waits_for_what_was_refused_before_it(desk: D
         [("slots/begin", [key], ["job", "{}", "", ""]), ("slots/stop", [key], [control, 1])],
     )
 
-    assert answers == ["queue", 2]
+    assert answers == ["queue", 4], "stopped while it waited, before it was queued"
     assert desk.state("a") == "STOPPED"
