@@ -230,7 +230,8 @@ class Killed(Exception):  # noqa: N818 - it is what happened
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Does an act, and something else just before its n-th packet is sent; returns how many were sent."""
-    client = redis.connection.AbstractConnection
+    # redis-py 3 has one class less.
+    client = getattr(redis.connection, "AbstractConnection", redis.connection.Connection)
     send = client.send_packed_command
 
     def run(act: Callable[[], object], at: dict[int, Callable[[], object]]) -> int:
