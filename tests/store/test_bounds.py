@@ -70,8 +70,11 @@ def test_a_task_whose_last_update_is_no_time_is_found_by_a_monitor_once_it_is_st
     assert desk.state("a") == "WAIT"
 
 
-@pytest.mark.parametrize("field", ["round", "cursor"])
-@pytest.mark.parametrize("value", ["abc", "", "1.5.2"])
+# Redis 7.0 takes an empty cursor for 0.
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("round", "abc"), ("round", ""), ("round", "1.5.2"), ("cursor", "abc"), ("cursor", "1.5.2")],
+)
 def test_what_monitors_note_and_is_no_number_is_mended(desk: Desk, field: str, value: str) -> None:
     desk.redis.hset(desk.keys.monitor, field, value)
     with pytest.raises(ResponseError):
