@@ -100,9 +100,9 @@ def test_what_a_take_that_cannot_be_cut_short_moves_late_is_handed_back_once_mor
 @pytest.mark.parametrize("less", ["-blmove", "-evalsha -eval", "-blocking", "-time", "-hset", "-zadd"])
 def test_a_right_without_which_no_worker_can_work_is_named_and_ends_it(tcp_live: Live, less: str) -> None:
     app = begin(tcp_live, f"{ALL} {less.replace('-blocking', '-@blocking')}")
-    with pytest.raises(
-        RedisRefused, match=r"refuses us: .*give its user the right \+(?:blmove|eval|time|hset|zadd)"
-    ) as caught:
+    # Of a command in a script Redis 7.0 does not say which it was.
+    named = r"give its user the right \+(?:blmove|eval|time|hset|zadd)|the script can't run this command"
+    with pytest.raises(RedisRefused, match=rf"refuses us: .*(?:{named})") as caught:
         app.create_worker().run()
     assert redact(str(caught.value)) == str(caught.value)
 
