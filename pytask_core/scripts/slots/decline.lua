@@ -7,8 +7,8 @@
 redis.call('LLEN', KEYS[1])
 local ids = redis.call('RPOP', KEYS[2], ARGV[1]) or {}
 for at = #ids, 1, -1 do
-  -- As in unbox.lua.
-  if KEYS[3] and redis.call('HEXISTS', KEYS[4], ids[at]) == 0 then redis.call('HSETNX', KEYS[3], ids[at], 1) end
+  -- As in unbox.lua. On a cluster one key more stands behind those of one slot, which is KEYS[3] there.
+  if KEYS[4] and redis.call('HEXISTS', KEYS[4], ids[at]) == 0 then redis.call('HSETNX', KEYS[3], ids[at], 1) end
   redis.call('RPUSH', KEYS[1], ids[at])
 end
 return #ids
