@@ -7,6 +7,7 @@ from redis.exceptions import ResponseError
 
 from pytask_core.store import worker as rooms
 from tests.store.conftest import Desk
+from tests.support.redis_server import is_valkey
 
 MIB = 1024 * 1024
 
@@ -70,12 +71,11 @@ def test_a_task_whose_last_update_is_no_time_is_found_by_a_monitor_once_it_is_st
     assert desk.state("a") == "WAIT"
 
 
-# Redis 7.0 takes an empty cursor for 0.
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("round", "abc"), ("round", ""), ("round", "1.5.2"), ("cursor", "abc"), ("cursor", "1.5.2")],
-)
+@pytest.mark.parametrize("field", ["round", "cursor"])
+@pytest.mark.parametrize("value", ["abc", "", "1.5.2"])
 def test_what_monitors_note_and_is_no_number_is_mended(desk: Desk, field: str, value: str) -> None:
+    if (field, value) == ("cursor", "") and not is_valkey():
+        pytest.skip("Redis 7.0 takes an empty cursor for 0")
     desk.redis.hset(desk.keys.monitor, field, value)
     with pytest.raises(ResponseError):
         desk.keeper.overdue(10, 60) if field == "round" else desk.keeper.sweep(60)

@@ -45,6 +45,11 @@ os.execv(sys.argv[2], sys.argv[2:])
 _PORT_ATTEMPTS = 5
 
 
+def is_valkey() -> bool:
+    """Whether the tests run against the Valkey that comes with them; Redis 7.0 differs in a few answers."""
+    return os.environ.get("PYTASK_TEST_SERVER", "valkey") == "valkey"
+
+
 def server_binary() -> str:
     """The path of the server to test against (see the module's docstring)."""
     name = os.environ.get("PYTASK_TEST_SERVER", "valkey")
