@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -55,21 +56,21 @@ class Errands:
 
     def cut_take_short(self, worker_id: str) -> bool:
         """End the blocking take of a worker; return False where the server does not let us, and it ends by itself."""
-        try:
-            with self._link.guard(tell=False):
-                unblock(self._client, take_name(worker_id), self._keys.new_queue)
-        except Exception:
-            log.debug("The blocking take of %s could not be cut short", worker_id, exc_info=True)
-            return False
-        return True
+        return self._cut_short(worker_id, partial(unblock, self._client))
 
     def cut_own_take_short(self, waiting: Any, worker_id: str) -> bool:
         """As :meth:`cut_take_short`, for this worker itself, which waits for work with the client ``waiting``."""
+        return self._cut_short(worker_id, partial(unblock_own, self._client, waiting))
+
+    def _cut_short(self, worker_id: str, unblock_by: Callable[[str, str], None]) -> bool:
         try:
             with self._link.guard(tell=False):
-                unblock_own(self._client, waiting, take_name(worker_id), self._keys.new_queue)
+                unblock_by(take_name(worker_id), self._keys.new_queue)
+        except (Away, Rejected) as error:
+            log.debug("The blocking take of %s could not be cut short: %s", worker_id, error)
+            return False
         except Exception:
-            log.debug("The blocking take could not be cut short", exc_info=True)
+            log.warning("The blocking take of %s could not be cut short; it ends by itself", worker_id, exc_info=True)
             return False
         return True
 

@@ -107,5 +107,5 @@ class Nudges:
         try:
             with self._link.guard():
                 self._store.decline()
-        except (Away, Rejected):
-            log.debug("What lies in the inbox cannot be left to others yet", exc_info=True)
+        except (Away, Rejected) as error:
+            log.debug("What lies in the inbox cannot be left to others yet: %s", error)
