@@ -13,14 +13,14 @@ from . import errors
 from .connection import CLIENT_CONNECTIONS, RedisSource
 from .errors import PyTaskException
 from .helpers import PyTaskHelpers, replicas_for
-from .lease import RENEWALS
 from .payload import MAX_PAYLOAD, encode
-from .poison import PoisonRule
-from .runner import RunnerOptions
-from .signals import hear
+from .policy.poison import PoisonRule
+from .process.signals import hear
 from .task import Task
 from .task_classes import name_of, refuse_unfit
-from .worker import Worker, WorkerOptions
+from .worker.executor import ExecutorOptions
+from .worker.lease import RENEWALS
+from .worker.worker import Worker, WorkerOptions
 
 __all__ = ["PyTask", "PyTaskException"]
 
@@ -241,7 +241,7 @@ class PyTask:
             self._refuse_missing(name)
         graceful = self.stop_timeout + 5 if graceful_timeout is None else graceful_timeout
         options = WorkerOptions(
-            RunnerOptions(self.concurrency, self.stop_timeout, self.max_payload, self.task_timeout),
+            ExecutorOptions(self.concurrency, self.stop_timeout, self.max_payload, self.task_timeout),
             self.update_task_interval,
             self.partition_grace,
             graceful,

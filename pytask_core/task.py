@@ -11,7 +11,7 @@ from .errors import PyTaskException
 
 if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
-    from .worker import Worker
+    from .worker.worker import Worker
 
 #: Characters that a task's name may have. It stands in keys and in many lines of logs, and no person types more.
 LONGEST_NAME = 500

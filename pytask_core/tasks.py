@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from .connection import disconnect
+from .connection.link import ServerError, Unreachable
 from .errors import InvalidTask, StopTask
-from .link import Away, Rejected
 from .loops import run_loop
 from .payload import encode
-from .poison import tell_deaths
+from .policy.poison import tell_deaths
 from .task import Task
 
 if TYPE_CHECKING:
-    from .link import Link
+    from .connection.link import RedisLink
     from .store import KeeperStore
-    from .worker import Worker
+    from .worker.worker import Worker
 
 __all__ = ["Cleanup", "Monitor"]
 
@@ -83,9 +83,9 @@ class Monitor(Task):
         _worker_of(self).link.wait()
         try:
             self.check_tasks()
-        except Away:
+        except Unreachable:
             monitor_log.debug("Redis is away; this round is left out")
-        except Rejected as error:
+        except ServerError as error:
             if self._mend():
                 return
             # A Monitor that ended of this would be missed only once a worker dies as well.
@@ -101,7 +101,7 @@ class Monitor(Task):
         try:
             with worker.link.guard(tell=False):
                 wrong = worker.keeper.mend()
-        except (Away, Rejected):
+        except (Unreachable, ServerError):
             return False
         if wrong:
             monitor_log.warning("What the Monitors note of %s was no number; it is removed, and they go on", wrong)
@@ -120,13 +120,13 @@ class Monitor(Task):
             return
         try:
             self._have_round(keeper, link, overdue)
-        except (Away, StopTask):
+        except (Unreachable, StopTask):
             # Another Monitor may reach what this one does not, and should not have to wait for its turn.
-            with suppress(Away, Rejected), link.guard(tell=False):
+            with suppress(Unreachable, ServerError), link.guard(tell=False):
                 keeper.give_up_round()
             raise
 
-    def _have_round(self, keeper: KeeperStore, link: Link, overdue: Mapping[str, float]) -> None:
+    def _have_round(self, keeper: KeeperStore, link: RedisLink, overdue: Mapping[str, float]) -> None:
         for worker, lease in overdue.items():
             with link.guard(tell=False):
                 done = keeper.hand_back(worker, lease)
@@ -230,9 +230,9 @@ class Cleanup(Task):
                 try:
                     self._turn(worker, blocking)
                     said = ""
-                except Away:
+                except Unreachable:
                     continue
-                except Rejected as error:
+                except ServerError as error:
                     if str(error) != said:
                         said = str(error)
                         cleanup_log.error("Ended tasks cannot be cleaned up: %s. Trying every %g s", error, RETRY)
@@ -243,7 +243,7 @@ class Cleanup(Task):
 
     def _put_back(self, worker: Any) -> None:
         """Leave what was collected and not dealt with to other Cleanups, who would wait for this worker's end else."""
-        with worker.cleaning, suppress(Away, Rejected), worker.link.guard(tell=False):
+        with worker.cleaning, suppress(Unreachable, ServerError), worker.link.guard(tell=False):
             worker.keeper.put_back(worker.id)
 
     def _turn(self, worker: Any, blocking: Any) -> None:

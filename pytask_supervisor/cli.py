@@ -12,24 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pytask_supervisor import __version__
-from pytask_supervisor.announcer import Announcer
-from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.exits import Exit, StartError
-from pytask_supervisor.ground import standing
-from pytask_supervisor.guardian import Guardian
-from pytask_supervisor.inspection import answer
-from pytask_supervisor.logs import counted, set_up, write_line
-from pytask_supervisor.notify import Notify
-from pytask_supervisor.nursery import Bed, Nursery
-from pytask_supervisor.pidfile import PidFile
-from pytask_supervisor.reception import Reception, ReceptionError
-from pytask_supervisor.respawn import RespawnPolicy
-from pytask_supervisor.settings import load_config, load_settings
-from pytask_supervisor.signals import SignalInbox
-from pytask_supervisor.spawner import Spawner
-from pytask_supervisor.supervisor import Supervisor
-from pytask_supervisor.team import Team
-from pytask_supervisor.worker import run_child
+from pytask_supervisor.admin.endpoints import EndpointError, Endpoints
+from pytask_supervisor.child.main import run_child
+from pytask_supervisor.config.inspection import answer
+from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.config.settings import load_config, load_settings
+from pytask_supervisor.forkserver.client import Bed, ForkServer
+from pytask_supervisor.host.pidfile import PidFile
+from pytask_supervisor.host.privileges import standing
+from pytask_supervisor.host.sd_notify import Notify
+from pytask_supervisor.master.embedded_server import EmbeddedServer
+from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.supervisor import Supervisor
+from pytask_supervisor.master.systemd import Announcer
+from pytask_supervisor.master.worker_pool import WorkerPool
+from pytask_supervisor.shared.exits import Exit, StartError
+from pytask_supervisor.shared.logs import counted, set_up, write_line
+from pytask_supervisor.shared.respawn import RespawnPolicy
+from pytask_supervisor.shared.signals import SignalInbox
 
 log = logging.getLogger("pytask.supervisor")
 
@@ -97,24 +97,30 @@ def supervise(
             config.label,
         )
         announcer = Announcer(Notify.take(os.environ))
-        guardian = Guardian(config.embedded_program, config.embedded_dir) if config.is_embedded else None
-        nursery = Nursery(_run_nursery, inbox) if config.preload else None
-        spawner = Spawner(config, run_child, inbox, fork_loaded=nursery.fork if nursery else None)
-        team = Team(spawner.spawn, policy=policy)
+        embedded_server = EmbeddedServer(config.embedded_program, config.embedded_dir) if config.is_embedded else None
+        fork_server = ForkServer(_run_nursery, inbox) if config.preload else None
+        spawner = Spawner(config, run_child, inbox, fork_loaded=fork_server.fork if fork_server else None)
+        pool = WorkerPool(spawner.spawn, policy=policy)
         supervisor = Supervisor(
-            team, spawner, inbox, guardian=guardian, announcer=announcer, nursery=nursery, read=read
+            pool,
+            spawner,
+            inbox,
+            embedded_server=embedded_server,
+            announcer=announcer,
+            fork_server=fork_server,
+            read=read,
         )
         try:
-            reception = Reception(config, supervisor.helm, supervisor.tally)
-        except ReceptionError as error:
+            endpoints = Endpoints(config, supervisor.commands, supervisor.stats)
+        except EndpointError as error:
             log.error("%s", error)
             return Exit.USAGE
-        supervisor.receive(reception)
-        team.foreign += (pidfile,) if pidfile else ()
+        supervisor.receive(endpoints)
+        pool.foreign += (pidfile,) if pidfile else ()
         try:
             return supervisor.run()
         finally:
-            reception.leave()
+            endpoints.leave()
 
 
 def _current_folder(environ: Mapping[str, str]) -> Path:
@@ -128,14 +134,14 @@ def _current_folder(environ: Mapping[str, str]) -> Path:
 
 def _rehearse(config: SupervisorConfig) -> int:
     """In a process of its own, which may load what the master must not."""
-    from pytask_supervisor.loading import rehearse  # noqa: PLC0415 - never in the master
+    from pytask_supervisor.child.bootstrap import rehearse  # noqa: PLC0415 - never in the master
 
     return rehearse(config)
 
 
 def _run_nursery(bed: Bed) -> int:
     """In a process of its own, likewise."""
-    from pytask_supervisor.preloaded import run_nursery  # noqa: PLC0415 - never in the master
+    from pytask_supervisor.forkserver.process import run_nursery  # noqa: PLC0415 - never in the master
 
     return run_nursery(bed)
 

@@ -27,7 +27,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the library's name
 )
 
-from ..forks import forks
+from ..process.forks import forks
 
 try:
     # The cluster client of redis-py takes any other error of a connection for the failure of a node, and tries again.

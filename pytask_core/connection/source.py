@@ -9,7 +9,8 @@ from typing import Any
 import redis
 from redis.connection import ConnectionPool
 
-from .. import embedded, embedded_cluster
+from ..embedded import cluster as embedded_cluster
+from ..embedded import server as embedded
 from ..errors import PyTaskException
 from . import cluster, urls
 from .cluster import Cluster

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from .client import ClientStore
 from .keeper import HandedBack, KeeperStore
-from .slots.client import ManySlotsClientStore
-from .slots.keeper import ManySlotsKeeperStore
-from .slots.worker import ManySlotsWorkerStore
+from .many_slots.client import ManySlotsClientStore
+from .many_slots.keeper import ManySlotsKeeperStore
+from .many_slots.worker import ManySlotsWorkerStore
 from .worker import Claimed, Claims, Ending, Event, Misplaced, PassedOn, Reloaded, Renewal, WorkerStore
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .. import scripts
-from ..deadlines import Deadlines
+from ..connection.deadlines import Deadlines
+from ..connection.nodes import Nodes
 from ..keys import RedisKeys
-from ..nodes import Nodes
+from . import scripts
 from .parked import Parked
 
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .. import scripts
 from ..keys import RedisKeys
-from ..poison import Hang, PoisonRule
+from ..policy.poison import Hang, PoisonRule
+from . import scripts
 from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
@@ -176,13 +176,13 @@ class KeeperStore:
             return []
         keys = self._keys
         asked = ["", keys.names_prefix, int(task_timeout * 1000), *names]
-        able = scripts.call(self._client, "slots/able", [keys.workers], asked)
+        able = scripts.call(self._client, "many_slots/able", [keys.workers], asked)
         return [name for name, worker in zip(names, able, strict=True) if worker]
 
     def parked_too_long(self, unknown_timeout: float) -> list[str]:
         """Return names under which ids are perhaps parked for longer than so many seconds, at most ``NAMES``."""
         asked = [int(unknown_timeout * 1000), NAMES]
-        return list(scripts.call(self._client, "slots/late", [self._keys.parked], asked))
+        return list(scripts.call(self._client, "many_slots/late", [self._keys.parked], asked))
 
     def end_parked(self, name: str, unknown_timeout: float, output: str) -> tuple[int, bool]:
         """End ids that are parked under a name for longer than so many seconds, as EXCEPTION.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import scripts
+from ..connection.nodes import Nodes
 from ..keys import RedisKeys
-from ..nodes import Nodes
+from . import scripts
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -34,7 +34,7 @@ class Parked:
         """
         keys = self._keys
         if self._many_slots:
-            call = ("slots/unpark", [keys.new_queue, keys.parked, keys.waiting], [name, BATCH])
+            call = ("many_slots/unpark", [keys.new_queue, keys.parked, keys.waiting], [name, BATCH])
         else:
             call = ("unpark", [keys.new_queue, keys.parked], [keys.task_prefix, name, BATCH])
         count, left = scripts.call(self._client, *call)

@@ -12,11 +12,11 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .. import scripts
+from ..connection.nodes import Command, Nodes
 from ..keys import RedisKeys
-from ..nodes import Command, Nodes
 from ..payload import MAX_PAYLOAD
-from ..poison import PoisonRule
+from ..policy.poison import PoisonRule
+from . import scripts
 from .parked import Parked
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
@@ -249,9 +249,9 @@ class WorkerStore:
         Until :meth:`accept`, others are given tasks of its names first.
         """
         keys = self._keys
-        scripts.call(self._client, "slots/unable", [keys.workers, keys.names(self.worker)], [self.worker])
+        scripts.call(self._client, "many_slots/unable", [keys.workers, keys.names(self.worker)], [self.worker])
         lists = [keys.new_queue, self._inbox, *([keys.waiting, keys.spare] if self._many_slots else [])]
-        scripts.call(self._client, "slots/decline", lists, [BATCH])
+        scripts.call(self._client, "many_slots/decline", lists, [BATCH])
 
     def accept(self) -> None:
         """Be given tasks again, after :meth:`decline`."""
@@ -289,7 +289,7 @@ class WorkerStore:
             Those that are given up, and how many are left.
         """
         keys = self._keys
-        found = _pairs(scripts.call(self._client, "slots/early", [keys.early], [EARLY, int(EARLY_FOR * 1000)]))
+        found = _pairs(scripts.call(self._client, "many_slots/early", [keys.early], [EARLY, int(EARLY_FOR * 1000)]))
         asked = [(keys.task(each), ("HMGET", keys.task(each), "state", "task")) for each, _ in found]
         rows = Nodes(self._client).run(asked, resend=True) if asked else []
         # Another type at the key is for a claim to tell of.
@@ -299,7 +299,7 @@ class WorkerStore:
         # What runs or has run meanwhile was queued by the program that wrote its hash.
         past = [each for each, row in seen.items() if row[0] not in {None, "", "WAIT"}]
         args = [len(come), *come, *over, *past]
-        return over, int(scripts.call(self._client, "slots/late_hash", [keys.new_queue, keys.early], args))
+        return over, int(scripts.call(self._client, "many_slots/late_hash", [keys.new_queue, keys.early], args))
 
     def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
         """Renew the worker's lease and the ``last_update`` of tasks, at most ``BATCH`` of them.

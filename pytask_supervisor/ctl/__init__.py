@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pytask_supervisor.redact import shown_words
+from pytask_supervisor.shared.redact import shown_words
 
 from .options import UsageError, parse
 from .output import Output, Unwritable

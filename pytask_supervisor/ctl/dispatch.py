@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from redis.exceptions import RedisError
 
 from pytask_core.connection import misplaced, outage
-from pytask_core.embedded import EmbeddedError, running_server, socket_path
-from pytask_core.embedded_cluster import find_running
+from pytask_core.embedded.cluster import find_running
+from pytask_core.embedded.server import EmbeddedError, running_server, socket_path
 from pytask_core.errors import PyTaskException
-from pytask_supervisor.redact import shown_url
+from pytask_supervisor.shared.redact import shown_url
 
 from . import follow, verbs
 from .options import Options

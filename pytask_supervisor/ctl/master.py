@@ -1,6 +1,6 @@
 """The way to a supervisor on this machine: finds its control socket, asks, and gives its answer.
 
-Called by ``workers``, ``changes`` and ``top``. See ``pytask_supervisor/control.py`` for what can be asked.
+Called by ``workers``, ``changes`` and ``top``. See ``pytask_supervisor/admin/control_socket.py`` for what can be asked.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytask_supervisor.messages import ANSWERS, REFUSAL, SAID
-from pytask_supervisor.rendezvous import RendezvousError, checked, sockets
-from pytask_supervisor.shapes import MisshapenError
+from pytask_supervisor.shared.messages import ANSWERS, REFUSAL, SAID
+from pytask_supervisor.shared.shapes import MisshapenError
+from pytask_supervisor.shared.socket_path import SocketPathError, checked, sockets
 
 #: Seconds to wait for an answer. A supervisor gives it in milliseconds, unless it is stopped.
 TIMEOUT = 5.0
@@ -40,7 +40,7 @@ def find(named: str | None) -> Path:
         if named is not None:
             return checked(Path(named))
         alive = [path for path in sockets() if _answers(path)]
-    except RendezvousError as error:
+    except SocketPathError as error:
         raise MasterError(str(error)) from error
     if not alive:
         raise MasterError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from pytask_supervisor.settings import ConfigError, texts_in_file
+from pytask_supervisor.config.settings import ConfigError, texts_in_file
 
 DEFAULT_REDIS = "redis://localhost:6379"
 STATES = ("WAIT", "RUNNING", "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")

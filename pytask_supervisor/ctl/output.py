@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from pytask_supervisor.redact import redact
+from pytask_supervisor.shared.redact import redact
 
 #: Rows that become a table. More would take seconds to lay out, and nobody reads them.
 TABLE_ROWS = 1000

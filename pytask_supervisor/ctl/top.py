@@ -27,7 +27,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pytask_supervisor.redact import redact
+from pytask_supervisor.shared.redact import redact
 
 from .master import MasterError, ask, find
 from .options import Options

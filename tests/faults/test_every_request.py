@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pytask_core import PyTaskHelpers, scripts
+from pytask_core import PyTaskHelpers
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
-from pytask_core.scripts import load
-from pytask_core.store import regime
+from pytask_core.store import regime, scripts
+from pytask_core.store.scripts import load
 from tests.support.core_process import Nursery
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import Harm, TcpProxy
@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {"update_task_interval": 0.2, "task_timeout": 30}
 MOST = 500
 
 
-SCRIPTS = Path(scripts.__file__).parent
+SCRIPTS = Path(scripts.__file__).with_name("lua")
 
 
 class Dead(Exception):  # noqa: N818 - it is what happened
@@ -149,7 +149,7 @@ class Scenario:
 def readable(request: bytes) -> str:
     """A command in words, with the name of its script."""
     words = [word.decode("utf-8", "replace") for word in request.split(b"\r\n")[2::2]]
-    by_sha = {load(f"slots/{file.stem}").sha: file.stem for file in SCRIPTS.glob("slots/*.lua")}
+    by_sha = {load(f"many_slots/{file.stem}").sha: file.stem for file in SCRIPTS.glob("many_slots/*.lua")}
     by_sha |= {load(file.stem).sha: file.stem for file in SCRIPTS.glob("*.lua")}
     return " ".join(by_sha.get(word, word if len(word) < 80 else "…") for word in words)
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytask_supervisor.channel import CHUNK, LONGEST_LINE, OF_LOOP, OF_THREAD, Channel
-from pytask_supervisor.child import Child, Stage
-from pytask_supervisor.health import health
-from pytask_supervisor.hearing import Hearing
-from pytask_supervisor.ledger import Kind
-from pytask_supervisor.messages import FROM_NURSERY
-from pytask_supervisor.metrics import Exposition
-from pytask_supervisor.shapes import MisshapenError
-from pytask_supervisor.tally import Tally
+from pytask_supervisor.admin.health import health
+from pytask_supervisor.admin.prometheus import Exposition
+from pytask_supervisor.master.death_log import Kind
+from pytask_supervisor.master.stats import MasterStats
+from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
+from pytask_supervisor.master.worker_messages import WorkerMessages
+from pytask_supervisor.shared.channel import CHUNK, LONGEST_LINE, OF_LOOP, OF_THREAD, Channel
+from pytask_supervisor.shared.messages import FROM_NURSERY
+from pytask_supervisor.shared.shapes import MisshapenError
 from tests.fuzz.shapes import EXAMPLES, lines
 from tests.unit.test_supervisor_helm import Bridge
 
@@ -39,13 +39,13 @@ class Master(Bridge):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tally = Tally()
-        self.hearing = Hearing(self.deaths, self.orders, self.tally)
+        self.tally = MasterStats()
+        self.hearing = WorkerMessages(self.deaths, self.orders, self.tally)
         self.page = Exposition(self.helm, self.tally)
         self.raw: list[socket.socket] = []
         self.team.grow()
 
-    def spawn(self, slot: int, _foreign: object) -> Child:
+    def spawn(self, slot: int, _foreign: object) -> WorkerHandle:
         self._pid += 1
         self.raw = []
         ours = []
@@ -55,15 +55,15 @@ class Master(Bridge):
             self.raw.append(theirs)
             ours.append(Channel(mine, *line))
         mark = "-abcdef01"
-        return Child(self._pid, slot, *ours, mark=mark, graceful_timeout=30, clock=self.clock, kill=self.kill)
+        return WorkerHandle(self._pid, slot, *ours, mark=mark, graceful_timeout=30, clock=self.clock, kill=self.kill)
 
-    def birth(self) -> Child:
+    def birth(self) -> WorkerHandle:
         self.now += 1000
         self.team.fill_due()
         (child,) = self.team.children
         return child
 
-    def death(self, child: Child) -> None:
+    def death(self, child: WorkerHandle) -> None:
         for end in self.raw:
             end.close()
         self.hearing.listen_to_end(child)

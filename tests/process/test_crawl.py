@@ -170,7 +170,7 @@ import os
 import signal
 
 from docs.examples.crawl import app
-from pytask_core.poison import PoisonRule
+from pytask_core.policy.poison import PoisonRule
 
 # Four deaths within a second or two would convict the tasks that were only near.
 app.poison = PoisonRule(max_deliveries=0)

@@ -19,7 +19,7 @@ import pytest
 from pytask_core import PyTaskHelpers
 from tests.ctl.conftest import Done, run_ctl
 from tests.process.conftest import Start
-from tests.support.guardian import PROGRAM
+from tests.support.guardian import PROGRAM, PROGRAMS
 from tests.support.people import ROOT, Person
 from tests.support.waiting import wait_until
 
@@ -195,20 +195,20 @@ def pytaskctl(person: Person, *words: str) -> Done:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o755, 0o1777])
-@pytest.mark.parametrize("program", ["embedded", "embedded_cluster"])
+@pytest.mark.parametrize("program", ["embedded", "embedded-cluster"])
 def test_a_folder_of_another_user_is_refused_by_the_server_and_by_clients(
     mode: int, program: str, alice: Person, mallory: Person, folders: list[Path]
 ) -> None:
     """Mallory's server answered there, got alice's tasks, and gave her mallory's."""
     shared = mallory.folder("shared", mode)
     folders.append(shared)
-    with OfAPerson(alice, shared, PROGRAM.with_name(f"{program}.py")) as guardian:
+    with OfAPerson(alice, shared, PROGRAMS[program]) as guardian:
         said = guardian.said()
     assert f"{shared} belongs to user {mallory.name}" in said
     assert list(shared.iterdir()) == []
     with OfAPerson(mallory, shared) as theirs:
         assert '"started": true' in theirs.said() or mode != 0o755
-        done = pytaskctl(alice, "--redis", f"{program.replace('_', '-')}:{shared}", "start", "echo", "password=hunter2")
+        done = pytaskctl(alice, "--redis", f"{program}:{shared}", "start", "echo", "password=hunter2")
     assert done.code == 1
     assert f"{shared} belongs to user {mallory.name}" in done.err
     assert done.err.count("\n") == 1
@@ -253,14 +253,14 @@ def test_no_link_and_no_file_of_another_user_in_the_folder_is_used(
     assert made.returncode == 0
     for each in (data, at.parent):
         each.chmod(0o700)
-    with OfAPerson(alice, data, PROGRAM.with_name("embedded_cluster.py" if is_cluster else "embedded.py")) as guardian:
+    with OfAPerson(alice, data, PROGRAM.with_name("cluster.py" if is_cluster else "server.py")) as guardian:
         said = guardian.said()
     assert f"{at} is a link" in said or f"{at} belongs to user {mallory.name}" in said, said
     assert precious.read_text() == "precious"
 
 
 @pytest.mark.parametrize("way", ["folder", "link", "link above", "group", "root's own"])
-@pytest.mark.parametrize("program", ["embedded", "embedded_cluster"])
+@pytest.mark.parametrize("program", ["embedded", "embedded-cluster"])
 def test_a_folder_that_another_user_could_exchange_is_refused_by_the_server_and_by_clients(
     way: str, program: str, alice: Person, mallory: Person, folders: list[Path]
 ) -> None:
@@ -285,15 +285,15 @@ def test_a_folder_that_another_user_could_exchange_is_refused_by_the_server_and_
         culprit = named.parent
         folders.append(culprit)
         named.mkdir(mode=0o700)
-        guardian = OfAPerson(None, named, PROGRAM.with_name(f"{program}.py"))
+        guardian = OfAPerson(None, named, PROGRAMS[program])
     else:
-        guardian = OfAPerson(alice, named, PROGRAM.with_name(f"{program}.py"))
+        guardian = OfAPerson(alice, named, PROGRAMS[program])
     word = "others may write to" if way == "group" else "who could put another folder in the place of"
     with guardian:
         said = guardian.said()
         assert word in said
         assert str(culprit) in said
-    url = f"{program.replace('_', '-')}:{named}"
+    url = f"{program}:{named}"
     done = run_ctl("--redis", url, "queues") if way == "root's own" else pytaskctl(alice, "--redis", url, "queues")
     assert done.code == 1
     assert word in done.err

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytask_core import PyTaskHelpers
-from pytask_supervisor.exits import Exit
+from pytask_supervisor.shared.exits import Exit
 from tests.process.conftest import Start
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import SupervisorProcess, title
@@ -216,7 +216,7 @@ def test_what_code_of_the_app_writes_on_the_nurserys_line_ends_that_process_and_
 
 LIAR = """
 import os
-import pytask_supervisor.preloaded as preloaded
+import pytask_supervisor.forkserver.process as preloaded
 
 if not os.path.exists("said"):
     open("said", "w").close()

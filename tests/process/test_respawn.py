@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
-from pytask_supervisor.exits import Exit
+from pytask_supervisor.shared.exits import Exit
 from tests.process.conftest import Start
 from tests.support.cgroups import own_cgroup
 from tests.support.redis_server import RedisServer

@@ -45,7 +45,7 @@ def test_what_blocks_the_loop_is_named_and_after_the_timeout_the_rest_runs_elsew
         assert time.monotonic() - began < 3
         named = next(line for line in supervisor.text.splitlines() if "blocks the loop at" in line)
         assert re.search(r"WARNING \[worker \d\] .*/jobs\.py:\d+ in start: for \d\.\d s no other task", named)
-        assert "runner.py" not in named
+        assert "executor.py" not in named
         helpers.stop_task(task_id)  # It cannot hear it now, but must not block the next worker.
 
         supervisor.wait_for("hangs and is killed: task ")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pytask_core.connection import RedisSource, disconnect
+from pytask_core.connection.nodes import is_cluster
 from pytask_core.keys import RedisKeys
-from pytask_core.nodes import is_cluster
 from pytask_core.store import Claims, Ending, Misplaced, PassedOn, WorkerStore, regime
 from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer

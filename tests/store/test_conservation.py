@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from pytask_core.poison import PoisonRule
+from pytask_core.policy.poison import PoisonRule
 from pytask_core.states import FINAL
 from tests.store.conftest import Desk
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytask_core.store import Ending, Misplaced
-from pytask_core.store.slots.steps import Call, Steps
+from pytask_core.store.many_slots.steps import Call, Steps
 from tests.store.conftest import Desk
 
 

@@ -14,9 +14,9 @@ import redis
 
 from pytask_core import PyTaskHelpers
 from pytask_core.connection import disconnect
-from pytask_core.deadlines import Deadlines
-from pytask_core.nodes import ask
-from pytask_core.scripts import command
+from pytask_core.connection.deadlines import Deadlines
+from pytask_core.connection.nodes import ask
+from pytask_core.store.scripts import command
 from tests.store.conftest import Desk
 from tests.support.held_wire import HeldWire
 from tests.support.redis_cluster import ServerCluster

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytask_core import nodes, scripts
-from pytask_core.connection import RedisSource, disconnect, outage
-from pytask_core.nodes import Nodes
+from pytask_core.connection import RedisSource, disconnect, nodes, outage
+from pytask_core.connection.nodes import Nodes
+from pytask_core.store import scripts
 from tests.support import resharding
 from tests.support.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytask_core import scripts
-from pytask_core.store import Ending, Event, WorkerStore
+from pytask_core.store import Ending, Event, WorkerStore, scripts
 from tests.store.conftest import Desk
 from tests.support.forgotten_scripts import forget_scripts
 
@@ -78,7 +77,7 @@ def test_what_is_sent_about_one_key_waits_for_what_was_refused_before_it(desk: D
 
     answers = scripts.call_each(
         desk.redis,
-        [("slots/begin", [key], ["job", "{}", "", ""]), ("slots/stop", [key], [control, 1])],
+        [("many_slots/begin", [key], ["job", "{}", "", ""]), ("many_slots/stop", [key], [control, 1])],
     )
 
     assert answers == ["queue", 4], "stopped while it waited, before it was queued"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pytask_core.connection import RedisSource, disconnect
+from pytask_core.connection.nodes import is_cluster
 from pytask_core.keys import RedisKeys
-from pytask_core.nodes import is_cluster
-from pytask_core.poison import Hang, PoisonRule
+from pytask_core.policy.poison import Hang, PoisonRule
 from pytask_core.store import Ending, WorkerStore, regime
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until

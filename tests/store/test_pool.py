@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from pytask_core import PyTaskHelpers
 from pytask_core.connection import RedisSource, disconnect
-from pytask_core.nodes import ask
+from pytask_core.connection.nodes import ask
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""A guardian process (``pytask_core/embedded.py`` run by its path), as a supervisor runs it.
+"""A guardian process (``pytask_core/embedded/server.py`` run by its path), as a supervisor runs it.
 
 Called by the tests of the embedded server. The pipe is ours: closing its writing end is the death
 of the supervisor and all of its children.
@@ -21,7 +21,9 @@ from tests.support.redis_server import client_options
 from tests.support.waiting import wait_until
 
 # By its path, as the master runs it, so not imported here.
-PROGRAM = Path(__file__).parents[2] / "pytask_core" / "embedded.py"
+PROGRAM = Path(__file__).parents[2] / "pytask_core" / "embedded" / "server.py"
+#: The same for each scheme of a URL.
+PROGRAMS = {"embedded": PROGRAM, "embedded-cluster": PROGRAM.with_name("cluster.py")}
 
 
 class Guardian:

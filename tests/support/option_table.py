@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytask_supervisor.config import TASKS_ONLY, Option, options
-from pytask_supervisor.settings import QUESTIONS, plain
+from pytask_supervisor.config.options import TASKS_ONLY, Option, options
+from pytask_supervisor.config.settings import QUESTIONS, plain
 
 PAGE = Path(__file__).parents[2] / "docs" / "supervisor.rst"
 BEGIN, END = ".. begin of the table of options\n", "\n.. end of the table of options"

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytask_supervisor import cli
-from pytask_supervisor.logs import set_up
-from pytask_supervisor.respawn import RespawnPolicy
-from pytask_supervisor.settings import load_config
-from pytask_supervisor.signals import SignalInbox
-from pytask_supervisor.spawner import Spawner
-from pytask_supervisor.supervisor import Supervisor
-from pytask_supervisor.team import Team
-from pytask_supervisor.worker import run_child
+from pytask_supervisor.child.main import run_child
+from pytask_supervisor.config.settings import load_config
+from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.supervisor import Supervisor
+from pytask_supervisor.master.worker_pool import WorkerPool
+from pytask_supervisor.shared.logs import set_up
+from pytask_supervisor.shared.respawn import RespawnPolicy
+from pytask_supervisor.shared.signals import SignalInbox
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -64,8 +64,8 @@ def struck_at_birth(argv: list[str]) -> int:
     set_up("master", config.log_level)
     with SignalInbox() as inbox:
         spawner = Spawner(config, run_child, inbox, fork=fork)
-        team = Team(spawner.spawn, policy=quick_policy)
-        return Supervisor(team, spawner, inbox).run()
+        pool = WorkerPool(spawner.spawn, policy=quick_policy)
+        return Supervisor(pool, spawner, inbox).run()
 
 
 def own_terminal(argv: list[str]) -> int:

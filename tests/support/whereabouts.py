@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from pytask_core.connection.nodes import is_cluster
 from pytask_core.keys import RedisKeys
-from pytask_core.nodes import is_cluster
 
 
 class Whereabouts:

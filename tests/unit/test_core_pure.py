@@ -15,14 +15,15 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytask_core import PyTask, log_lines
+from pytask_core import PyTask
 from pytask_core.errors import InvalidTask, PayloadTooLarge, PyTaskException
 from pytask_core.keys import RedisKeys
-from pytask_core.lease import Lease
 from pytask_core.loops import Backoff
 from pytask_core.payload import decode_data, encode
-from pytask_core.poison import PoisonRule
+from pytask_core.policy.poison import PoisonRule
+from pytask_core.process import log_lines
 from pytask_core.states import FINAL, TRANSITIONS, TaskState
+from pytask_core.worker.lease import Lease
 
 ROOT = Path(__file__).parents[2]
 

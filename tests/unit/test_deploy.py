@@ -20,9 +20,9 @@ import pytest
 import redis
 import yaml
 
-from pytask_supervisor.config import SupervisorConfig, options
-from pytask_supervisor.exits import Exit
-from pytask_supervisor.settings import load_config
+from pytask_supervisor.config.options import SupervisorConfig, options
+from pytask_supervisor.config.settings import load_config
+from pytask_supervisor.shared.exits import Exit
 from tests.support.redis_server import client_options, free_port, server_binary
 from tests.support.waiting import wait_until
 

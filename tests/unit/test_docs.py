@@ -14,18 +14,18 @@ import pytest
 
 import pytask_core
 from pytask_core import Cleanup, Monitor, PyTask, PyTaskHelpers, Task, TaskState
-from pytask_core.figures import BOUNDS, Figures
 from pytask_core.keys import RedisKeys
-from pytask_supervisor.config import TASKS_ONLY, options
+from pytask_core.worker.stats import BOUNDS, WorkerStats
+from pytask_supervisor.admin.prometheus import STAGES, Exposition
+from pytask_supervisor.config.options import TASKS_ONLY, options
 from pytask_supervisor.ctl.options import KEY_NAMES
 from pytask_supervisor.ctl.verbs import __file__ as verbs_file
-from pytask_supervisor.exits import Exit
-from pytask_supervisor.helm import Slot
-from pytask_supervisor.ledger import Kind
-from pytask_supervisor.metrics import STAGES, Exposition
-from pytask_supervisor.signals import HANDLED
-from pytask_supervisor.tally import STATES as TASK_STATES
-from pytask_supervisor.tally import Tally
+from pytask_supervisor.master.commands import SlotReport
+from pytask_supervisor.master.death_log import Kind
+from pytask_supervisor.master.stats import STATES as TASK_STATES
+from pytask_supervisor.master.stats import MasterStats
+from pytask_supervisor.shared.exits import Exit
+from pytask_supervisor.shared.signals import HANDLED
 from tests.support.option_table import written
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def all_keys() -> Iterator[str]:
 def fields() -> set[str]:
     """Every field of a hash that a script reads or writes."""
     found: set[str] = set()
-    for script in (ROOT / "pytask_core" / "scripts").glob("*.lua"):
+    for script in (ROOT / "pytask_core" / "store" / "lua").rglob("*.lua"):
         code = re.sub(r"--.*", "", script.read_text())
         for call in re.findall(r"(?:'(?:HSET|HDEL|HMGET|HGET|HINCRBY)'|\bfields\()([^)]*)", code):
             found |= set(re.findall(r"'([a-z_]+)'", call))
@@ -194,13 +194,13 @@ def test_the_words_of_make_run_are_those_of_the_hello_example() -> None:
 def test_every_metric_its_labels_and_their_values_stand_on_the_page() -> None:
     text = page("docs/metrics.rst")
     rows = dict(re.findall(r"^``(pytask_\w+)`` +(\w+ .*)$", text, re.MULTILINE))
-    figures = Figures({"job"})
+    figures = WorkerStats({"job"})
     figures.claimed("job", 1)
     figures.ended("job", "SUCCESS", 1)
-    tally = Tally()
+    tally = MasterStats()
     tally.add({"cpu": 1, **figures.take()})
     tally.queues = {"new": 1, "active": 1, "end": 1}
-    slot = Slot(1, 1, "ready", 1, 1, 1, 1, {"names": {"job": 1}, "lag": 1, "memory": 1, "rss": 1, "up": True})
+    slot = SlotReport(1, 1, "ready", 1, 1, 1, 1, {"names": {"job": 1}, "lag": 1, "memory": 1, "rss": 1, "up": True})
     shown = SimpleNamespace(slots=[slot], death_counts=dict.fromkeys(map(str, Kind), 1), is_quiet=False)
     found = set()
     for family in Exposition(shown, tally).collect():  # type: ignore[arg-type]

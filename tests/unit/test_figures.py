@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from pytask_core.figures import BOUNDS, MOST_NAMES, OTHER, Figures
+from pytask_core.worker.stats import BOUNDS, MOST_NAMES, OTHER, WorkerStats
 
 
 def test_what_was_counted_is_told_once() -> None:
-    figures = Figures({"a", "b"})
+    figures = WorkerStats({"a", "b"})
     figures.claimed("a", 0.3)
     figures.claimed("a", None)
     figures.ended("a", "SUCCESS", 0.004)
@@ -32,7 +32,7 @@ def test_what_was_counted_is_told_once() -> None:
 
 
 def test_a_time_on_a_bound_counts_below_it() -> None:
-    figures = Figures({"a"})
+    figures = WorkerStats({"a"})
     for bound in BOUNDS:
         figures.ended("a", "SUCCESS", bound)
     counts = figures.take()["tasks"]["a"]["run"]["counts"]
@@ -40,7 +40,7 @@ def test_a_time_on_a_bound_counts_below_it() -> None:
 
 
 def test_all_bounds_are_told_the_first_time_and_then_only_what_was_counted() -> None:
-    figures = Figures({"a"})
+    figures = WorkerStats({"a"})
     figures.ended("a", "SUCCESS", 1)
     assert len(figures.take()["tasks"]["a"]["run"]["counts"]) == len(BOUNDS) + 1
     figures.ended("a", "SUCCESS", 1)
@@ -49,7 +49,7 @@ def test_all_bounds_are_told_the_first_time_and_then_only_what_was_counted() -> 
 
 def test_names_that_no_class_has_and_those_beyond_the_bound_are_one() -> None:
     known = {f"task-{number}" for number in range(MOST_NAMES + 50)}
-    figures = Figures(known)
+    figures = WorkerStats(known)
     for name in sorted(known):
         figures.ended(name, "SUCCESS", 1)
     for number in range(1000):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytask_core.garbage import MIDDLE, OLD, YOUNG, calm_collector
+from pytask_core.process.gc_tuning import MIDDLE, OLD, YOUNG, calm_collector
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-import pytask_core.scripts
+import pytask_core.store.scripts
 from pytask_core.helpers import new_id
-from pytask_core.scripts import load
+from pytask_core.store.scripts import load
 
-FILES = Path(pytask_core.scripts.__file__).parent
+FILES = Path(pytask_core.store.scripts.__file__).with_name("lua")
 SHARED = {"prelude", "queue", "parking", "knowing", "poison", "lease", "leaving"}
 PARTS = {*SHARED, "deadline"}
 SCRIPTS = sorted(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytask_supervisor.channel import (
+from pytask_supervisor.shared.channel import (
     CHUNK,
     LONGEST_LINE,
     MOST_MESSAGES,
@@ -21,7 +21,7 @@ from pytask_supervisor.channel import (
     OF_THREAD,
     Channel,
 )
-from pytask_supervisor.messages import MOST_NAMES, PAGE
+from pytask_supervisor.shared.messages import MOST_NAMES, PAGE
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor import control
-from pytask_supervisor.control import open_control
-from pytask_supervisor.rendezvous import RendezvousError, name_for, sockets
+from pytask_supervisor.admin import control_socket
+from pytask_supervisor.admin.control_socket import open_control
+from pytask_supervisor.shared.socket_path import SocketPathError, name_for, sockets
 
 PID = 4711
 
@@ -94,7 +94,7 @@ def test_auto_clears_away_what_dead_supervisors_left_and_leaves_the_living(run_t
 
 def test_one_that_answers_is_never_taken(live: Path) -> None:
     inode = live.stat().st_ino
-    with pytest.raises(RendezvousError, match=f"another program answers at {live}: stop it, or name another path"):
+    with pytest.raises(SocketPathError, match=f"another program answers at {live}: stop it, or name another path"):
         open_control(str(live), PID)
     assert live.stat().st_ino == inode
 
@@ -110,7 +110,7 @@ def test_one_whose_queue_is_full_is_not_taken_either(live: Path) -> None:
                 client.connect(str(live))
             except BlockingIOError:
                 break
-        with pytest.raises(RendezvousError, match="another program answers"):
+        with pytest.raises(SocketPathError, match="another program answers"):
             open_control(str(live), PID)
     finally:
         for client in crowd:
@@ -120,15 +120,15 @@ def test_one_whose_queue_is_full_is_not_taken_either(live: Path) -> None:
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     precious = tmp_path / "control.sock"
     precious.write_text("precious")
-    with pytest.raises(RendezvousError, match="is there, and is no socket"):
+    with pytest.raises(SocketPathError, match="is there, and is no socket"):
         open_control(str(precious), PID)
     assert precious.read_text() == "precious"
 
 
 def test_a_path_too_long_or_in_no_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RendezvousError, match="a unix socket's path at most"):
+    with pytest.raises(SocketPathError, match="a unix socket's path at most"):
         open_control("/tmp/" + "x" * 200, PID)
-    with pytest.raises(RendezvousError, match=f"cannot be opened: No such file or directory: {tmp_path}/no"):
+    with pytest.raises(SocketPathError, match=f"cannot be opened: No such file or directory: {tmp_path}/no"):
         open_control(str(tmp_path / "no" / "control.sock"), PID)
 
 
@@ -151,12 +151,12 @@ def test_without_a_folder_of_our_own_auto_does_without(
 def test_a_leftover_is_not_touched_while_another_supervisor_has_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "TURN_TIMEOUT", 0.1)
+    monkeypatch.setattr(control_socket, "TURN_TIMEOUT", 0.1)
     path = leftover(tmp_path / "control.sock")
     inode = path.stat().st_ino
     fd = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    with pytest.raises(RendezvousError, match=f"some program holds the lock of {tmp_path}"):
+    with pytest.raises(SocketPathError, match=f"some program holds the lock of {tmp_path}"):
         open_control(str(path), PID)
     assert path.stat().st_ino == inode
     os.close(fd)
@@ -173,7 +173,7 @@ def test_of_many_that_start_at_once_on_a_leftover_one_gets_it(tmp_path: Path) ->
         gate.wait()
         try:
             found = open_control(str(path), PID)
-        except RendezvousError as error:
+        except SocketPathError as error:
             refused.append(str(error))
         else:
             assert found is not None

@@ -8,34 +8,34 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pytask_core.figures import BOUNDS, Figures
-from pytask_supervisor.health import FRESH, health
-from pytask_supervisor.helm import Slot
-from pytask_supervisor.metrics import Exposition
-from pytask_supervisor.tally import MOST_NAMES, OTHER, Tally
+from pytask_core.worker.stats import BOUNDS, WorkerStats
+from pytask_supervisor.admin.health import FRESH, health
+from pytask_supervisor.admin.prometheus import Exposition
+from pytask_supervisor.master.commands import SlotReport
+from pytask_supervisor.master.stats import MOST_NAMES, OTHER, MasterStats
 
 
-def told(figures: Figures) -> dict[str, Any]:
+def told(figures: WorkerStats) -> dict[str, Any]:
     """A worker's message."""
     return {"cpu": 0.5, **figures.take()}
 
 
-def slot(number: int = 1, stage: str = "ready", restarts: int = 0, **figures: Any) -> Slot:
-    return Slot(number, 100 + number, stage, 5.0, restarts, figures.get("running", 0), 0, figures)
+def slot(number: int = 1, stage: str = "ready", restarts: int = 0, **figures: Any) -> SlotReport:
+    return SlotReport(number, 100 + number, stage, 5.0, restarts, figures.get("running", 0), 0, figures)
 
 
 class Helm:
     """The figures that a helm shows, as given."""
 
-    def __init__(self, *slots: Slot, **deaths: int) -> None:
+    def __init__(self, *slots: SlotReport, **deaths: int) -> None:
         self.slots = list(slots)
         self.death_counts = deaths
         self.is_quiet = False
 
 
-def page(helm: Helm, tally: Tally) -> dict[tuple[str, tuple[str, ...]], float]:
+def page(commands: Helm, stats: MasterStats) -> dict[tuple[str, tuple[str, ...]], float]:
     """Each sample by its name and the values of its labels, as Prometheus reads them."""
-    body, content_type = Exposition(helm, tally).render("")  # type: ignore[arg-type]
+    body, content_type = Exposition(commands, stats).render("")  # type: ignore[arg-type]
     assert content_type.startswith("text/plain; version=0.0.4")
     found = {}
     for family in text_string_to_metric_families(body.decode()):
@@ -47,40 +47,40 @@ def page(helm: Helm, tally: Tally) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_the_sums_are_those_of_all_workers_living_or_dead() -> None:
-    tally = Tally()
+    stats = MasterStats()
     for seconds in (0.02, 2.0):
-        worker = Figures({"job"})
+        worker = WorkerStats({"job"})
         worker.claimed("job", 0.5)
         worker.ended("job", "SUCCESS", seconds)
-        tally.add(told(worker))
+        stats.add(told(worker))
         worker.ended("job", "ERROR", seconds)
-        tally.add(told(worker))
+        stats.add(told(worker))
 
-    assert tally.ended() == {"SUCCESS": 2, "ERROR": 2, "EXCEPTION": 0, "STOPPED": 0}
-    assert (tally.claimed, tally.cpu) == (2, 2.0)
-    assert tally.names["job"].run.sum == pytest.approx(4.04)
-    buckets = dict(tally.names["job"].run.buckets())
+    assert stats.ended() == {"SUCCESS": 2, "ERROR": 2, "EXCEPTION": 0, "STOPPED": 0}
+    assert (stats.claimed, stats.cpu) == (2, 2.0)
+    assert stats.names["job"].run.sum == pytest.approx(4.04)
+    buckets = dict(stats.names["job"].run.buckets())
     assert list(buckets) == [*BOUNDS, math.inf]
     assert (buckets[0.01], buckets[0.025], buckets[1.0], buckets[2.5], buckets[math.inf]) == (0, 2, 2, 4, 4)
 
 
 def test_workers_of_two_versions_with_other_bounds_add_up() -> None:
-    tally = Tally()
+    stats = MasterStats()
     for bound in ("1.0", "2.0"):
         times = {"sum": 0.5, "counts": {bound: 1}}
-        tally.add({"cpu": 0, "claimed": 0, "tasks": {"job": {"ended": {}, "run": times, "queue": times}}})
-    assert tally.names["job"].run.buckets() == [(1.0, 1), (2.0, 2), (math.inf, 2)]
+        stats.add({"cpu": 0, "claimed": 0, "tasks": {"job": {"ended": {}, "run": times, "queue": times}}})
+    assert stats.names["job"].run.buckets() == [(1.0, 1), (2.0, 2), (math.inf, 2)]
 
 
 def test_names_have_a_bound_whatever_workers_say() -> None:
-    tally = Tally()
+    stats = MasterStats()
     empty = {"sum": 0.0, "counts": {}}
     tasks = {f"job-{n}": {"ended": {"SUCCESS": 1}, "run": empty, "queue": empty} for n in range(MOST_NAMES + 10)}
     for _ in range(2):
-        tally.add({"cpu": 0, "claimed": 0, "tasks": tasks})
-    assert len(tally.names) == MOST_NAMES + 1
-    assert tally.names[OTHER].ended["SUCCESS"] == 20
-    assert tally.ended()["SUCCESS"] == 2 * (MOST_NAMES + 10)
+        stats.add({"cpu": 0, "claimed": 0, "tasks": tasks})
+    assert len(stats.names) == MOST_NAMES + 1
+    assert stats.names[OTHER].ended["SUCCESS"] == 20
+    assert stats.ended()["SUCCESS"] == 2 * (MOST_NAMES + 10)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_names_have_a_bound_whatever_workers_say() -> None:
 )
 def test_a_message_that_makes_no_sense_raises_what_the_master_expects(message: dict[str, Any]) -> None:
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
-        Tally().add(message)
+        MasterStats().add(message)
 
 
 def test_one_able_worker_is_health_enough_and_the_others_are_named() -> None:
@@ -100,7 +100,7 @@ def test_one_able_worker_is_health_enough_and_the_others_are_named() -> None:
         slot(3, at=now - FRESH - 1, up=True),
         slot(4, "started", at=now, up=True),
         slot(5),
-        Slot(6, None, "empty", 0.0, 0, 0, 0),
+        SlotReport(6, None, "empty", 0.0, 0, 0, 0),
     ]
     is_well, words = health(slots, now, is_quiet=False)
     assert is_well
@@ -118,19 +118,19 @@ def test_one_able_worker_is_health_enough_and_the_others_are_named() -> None:
 
 
 def test_the_page_shows_what_there_is() -> None:
-    tally = Tally()
-    worker = Figures({"job"})
+    stats = MasterStats()
+    worker = WorkerStats({"job"})
     worker.claimed("job", 3.0)
     worker.ended("job", "SUCCESS", 0.3)
-    tally.add({**told(worker), "dropped": 3})
-    tally.queues = {"new": 7, "active": 1, "end": 0}
-    helm = Helm(
+    stats.add({**told(worker), "dropped": 3})
+    stats.queues = {"new": 7, "active": 1, "end": 0}
+    commands = Helm(
         slot(1, names={"job": 2}, lag=0.25, memory=1000, rss=2000, up=True),
         slot(2, "stopping", restarts=3, names={"job": 1, "rest": 1}, lag=0.5, memory=10, rss=20, up=False),
         signal=1,
         oom=0,
     )
-    samples = page(helm, tally)
+    samples = page(commands, stats)
 
     expected = {
         ("pytask_tasks_ended_total", ("job", "SUCCESS")): 1,
@@ -165,4 +165,4 @@ def test_the_page_shows_what_there_is() -> None:
 
 
 def test_a_place_that_changes_hands_is_shown_once() -> None:
-    page(Helm(slot(1, lag=1.0, memory=1), slot(1, "started", lag=2.0, memory=2)), Tally())
+    page(Helm(slot(1, lag=1.0, memory=1), slot(1, "started", lag=2.0, memory=2)), MasterStats())

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pytask_supervisor.child import AT_ONCE, Child, Stage
-from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.helm import Helm, OrderError
-from pytask_supervisor.ledger import Death, DeathLedger, Kind
-from pytask_supervisor.reloading import Reloading
-from pytask_supervisor.rolling import SLOW
-from pytask_supervisor.settings import ConfigError
-from pytask_supervisor.signals import SignalInbox
-from pytask_supervisor.spawner import Spawner
+from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.config.settings import ConfigError
+from pytask_supervisor.master.commands import Commands, OrderError
+from pytask_supervisor.master.death_log import Death, DeathLog, Kind
+from pytask_supervisor.master.reload import Reload
+from pytask_supervisor.master.rolling import SLOW
+from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.worker_handle import AT_ONCE, Stage, WorkerHandle
+from pytask_supervisor.shared.signals import SignalInbox
 from tests.unit.test_supervisor_team import World
 
 
@@ -29,10 +29,10 @@ class Bridge(World):
         self.spawner = Spawner(SupervisorConfig(workers=1), lambda _job: 0, self.inbox)
         self.file: SupervisorConfig | ConfigError = self.spawner.config
         self.changes: list[SupervisorConfig] = []
-        reloading = Reloading(
-            self.team, self.roll, self.spawner, self.read, lambda _before, config: self.changes.append(config)
+        reloading = Reload(
+            self.pool, self.roll, self.spawner, self.read, lambda _before, config: self.changes.append(config)
         )
-        self.helm = Helm(self.team, self.ledger, self.spawner, reloading)
+        self.commands = Commands(self.pool, self.death_log, self.spawner, reloading)
 
     def read(self) -> SupervisorConfig:
         if isinstance(self.file, ConfigError):
@@ -40,22 +40,22 @@ class Bridge(World):
         return self.file
 
     def numbers(self) -> list[int]:
-        return [slot.slot for slot in self.helm.slots]
+        return [slot.slot for slot in self.commands.slots]
 
     def get_ready(self) -> None:
         """All that were forked get ready."""
-        for child in self.team.children:
+        for child in self.pool.children:
             if child.stage is Stage.STARTED:
                 child.hear({"ready": True})
 
-    def leave(self, child: Child) -> None:
+    def leave(self, child: WorkerHandle) -> None:
         """It does what it was asked for."""
         child.hear({"left": True})
         self.die(child, status=0)
 
     def turn(self) -> None:
         self.roll.turn()
-        self.team.fill_due()
+        self.pool.fill_due()
 
 
 @pytest.fixture
@@ -68,85 +68,85 @@ def bridge() -> Iterator[Bridge]:
 
 def test_scaling_fills_or_empties_the_highest_numbers(bridge: Bridge) -> None:
     bridge.staff(2)
-    assert bridge.helm.scale(4) == "4 workers now, 2 before"
+    assert bridge.commands.scale(4) == "4 workers now, 2 before"
     bridge.turn()
     bridge.get_ready()
     assert bridge.numbers() == [1, 2, 3, 4]
-    bridge.helm.scale(1)
-    assert [slot.stage for slot in bridge.helm.slots] == ["ready", "stopping", "stopping", "stopping"]
-    assert bridge.team.size == 1
+    bridge.commands.scale(1)
+    assert [slot.stage for slot in bridge.commands.slots] == ["ready", "stopping", "stopping", "stopping"]
+    assert bridge.pool.size == 1
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_senseless_number_of_workers_is_refused(bridge: Bridge, count: int) -> None:
     bridge.staff(1)
     with pytest.raises(OrderError, match="there can be 1 to 1000 workers"):
-        bridge.helm.scale(count)
+        bridge.commands.scale(count)
 
 
 def test_a_slot_is_stopped_for_good_but_never_the_last(bridge: Bridge) -> None:
     first, _ = bridge.staff(2)
-    assert bridge.helm.stop_slot(1) == "worker 1 stops; 1 worker now"
+    assert bridge.commands.stop_slot(1) == "worker 1 stops; 1 worker now"
     bridge.leave(first)
     bridge.turn()
     assert bridge.numbers() == [2]
-    assert bridge.helm.deaths[-1].cause == "was asked to stop (stop)"
+    assert bridge.commands.deaths[-1].cause == "was asked to stop (stop)"
     with pytest.raises(OrderError, match="worker 2 is the last one"):
-        bridge.helm.stop_slot(2)
+        bridge.commands.stop_slot(2)
     with pytest.raises(OrderError, match="there is no worker 1; there are: 2"):
-        bridge.helm.stop_slot(1)
+        bridge.commands.stop_slot(1)
 
 
 def test_quiet_is_told_to_all_and_to_those_to_come(bridge: Bridge) -> None:
     first, second = bridge.staff(2)
-    bridge.helm.quiet(True)
+    bridge.commands.quiet(True)
     told = [bridge.far_ends[child.pid].receive() for child in (first, second)]
     assert told == [[{"quiet": True}]] * 2
     assert bridge.spawner.is_quiet
-    bridge.helm.quiet(False)
+    bridge.commands.quiet(False)
     assert bridge.far_ends[first.pid].receive() == [{"quiet": False}]
-    assert not bridge.helm.is_quiet
+    assert not bridge.commands.is_quiet
 
 
 def test_nothing_is_steered_while_stopping(bridge: Bridge) -> None:
     bridge.staff(1)
-    bridge.helm.is_stopping = True
-    for order in (bridge.helm.restart, lambda: bridge.helm.scale(2), lambda: bridge.helm.quiet(True)):
+    bridge.commands.is_stopping = True
+    for order in (bridge.commands.restart, lambda: bridge.commands.scale(2), lambda: bridge.commands.quiet(True)):
         with pytest.raises(OrderError, match="not now"):
             order()
 
 
 def test_a_restart_replaces_one_worker_after_another_each_by_one_that_is_ready(bridge: Bridge) -> None:
     old = bridge.staff(3)
-    bridge.helm.restart()
+    bridge.commands.restart()
     for number, child in enumerate(old, start=1):
         bridge.turn()
         # One more at most, and all of the old ones at work until the new one is.
-        assert len(bridge.team.children) == 4
-        assert len(bridge.team.ready) == 3
+        assert len(bridge.pool.children) == 4
+        assert len(bridge.pool.ready) == 3
         bridge.get_ready()
         bridge.turn()
         assert child.stage is Stage.STOPPING
-        assert len(bridge.team.ready) == 3
-        assert len(bridge.team.children) == 4
+        assert len(bridge.pool.ready) == 3
+        assert len(bridge.pool.children) == 4
         bridge.leave(child)
-        assert [death.slot for death in bridge.helm.deaths] == list(range(1, number + 1))
+        assert [death.slot for death in bridge.commands.deaths] == list(range(1, number + 1))
     bridge.turn()
     assert not bridge.roll
-    assert not set(old) & set(bridge.team.children)
-    assert {death.kind for death in bridge.helm.deaths} == {Kind.RELOADED}
-    assert [slot.restarts for slot in bridge.helm.slots] == [1, 1, 1]
+    assert not set(old) & set(bridge.pool.children)
+    assert {death.kind for death in bridge.commands.deaths} == {Kind.RELOADED}
+    assert [slot.restarts for slot in bridge.commands.slots] == [1, 1, 1]
 
 
 def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     old = bridge.staff(2)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
-    (successor,) = set(bridge.team.children) - set(old)
+    (successor,) = set(bridge.pool.children) - set(old)
     successor.hear({"failed": "there is no module x"})
     assert bridge.die(successor, 3 << 8) is None
     bridge.turn()
-    assert bridge.team.children == old
+    assert bridge.pool.children == old
     assert not bridge.roll
     expected = "restart is given up: the new worker 1 could not load the app (exit code 3): there is no module x"
     assert expected in caplog.text
@@ -154,42 +154,42 @@ def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog
 
 def test_a_worker_that_dies_while_its_successor_starts_is_followed_by_that(bridge: Bridge) -> None:
     (old,) = bridge.staff(1)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
     bridge.die(old)
     bridge.turn()
-    (new,) = bridge.team.children
+    (new,) = bridge.pool.children
     assert new.pid != old.pid
     bridge.get_ready()
     bridge.turn()
     assert not bridge.roll
-    assert bridge.team.children == [new]
+    assert bridge.pool.children == [new]
 
 
 def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(bridge: Bridge) -> None:
     old = bridge.staff(2)
-    bridge.helm.restart()
+    bridge.commands.restart()
     for _ in range(12):
         bridge.turn()
         bridge.get_ready()
         bridge.turn()
-        if len(bridge.helm.deaths) == 1 and bridge.roll:
-            bridge.helm.restart()
-        for child in bridge.team.children:
+        if len(bridge.commands.deaths) == 1 and bridge.roll:
+            bridge.commands.restart()
+        for child in bridge.pool.children:
             if child.stage is Stage.STOPPING:
                 bridge.leave(child)
     assert not bridge.roll
-    assert len(bridge.helm.deaths) >= 4
-    assert not set(old) & set(bridge.team.children)
+    assert len(bridge.commands.deaths) >= 4
+    assert not set(old) & set(bridge.pool.children)
 
 
 def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_asked_again(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     (old,) = bridge.staff(1)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
-    (stuck,) = set(bridge.team.children) - {old}
+    (stuck,) = set(bridge.pool.children) - {old}
     stuck.hear({"worker": "w"})
     bridge.now += SLOW - 1
     bridge.turn()
@@ -198,11 +198,11 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
         bridge.now += 1
         bridge.turn()
     assert caplog.text.count(f"{stuck}, which is to take over, is not ready after 30 s: it waits for Redis;") == 1
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
     assert (old.stage, stuck.stage) == (Stage.READY, Stage.STOPPING)
     # One process more at most, and no longer than four seconds for one that does not even leave.
-    assert bridge.team.children == [old, stuck]
+    assert bridge.pool.children == [old, stuck]
     assert stuck.deadline == bridge.now + AT_ONCE
     bridge.leave(stuck)
     bridge.turn()
@@ -211,28 +211,28 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
     bridge.leave(old)
     bridge.turn()
     assert not bridge.roll
-    assert not {old, stuck} & set(bridge.team.children)
-    assert len(bridge.team.ready) == 1
+    assert not {old, stuck} & set(bridge.pool.children)
+    assert len(bridge.pool.ready) == 1
 
 
 def test_a_successor_that_is_ready_is_not_given_up(bridge: Bridge) -> None:
     (old,) = bridge.staff(1)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
     bridge.get_ready()
-    (ready,) = set(bridge.team.children) - {old}
-    bridge.helm.restart()
+    (ready,) = set(bridge.pool.children) - {old}
+    bridge.commands.restart()
     bridge.turn()
     assert (old.stage, ready.stage) == (Stage.STOPPING, Stage.READY)
 
 
 def test_whoever_retires_during_a_restart_is_not_followed(bridge: Bridge) -> None:
     bridge.staff(2)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
-    bridge.helm.stop_slot(1)
+    bridge.commands.stop_slot(1)
     bridge.turn()
-    assert all(child.stage is Stage.STOPPING for child in bridge.team.children if child.slot == 1)
+    assert all(child.stage is Stage.STOPPING for child in bridge.pool.children if child.slot == 1)
 
 
 def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
@@ -240,9 +240,9 @@ def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
 ) -> None:
     old = bridge.staff(2)
     bridge.fork_fails = True
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
-    assert bridge.team.children == old
+    assert bridge.pool.children == old
     assert not bridge.roll
     assert "the new worker 1 could not be started" in caplog.text
 
@@ -250,7 +250,7 @@ def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
 def test_new_configuration_counts_once_a_worker_is_ready_with_it(bridge: Bridge) -> None:
     bridge.staff(2)
     bridge.file = SupervisorConfig(workers=1, app="new:app")
-    bridge.helm.reload()
+    bridge.commands.reload()
     bridge.turn()
     assert bridge.spawner.config.app == "new:app"
     assert bridge.changes == []
@@ -265,12 +265,12 @@ def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
     old = bridge.staff(3)
     before = bridge.spawner.config
     bridge.file = SupervisorConfig(workers=1, app="new:app")
-    bridge.helm.reload()
+    bridge.commands.reload()
     bridge.turn()
-    (successor,) = set(bridge.team.children) - set(old)
+    (successor,) = set(bridge.pool.children) - set(old)
     bridge.die(successor, 3 << 8)
     bridge.turn()
-    assert bridge.team.children == old
+    assert bridge.pool.children == old
     assert bridge.spawner.config is before
     assert "reload is given up: the new worker 1 could not load the app" in caplog.text
     assert "; the old one goes on, and so do 2 more" in caplog.text
@@ -280,9 +280,9 @@ def test_a_configuration_that_is_wrong_changes_nothing(bridge: Bridge) -> None:
     old = bridge.staff(2)
     bridge.file = ConfigError("--workers must be a number")
     with pytest.raises(OrderError, match="cannot be used, so nothing changes: --workers must be a number"):
-        bridge.helm.reload()
+        bridge.commands.reload()
     bridge.turn()
-    assert bridge.team.children == old
+    assert bridge.pool.children == old
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_what_cannot_change_is_said_and_stays(
 ) -> None:
     bridge.spawner.config = SupervisorConfig(workers=1, **before)
     roll = bridge.roll
-    reloading = Reloading(bridge.team, roll, bridge.spawner, bridge.read, lambda _before, _config: None)
+    reloading = Reload(bridge.pool, roll, bridge.spawner, bridge.read, lambda _before, _config: None)
     bridge.file = SupervisorConfig(workers=5, **after)
     reloading.read()
     (name,) = after
@@ -313,21 +313,21 @@ def test_what_cannot_change_is_said_and_stays(
 
 def test_a_successor_that_had_to_take_over_early_and_dies_is_replaced_as_any_other(bridge: Bridge) -> None:
     (old,) = bridge.staff(1)
-    bridge.helm.restart()
+    bridge.commands.restart()
     bridge.turn()
     bridge.die(old)
-    (new,) = bridge.team.children
+    (new,) = bridge.pool.children
     bridge.die(new)
     bridge.now += 1
     bridge.turn()
-    (third,) = bridge.team.children
+    (third,) = bridge.pool.children
     assert third.pid not in (old.pid, new.pid)
     assert not bridge.roll
 
 
 def test_the_ledger_keeps_the_last_deaths_and_counts_all() -> None:
-    ledger = DeathLedger(most=2)
+    death_log = DeathLog(most=2)
     for pid in range(3):
-        ledger.add(Death(1, pid, 0.0, 1.0, Kind.SIGNAL, "was killed", 0))
-    assert [death.pid for death in ledger.deaths] == [1, 2]
-    assert ledger.counts[Kind.SIGNAL] == 3
+        death_log.add(Death(1, pid, 0.0, 1.0, Kind.SIGNAL, "was killed", 0))
+    assert [death.pid for death in death_log.deaths] == [1, 2]
+    assert death_log.counts[Kind.SIGNAL] == 3

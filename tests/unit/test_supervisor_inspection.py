@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.config import options
-from pytask_supervisor.exits import Exit
-from pytask_supervisor.inspection import answer, as_toml
-from pytask_supervisor.settings import TABLE, ConfigError, Settings, load_settings
+from pytask_supervisor.config.inspection import answer, as_toml
+from pytask_supervisor.config.options import options
+from pytask_supervisor.config.settings import TABLE, ConfigError, Settings, load_settings
+from pytask_supervisor.shared.exits import Exit
 
 
 def settings(folder: Path, *argv: str, toml: str = "", **environ: str) -> Settings:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytask_core import PyTask
-from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.loader import LoadError, load_app
+from pytask_supervisor.child.loader import LoadError, load_app
+from pytask_supervisor.config.options import SupervisorConfig
 
 HEAD = "from pytask_core import PyTask, Task, Monitor\n"
 TASK = "class Hi(Task):\n    NAME = 'hi'\n    def start(self): pass\n"

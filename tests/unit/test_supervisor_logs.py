@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.lines import PATIENCE, LineWriter, forgiving_stream, make_turns
-from pytask_supervisor.logs import JsonFormatter, StderrHandler, TextFormatter
-from pytask_supervisor.summing import MOST_ALIKE, WHILE, Sums
+from pytask_supervisor.shared.lines import PATIENCE, LineWriter, forgiving_stream, make_turns
+from pytask_supervisor.shared.logs import JsonFormatter, StderrHandler, TextFormatter
+from pytask_supervisor.shared.summing import MOST_ALIKE, WHILE, Sums
 
 
 def record(message: str, *arguments: object, **attributes: object) -> logging.LogRecord:

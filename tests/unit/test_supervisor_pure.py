@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.cpus import granted_cpus
-from pytask_supervisor.exits import Exit, explain
-from pytask_supervisor.oom import FRESH, OomCounter
-from pytask_supervisor.redact import redact, shown_url, shown_words
-from pytask_supervisor.respawn import (
+from pytask_supervisor.host.cpus import granted_cpus
+from pytask_supervisor.host.limits import explain_shortage
+from pytask_supervisor.host.oom import FRESH, OomCounter
+from pytask_supervisor.shared.exits import Exit, explain
+from pytask_supervisor.shared.redact import redact, shown_url, shown_words
+from pytask_supervisor.shared.respawn import (
     DEATHS_TO_GIVE_UP,
     FREE,
     LONG_RUN,
@@ -24,8 +25,7 @@ from pytask_supervisor.respawn import (
     PROVEN_AFTER,
     RespawnPolicy,
 )
-from pytask_supervisor.shortage import explain_shortage
-from pytask_supervisor.shown import cut
+from pytask_supervisor.shared.shown import cut
 
 
 def test_exit_codes_are_those_of_the_documentation() -> None:

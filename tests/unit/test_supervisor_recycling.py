@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytask_supervisor.child import Child, Stage
-from pytask_supervisor.config import SupervisorConfig
-from pytask_supervisor.ledger import Kind
-from pytask_supervisor.recycling import LONGEST_GRACE, Recycling
-from pytask_supervisor.respawn import LONG_RUN
+from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.master.death_log import Kind
+from pytask_supervisor.master.recycling import LONGEST_GRACE, Recycling
+from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
+from pytask_supervisor.shared.respawn import LONG_RUN
 from tests.unit.test_supervisor_team import World
 
 MIB = 1024**2
@@ -21,17 +21,17 @@ class Yard(World):
         super().__init__()
         self.said: list[str] = []
         self.part = 1.0
-        self.recycling = Recycling(self.team, self.roll, self.said.append, self.clock, lambda: self.part)
+        self.recycling = Recycling(self.pool, self.roll, self.said.append, self.clock, lambda: self.part)
 
     def turn(self, **limits: float) -> None:
         self.recycling.turn(SupervisorConfig(workers=1, **limits))  # type: ignore[arg-type]
         self.roll.turn()
 
-    def beat(self, child: Child, memory: int = 0, done: int = 0) -> None:
+    def beat(self, child: WorkerHandle, memory: int = 0, done: int = 0) -> None:
         child.hear({"beat": {"running": 0, "done": done, "memory": memory, "lag": 0.0}})
 
     def successors(self) -> list[int]:
-        return [child.slot for child in self.team.children if child.stage is Stage.STARTED]
+        return [child.slot for child in self.pool.children if child.stage is Stage.STARTED]
 
 
 @pytest.fixture
@@ -59,18 +59,18 @@ def test_who_is_over_a_limit_is_replaced_one_at_a_time_with_the_reason_in_words(
         yard.turn(max_memory=512 * MIB)
     assert yard.successors() == [1]
     for expected in (1, 3):
-        (new,) = (child for child in yard.team.children if child.stage is Stage.STARTED)
+        (new,) = (child for child in yard.pool.children if child.stage is Stage.STARTED)
         assert new.slot == expected
         new.hear({"ready": True})
         yard.turn(max_memory=512 * MIB)
-        (old,) = (child for child in yard.team.children if child.stage is Stage.STOPPING)
-        assert len(yard.team.ready) == 3
+        (old,) = (child for child in yard.pool.children if child.stage is Stage.STOPPING)
+        assert len(yard.pool.ready) == 3
         old.hear({"left": True})
         yard.die(old, 0)
         yard.turn(max_memory=512 * MIB)
     assert not yard.roll
-    assert yard.ledger.counts[Kind.RECYCLED] == 2
-    assert yard.ledger.deaths[-1].cause == "was recycled: its memory is 600 MiB, and 512 MiB its limit"
+    assert yard.death_log.counts[Kind.RECYCLED] == 2
+    assert yard.death_log.deaths[-1].cause == "was recycled: its memory is 600 MiB, and 512 MiB its limit"
 
 
 def test_tasks_and_age_count_too_each_with_a_part_of_its_own(yard: Yard) -> None:
@@ -103,13 +103,13 @@ def test_a_worker_that_needs_more_from_the_start_is_not_replaced_at_once(yard: Y
 
 def live(yard: Yard, need: int, limit: int) -> float:
     """Have the only worker take so many MiB from its start until it is replaced; how long it had been ready."""
-    (child,) = yard.team.children
+    (child,) = yard.pool.children
     while child.stage is Stage.READY:
         assert child.ready_for < LONGEST_GRACE + 2
         yard.now += 1
         yard.beat(child, memory=need * MIB)
         yard.turn(max_memory=limit * MIB)
-        for successor in set(yard.team.children) - {child}:
+        for successor in set(yard.pool.children) - {child}:
             successor.hear({"ready": True})
         yard.roll.turn()
     lived = child.ready_for
@@ -137,10 +137,10 @@ def test_after_a_successor_that_failed_the_next_try_waits(yard: Yard) -> None:
     (child,) = yard.staff(1)
     yard.now += 2000
     yard.turn(max_age=1000)
-    (new,) = set(yard.team.children) - {child}
+    (new,) = set(yard.pool.children) - {child}
     yard.die(new, 3 << 8)
     yard.turn(max_age=1000)
-    assert yard.team.children == [child]
+    assert yard.pool.children == [child]
     assert yard.said == [
         "worker 1 is not recycled yet: the new one could not load the app (exit code 3); again in 0.1 s"
     ]

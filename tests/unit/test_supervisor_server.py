@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.server import MOST_CLIENTS, PATIENCE, PAUSE, Server
+from pytask_supervisor.admin.server import MOST_CLIENTS, PATIENCE, PAUSE, Server
 from tests.support.waiting import wait_until
 
 BIG = b"x" * 5_000_000

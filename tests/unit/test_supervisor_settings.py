@@ -12,29 +12,29 @@ from pytask_core import PyTask
 from pytask_core.errors import PyTaskException
 from pytask_core.helpers import PyTaskHelpers
 from pytask_core.keys import RedisKeys
-from pytask_supervisor import kinds
-from pytask_supervisor.config import Option, SupervisorConfig, options
-from pytask_supervisor.settings import ConfigError, load_config
+from pytask_supervisor.config import types
+from pytask_supervisor.config.options import Option, SupervisorConfig, options
+from pytask_supervisor.config.settings import ConfigError, load_config
 
 #: For each kind of value, one that is no option's default: text as a flag or variable has it.
 EXAMPLES = {
-    kinds.workers: "3",
-    kinds.app: "shop.tasks:app",
-    kinds.modules: "shop.tasks,mail",
-    kinds.count: "7",
-    kinds.redis_url: "redis://elsewhere",
-    kinds.seconds: "1.5",
-    kinds.some_seconds: "20",
-    kinds.hang_seconds: "0",
-    kinds.size: "1.5G",
-    kinds.text: "x-text",
-    kinds.key_name: "{x}-name",
-    kinds.log_level: "debug",
-    kinds.log_format: "json",
-    kinds.umask: "027",
-    kinds.switch: "true",
-    kinds.socket_path: "/run/x.sock",
-    kinds.port: "9100",
+    types.workers: "3",
+    types.app: "shop.tasks:app",
+    types.modules: "shop.tasks,mail",
+    types.count: "7",
+    types.redis_url: "redis://elsewhere",
+    types.seconds: "1.5",
+    types.some_seconds: "20",
+    types.hang_seconds: "0",
+    types.size: "1.5G",
+    types.text: "x-text",
+    types.key_name: "{x}-name",
+    types.log_level: "debug",
+    types.log_format: "json",
+    types.umask: "027",
+    types.switch: "true",
+    types.socket_path: "/run/x.sock",
+    types.port: "9100",
 }
 IN_FILE = [option for option in options() if option.in_file]
 
@@ -333,4 +333,4 @@ def test_workers_auto_is_at_least_one(tmp_path: Path) -> None:
 
 
 def test_a_list_of_modules_is_stripped_and_kept_in_order() -> None:
-    assert kinds.modules(" b , a ,, b") == ("b", "a")
+    assert types.modules(" b , a ,, b") == ("b", "a")

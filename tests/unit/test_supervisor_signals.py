@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytask_supervisor.signals import GATHER, HANDLED, SignalInbox
+from pytask_supervisor.shared.signals import GATHER, HANDLED, SignalInbox
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.channel import Channel
-from pytask_supervisor.child import LAST_WORDS, TO_END, Child, Stage
-from pytask_supervisor.deaths import Deaths, Verdict
-from pytask_supervisor.exits import Exit
-from pytask_supervisor.ledger import Cause, DeathLedger, Kind
-from pytask_supervisor.oom import OomCounter
-from pytask_supervisor.orders import PATIENCE, HandBackOrders
-from pytask_supervisor.respawn import RespawnPolicy
-from pytask_supervisor.rolling import Roll
-from pytask_supervisor.shapes import MisshapenError
-from pytask_supervisor.team import Team
+from pytask_supervisor.host.oom import OomCounter
+from pytask_supervisor.master.death_log import Cause, DeathLog, Kind
+from pytask_supervisor.master.deaths import Deaths, Verdict
+from pytask_supervisor.master.handback import PATIENCE, Handback
+from pytask_supervisor.master.rolling import Roll
+from pytask_supervisor.master.worker_handle import LAST_WORDS, TO_END, Stage, WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
+from pytask_supervisor.shared.channel import Channel
+from pytask_supervisor.shared.exits import Exit
+from pytask_supervisor.shared.respawn import RespawnPolicy
+from pytask_supervisor.shared.shapes import MisshapenError
 
 KILLED = int(signal.SIGKILL)
 ASKED = Cause(Kind.ASKED, "was asked to leave")
@@ -37,12 +37,12 @@ class World:
         self.far_ends: dict[int, Channel] = {}
         self.far_wires: dict[int, Channel] = {}
         self._pid = 1000
-        self.team = Team(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
-        self.orders = HandBackOrders(self.clock)
-        self.roll = Roll(self.team)
-        self.ledger = DeathLedger()
+        self.pool = WorkerPool(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
+        self.orders = Handback(self.clock)
+        self.roll = Roll(self.pool)
+        self.death_log = DeathLog()
         no_counter = OomCounter(Path("/nowhere"))
-        self.deaths = Deaths(self.team, self.orders, self.roll, self.ledger, no_counter, self.clock)
+        self.deaths = Deaths(self.pool, self.orders, self.roll, self.death_log, no_counter, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -54,32 +54,32 @@ class World:
             raise ProcessLookupError
         self.kills.append((pid, signum))
 
-    def spawn(self, slot: int, _foreign: object) -> Child:
+    def spawn(self, slot: int, _foreign: object) -> WorkerHandle:
         if self.fork_fails:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self._pid += 1
         ours, self.far_ends[self._pid] = Channel.pair()
         wire, self.far_wires[self._pid] = Channel.pair()
-        return Child(self._pid, slot, ours, wire, graceful_timeout=30, clock=self.clock, kill=self.kill)
+        return WorkerHandle(self._pid, slot, ours, wire, graceful_timeout=30, clock=self.clock, kill=self.kill)
 
-    def staff(self, count: int) -> list[Child]:
+    def staff(self, count: int) -> list[WorkerHandle]:
         for _ in range(count):
-            self.team.grow()
-        self.team.fill_due()
-        for child in self.team.children:
+            self.pool.grow()
+        self.pool.fill_due()
+        for child in self.pool.children:
             child.hear({"worker": f"w{child.pid}"})
             child.hear({"ready": True})
-        return self.team.children
+        return self.pool.children
 
-    def told(self, child: Child) -> list[str]:
+    def told(self, child: WorkerHandle) -> list[str]:
         return [message["hand_back"] for message in self.far_ends[child.pid].receive()]
 
-    def die(self, child: Child, status: int = KILLED) -> Verdict | None:
+    def die(self, child: WorkerHandle, status: int = KILLED) -> Verdict | None:
         self.gone.add(child.pid)
         return self.deaths.bury(child, status, is_stopping=False)
 
     def close(self) -> None:
-        for child in self.team.children:
+        for child in self.pool.children:
             child.close()
         for channel in (*self.far_ends.values(), *self.far_wires.values()):
             channel.close()
@@ -93,9 +93,9 @@ def world() -> Iterator[World]:
 
 
 def test_a_child_goes_from_started_to_ready_to_stopping(world: World) -> None:
-    world.team.grow()
-    world.team.fill_due()
-    (child,) = world.team.children
+    world.pool.grow()
+    world.pool.fill_due()
+    (child,) = world.pool.children
     assert child.stage is Stage.STARTED
     assert child.ready_for == 0
     child.hear({"ready": True})
@@ -108,9 +108,9 @@ def test_a_child_goes_from_started_to_ready_to_stopping(world: World) -> None:
 
 
 def test_a_child_that_gets_ready_while_it_stops_goes_on_stopping(world: World) -> None:
-    world.team.grow()
-    world.team.fill_due()
-    (child,) = world.team.children
+    world.pool.grow()
+    world.pool.fill_due()
+    (child,) = world.pool.children
     child.stop(ASKED)
     child.hear({"ready": True})
     assert child.stage is Stage.STOPPING
@@ -177,59 +177,59 @@ def test_unknown_words_change_nothing(world: World) -> None:
 def test_a_team_fills_its_places_and_gives_the_lowest_free_number(world: World) -> None:
     children = world.staff(3)
     assert [child.slot for child in children] == [1, 2, 3]
-    world.team.shrink(ASKED)
-    assert world.team.size == 2
+    world.pool.shrink(ASKED)
+    assert world.pool.size == 2
     # Number three is still leaving.
-    world.team.grow()
-    world.team.fill_due()
-    assert [child.slot for child in world.team.children] == [1, 2, 3, 4]
-    world.team.bury(children[2])
-    world.team.grow()
-    world.team.fill_due()
-    assert sorted(child.slot for child in world.team.children) == [1, 2, 3, 4]
+    world.pool.grow()
+    world.pool.fill_due()
+    assert [child.slot for child in world.pool.children] == [1, 2, 3, 4]
+    world.pool.bury(children[2])
+    world.pool.grow()
+    world.pool.fill_due()
+    assert sorted(child.slot for child in world.pool.children) == [1, 2, 3, 4]
 
 
 def test_a_closed_team_is_not_filled_again(world: World) -> None:
     children = world.staff(2)
     world.die(children[0])
-    world.team.close(ASKED)
+    world.pool.close(ASKED)
     world.now += 100
-    world.team.fill_due()
-    assert world.team.children == [children[1]]
-    assert world.team.next_due() is None
+    world.pool.fill_due()
+    assert world.pool.children == [children[1]]
+    assert world.pool.next_due() is None
 
 
 def test_a_proven_workers_place_is_due_at_once_and_a_quick_deaths_later(world: World) -> None:
     first, second = world.staff(2)
     world.now += 0.5
     world.die(first)
-    assert world.team.next_due() == pytest.approx(world.now + 0.1)
+    assert world.pool.next_due() == pytest.approx(world.now + 0.1)
     world.now += 5
     world.die(second)
-    assert world.team.next_due() is not None
-    world.team.fill_due()
-    assert world.team.size == len(world.team.children) == 2
+    assert world.pool.next_due() is not None
+    world.pool.fill_due()
+    assert world.pool.size == len(world.pool.children) == 2
 
 
 def test_a_fork_that_fails_is_tried_again_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.fork_fails = True
-    world.team.grow()
-    world.team.fill_due()
-    assert world.team.children == []
+    world.pool.grow()
+    world.pool.fill_due()
+    assert world.pool.children == []
     assert "Resource temporarily unavailable" in caplog.text
     world.fork_fails = False
-    world.team.fill_due()
-    assert world.team.children == []
+    world.pool.fill_due()
+    assert world.pool.children == []
     world.now += 1
-    world.team.fill_due()
-    assert len(world.team.children) == 1
+    world.pool.fill_due()
+    assert len(world.pool.children) == 1
 
 
 def test_a_dead_workers_tasks_are_handed_back_by_a_ready_one(world: World) -> None:
     dead, alive = world.staff(2)
     world.die(dead)
-    world.orders.give_out(world.team.ready)
-    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.pool.ready)
+    world.orders.give_out(world.pool.ready)
     assert world.told(alive) == [f"w{dead.pid}"]
     assert world.orders.confirm(f"w{dead.pid}", alive) == str(dead)
     assert world.orders.confirm(f"w{dead.pid}", alive) is None
@@ -249,7 +249,7 @@ def test_a_child_has_one_id_and_it_ends_as_the_master_has_said(world: World) -> 
     with pytest.raises(MisshapenError, match="another worker"):
         child.hear({"worker": "w2"})
     ours, theirs = Channel.pair()
-    fresh = Child(7, 1, ours, ours, mark="-abcd", graceful_timeout=1)
+    fresh = WorkerHandle(7, 1, ours, ours, mark="-abcd", graceful_timeout=1)
     with pytest.raises(MisshapenError, match="another worker"):
         fresh.hear({"worker": "host-7-abce"})
     assert fresh.worker_id is None
@@ -262,24 +262,24 @@ def test_a_child_has_one_id_and_it_ends_as_the_master_has_said(world: World) -> 
 def test_an_order_waits_for_the_replacement_where_there_is_no_sibling(world: World) -> None:
     (dead,) = world.staff(1)
     world.die(dead)
-    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.pool.ready)
     world.now += 1
-    world.team.fill_due()
-    (successor,) = world.team.children
-    world.orders.give_out(world.team.ready)
+    world.pool.fill_due()
+    (successor,) = world.pool.children
+    world.orders.give_out(world.pool.ready)
     assert world.told(successor) == []
     successor.hear({"ready": True})
-    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.pool.ready)
     assert world.told(successor) == [f"w{dead.pid}"]
 
 
 def test_an_order_whose_carrier_dies_goes_to_another(world: World) -> None:
     dead, carrier, other = world.staff(3)
     world.die(dead)
-    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.pool.ready)
     assert world.told(carrier) == [f"w{dead.pid}"]
     world.die(carrier)
-    world.orders.give_out(world.team.ready)
+    world.orders.give_out(world.pool.ready)
     assert sorted(world.told(other)) == [f"w{dead.pid}", f"w{carrier.pid}"]
 
 
@@ -288,9 +288,9 @@ def test_an_order_that_takes_long_goes_round(world: World) -> None:
     world.die(dead)
     told: list[int] = []
     for _ in range(4):
-        world.orders.give_out(world.team.ready)
+        world.orders.give_out(world.pool.ready)
         told += [child.slot for child in (first, second, third) if world.told(child)]
-        deadline = world.orders.next_deadline(world.team.ready)
+        deadline = world.orders.next_deadline(world.pool.ready)
         assert deadline == world.now + PATIENCE
         world.now = deadline
     assert told == [2, 3, 4, 2]
@@ -298,16 +298,16 @@ def test_an_order_that_takes_long_goes_round(world: World) -> None:
 
 def test_a_lone_worker_is_not_told_twice(world: World) -> None:
     dead, alive = world.staff(2)
-    world.team.shrink(ASKED)  # Number two leaves; it is not ready any more.
+    world.pool.shrink(ASKED)  # Number two leaves; it is not ready any more.
     world.die(dead)
     world.now += 1
-    world.team.fill_due()
-    successor = world.team.children[0]
+    world.pool.fill_due()
+    successor = world.pool.children[0]
     successor.hear({"ready": True})
     for _ in range(3):
-        world.orders.give_out(world.team.ready)
+        world.orders.give_out(world.pool.ready)
         world.now += PATIENCE
-        assert world.orders.next_deadline(world.team.ready) is None
+        assert world.orders.next_deadline(world.pool.ready) is None
     assert world.told(successor) == [f"w{dead.pid}"]
     assert world.told(alive) == []
 
@@ -327,17 +327,17 @@ def test_exit_code_0_without_a_goodbye_is_no_clean_end(world: World) -> None:
 
 
 def test_a_worker_that_never_had_an_id_leaves_no_order(world: World) -> None:
-    world.team.grow()
-    world.team.fill_due()
-    world.die(world.team.children[0])
+    world.pool.grow()
+    world.pool.fill_due()
+    world.die(world.pool.children[0])
     assert not world.orders
 
 
 def test_one_failed_boot_of_several_is_no_end_until_all_places_have_failed(world: World) -> None:
     for _ in range(2):
-        world.team.grow()
-    world.team.fill_due()
-    first, second = world.team.children
+        world.pool.grow()
+    world.pool.fill_due()
+    first, second = world.pool.children
     for child in (first, second):
         child.hear({"failed": "no module x"})
     assert world.die(first, Exit.LOAD << 8) is None
@@ -348,24 +348,24 @@ def test_one_failed_boot_of_several_is_no_end_until_all_places_have_failed(world
 
 def test_one_failed_boot_of_several_is_no_end_if_another_gets_ready(world: World) -> None:
     for _ in range(2):
-        world.team.grow()
-    world.team.fill_due()
-    first, second = world.team.children
+        world.pool.grow()
+    world.pool.fill_due()
+    first, second = world.pool.children
     first.hear({"failed": "no module x"})
     assert world.die(first, Exit.LOAD << 8) is None
     second.hear({"ready": True})
     world.deaths.was_ever_ready = True
     world.now += 5
-    world.team.fill_due()
-    assert world.team.size == len(world.team.children) == 2
+    world.pool.fill_due()
+    assert world.pool.size == len(world.pool.children) == 2
     assert second.stage is Stage.READY
 
 
 @pytest.mark.parametrize("code", [Exit.LOAD, Exit.REFUSED])
 def test_what_no_second_try_would_change_ends_the_supervisor(world: World, code: Exit) -> None:
-    world.team.grow()
-    world.team.fill_due()
-    (child,) = world.team.children
+    world.pool.grow()
+    world.pool.fill_due()
+    (child,) = world.pool.children
     child.hear({"failed": "no module x", "detail": "Traceback"})
     verdict = world.deaths.bury(child, code << 8, is_stopping=False)
     assert verdict is not None
@@ -384,8 +384,8 @@ def crash_on(world: World, slot: int) -> tuple[int, Verdict | None]:
     """Let the worker in that place die right after its start, again and again."""
     for deaths in range(1, 30):
         world.now += 40
-        world.team.fill_due()
-        (child,) = [child for child in world.team.children if child.slot == slot]
+        world.pool.fill_due()
+        (child,) = [child for child in world.pool.children if child.slot == slot]
         verdict = world.die(child)
         if verdict is not None:
             return deaths, verdict
@@ -393,7 +393,7 @@ def crash_on(world: World, slot: int) -> tuple[int, Verdict | None]:
 
 
 def test_ten_quick_deaths_in_a_row_end_the_supervisor(world: World) -> None:
-    world.team.grow()
+    world.pool.grow()
     deaths, verdict = crash_on(world, slot=1)
     assert deaths == 10
     assert verdict is not None
@@ -403,4 +403,4 @@ def test_ten_quick_deaths_in_a_row_end_the_supervisor(world: World) -> None:
 def test_a_crash_loop_beside_a_proven_worker_goes_on(world: World) -> None:
     proven, _ = world.staff(2)
     assert crash_on(world, slot=2) == (29, None)
-    assert proven in world.team.children
+    assert proven in world.pool.children

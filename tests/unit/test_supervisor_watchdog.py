@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytask_supervisor.child import Child, Stage
-from pytask_supervisor.evidence import Sample, explain
-from pytask_supervisor.ledger import Kind
-from pytask_supervisor.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
+from pytask_supervisor.host.thread_times import Sample, explain
+from pytask_supervisor.master.death_log import Kind
+from pytask_supervisor.master.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
+from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from tests.unit.test_supervisor_team import World
 
 TIMEOUT = 30.0
@@ -24,14 +24,14 @@ class Kennel(World):
         self.state = "T"
         self.watchdog = Watchdog(self.clock, lambda _pid: self.state)
 
-    def look(self, seconds: float, *alive: Child, timeout: float = TIMEOUT) -> None:
+    def look(self, seconds: float, *alive: WorkerHandle, timeout: float = TIMEOUT) -> None:
         """Let time pass, in which only these give signs of life."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 1)
             for child in alive:
                 child.hear({"pulse": 0.0})
-            self.watchdog.turn(self.team.children, timeout)
+            self.watchdog.turn(self.pool.children, timeout)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_stopped_child_is_named_once_and_killed_after_the_timeout(
     kennel.look(1, alive)
     assert kennel.kills == [(stopped.pid, signal.SIGKILL), (-stopped.pid, signal.SIGKILL)]
     kennel.die(stopped)
-    assert kennel.ledger.deaths[-1].kind is Kind.HANG
+    assert kennel.death_log.deaths[-1].kind is Kind.HANG
     assert alive.stage is Stage.READY
 
 
@@ -72,7 +72,7 @@ def test_nobody_is_blamed_for_the_time_in_which_the_master_was_away(kennel: Kenn
     children = kennel.staff(2)
     kennel.look(2, *children)
     kennel.now += 1000
-    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
     kennel.look(60, *children)
     assert kennel.kills == []
     assert all(child.stage is Stage.READY for child in children)
@@ -85,7 +85,9 @@ def test_a_loop_that_its_thread_calls_hung_is_killed_with_its_words(kennel: Kenn
     assert kennel.kills == []
     kennel.look(1)
     kennel.die(child)
-    assert kennel.ledger.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3, for 30.2 s"
+    assert (
+        kennel.death_log.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3, for 30.2 s"
+    )
 
 
 def test_a_loop_that_was_hung_and_runs_again_when_we_hear_of_it_is_left_alone(kennel: Kennel) -> None:
@@ -99,10 +101,10 @@ def test_a_loop_that_was_hung_and_runs_again_when_we_hear_of_it_is_left_alone(ke
 def test_a_blocked_loop_of_which_the_thread_tells_nothing_more_is_killed_a_little_later(kennel: Kennel) -> None:
     (child,) = kennel.staff(1)
     child.hear({"pulse": TIMEOUT + MARGIN - 0.1})
-    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
     assert kennel.kills == []
     child.hear({"pulse": TIMEOUT + MARGIN})
-    kennel.watchdog.turn(kennel.team.children, TIMEOUT)
+    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
     assert child.stage is Stage.KILLED
 
 
@@ -114,9 +116,9 @@ def test_a_timeout_of_0_names_and_kills_nobody(kennel: Kennel, caplog: pytest.Lo
 
 
 def test_loading_may_take_ten_times_as_long(kennel: Kennel) -> None:
-    kennel.team.grow()
-    kennel.team.fill_due()
-    (child,) = kennel.team.children
+    kennel.pool.grow()
+    kennel.pool.fill_due()
+    (child,) = kennel.pool.children
     kennel.look(LOADING * TIMEOUT - 1, child)
     assert kennel.kills == []
     kennel.look(1, child)
@@ -151,4 +153,4 @@ def test_a_silent_child_of_which_the_thread_has_told_who_blocks_it_is_killed_wit
         kennel.look(TIMEOUT)
     assert child.culprit == "x"
     kennel.die(child)
-    assert kennel.ledger.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3"
+    assert kennel.death_log.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3"

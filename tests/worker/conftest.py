@@ -14,10 +14,10 @@ from gevent.event import Event
 
 from pytask_core import PyTask, PyTaskHelpers, Task
 from pytask_core.connection import RedisSource, disconnect
+from pytask_core.connection.nodes import is_cluster
 from pytask_core.keys import RedisKeys
-from pytask_core.nodes import is_cluster
 from pytask_core.store import Regime, regime
-from pytask_core.worker import Worker
+from pytask_core.worker.worker import Worker
 from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until

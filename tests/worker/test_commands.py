@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from pytask_core import Task
-from pytask_core.nodes import is_cluster
+from pytask_core.connection.nodes import is_cluster
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

@@ -11,8 +11,8 @@ import gevent
 import pytest
 import redis
 
-from pytask_core import PyTask, PyTaskHelpers, Task, link
-from pytask_core.connection import pool
+from pytask_core import PyTask, PyTaskHelpers, Task
+from pytask_core.connection import link, pool
 from pytask_core.connection.patient import blocking_time
 from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer

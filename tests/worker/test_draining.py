@@ -6,14 +6,14 @@ import time
 
 import gevent
 
-from pytask_core.draining import wait_for_young
-from pytask_core.running import Running
+from pytask_core.worker.draining import wait_for_young
+from pytask_core.worker.execution import Execution
 
 
-def entry(name: str, seconds: float, *, age: float = 0.0, local: bool = False) -> Running:
+def entry(name: str, seconds: float, *, age: float = 0.0, local: bool = False) -> Execution:
     """A task that ends in so many seconds and has run for ``age``."""
     greenlet = gevent.spawn(gevent.sleep, seconds)
-    return Running(name, "w:1", "job", "{}", local=local, greenlet=greenlet, began=time.monotonic() - age)
+    return Execution(name, "w:1", "job", "{}", local=local, greenlet=greenlet, began=time.monotonic() - age)
 
 
 def test_young_tasks_are_waited_for_and_nothing_else() -> None:
@@ -32,7 +32,7 @@ def test_young_tasks_are_waited_for_and_nothing_else() -> None:
 
 
 def test_what_comes_meanwhile_is_waited_for_too_but_no_longer_than_was_said() -> None:
-    tasks: dict[str, Running] = {"first": entry("first", 0.1)}
+    tasks: dict[str, Execution] = {"first": entry("first", 0.1)}
 
     def replace(_greenlet: object) -> None:
         del tasks["first"]

@@ -12,9 +12,9 @@ import pytest
 from gevent.event import Event
 
 from pytask_core import StopTask, Task
-from pytask_core.leaving import GIVE_WAY
-from pytask_core.running import Running
-from pytask_core.stacks import stacks, tell
+from pytask_core.worker.execution import Execution
+from pytask_core.worker.stacks import stacks, tell
+from pytask_core.worker.stopping import GIVE_WAY
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -84,7 +84,7 @@ def test_where_tasks_stand_is_told_also_of_one_that_has_not_begun_and_one_that_h
     worker = live.worker(Gated)
     standing = live.helpers.start_task("gated")
     wait_until(lambda: bool(Gated.gate.linkcount()), message="the task waits")
-    ended, fresh = Running("ended", "t:1", "gated", "{}"), Running("fresh", "t:2", "gated", "{}")
+    ended, fresh = Execution("ended", "t:1", "gated", "{}"), Execution("fresh", "t:2", "gated", "{}")
     ended.greenlet, fresh.greenlet = gevent.spawn(lambda: None), gevent.Greenlet(lambda: None)
     ended.greenlet.join()
 
@@ -94,7 +94,7 @@ def test_where_tasks_stand_is_told_also_of_one_that_has_not_begun_and_one_that_h
     assert set(told) == {standing, "ended", "fresh"}
     assert f"Task '{standing}' (gated) stands at\n  " in told[standing]
     assert "self.gate.wait()" in told[standing]
-    assert "runner.py" not in told[standing]
+    assert "executor.py" not in told[standing]
     assert told["ended"] == "Task 'ended' (gated) stands nowhere: not begun, or ended"
 
 

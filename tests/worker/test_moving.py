@@ -12,7 +12,7 @@ import pytest
 
 from pytask_core import InvalidTask, PyTask, Task
 from pytask_core.connection import disconnect
-from pytask_core.nodes import is_cluster
+from pytask_core.connection.nodes import is_cluster
 from pytask_core.tasks import Cleanup, Monitor
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

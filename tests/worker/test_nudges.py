@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pytask_core import claimer, nudges
-from pytask_core.worker import Worker
+from pytask_core.worker import claimer, nudges
+from pytask_core.worker.worker import Worker
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

@@ -9,8 +9,9 @@ from itertools import pairwise
 import gevent
 import pytest
 
-from pytask_core import Task, claimer
+from pytask_core import Task
 from pytask_core.helpers import run_loop
+from pytask_core.worker import claimer
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from pytask_core import Task
-from pytask_core.pressure import HIGH, LOW, SAID_AFTER, Pressure
+from pytask_core.worker.backpressure import HIGH, LOW, SAID_AFTER, Backpressure
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -32,7 +32,7 @@ class Clock:
 
 
 def test_a_late_loop_presses_until_it_is_well_in_time_again() -> None:
-    pressure = Pressure(Clock())
+    pressure = Backpressure(Clock())
     for lag, is_high in ((0.1, False), (HIGH - 0.01, False), (HIGH, True), (LOW, True), (LOW - 0.01, False)):
         pressure.measured(lag)
         assert pressure.is_high == is_high
@@ -41,7 +41,7 @@ def test_a_late_loop_presses_until_it_is_well_in_time_again() -> None:
 
 def test_only_what_lasts_is_said_and_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    pressure = Pressure(clock)
+    pressure = Backpressure(clock)
     pressure.measured(60.0)  # A process that was stopped.
     pressure.measured(0.0)
     assert caplog.text == ""

@@ -11,7 +11,7 @@ import pytest
 
 from pytask_core import PyTask
 from pytask_core.errors import RedisRefused
-from pytask_supervisor.redact import redact
+from pytask_supervisor.shared.redact import redact
 from tests.support.core_apps import Echo, Forever
 from tests.support.redis_cluster import ServerCluster
 from tests.support.redis_server import RedisServer, is_valkey

@@ -10,7 +10,7 @@ from types import FrameType
 import gevent
 import pytest
 
-from pytask_core.signals import hear
+from pytask_core.process.signals import hear
 from tests.support.core_apps import Forever
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from pytask_core.connection import RedisSource, disconnect
+from pytask_core.connection.link import RedisLink
 from pytask_core.keys import RedisKeys
-from pytask_core.link import Link
 from pytask_core.store import KeeperStore
 from pytask_core.tasks import Monitor
 from tests.bench import recovery
@@ -28,7 +28,7 @@ def monitor(server: RedisServer, count: int, workers: int, results: Results) -> 
     server.flush()
     client, keys = RedisSource(server.url).store_client(2), RedisKeys()
     _fill(client, keys, count, workers)
-    link = Link("the server", lambda: None, lambda: 30.0)
+    link = RedisLink("the server", lambda: None, lambda: 30.0)
     link.begin()
     task: Any = Monitor.__new__(Monitor)
     worker = SimpleNamespace(keeper=KeeperStore(client, keys), link=link)

@@ -1,0 +1,455 @@
+"""What a worker does with tasks, in many slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, NamedTuple
+
+from ...connection.nodes import Nodes
+from ...keys import RedisKeys
+from ...payload import MAX_PAYLOAD
+from ...policy.poison import PoisonRule
+from .. import scripts
+from ..worker import (
+    BATCH,
+    FILLED,
+    LONGEST_WAIT,
+    REPLY,
+    Claimed,
+    Claims,
+    Ending,
+    Event,
+    Misplaced,
+    PassedOn,
+    Renewal,
+    WorkerStore,
+)
+from .steps import Call, Steps
+
+#: Why an id is passed over that stays in the task set, where another transition has put it.
+_STAYS_ACTIVE = {"running", "stopped", "changed", "local"}
+
+#: Seconds that a task may be on its way out of a worker's hands, between two steps. Longer bears slower round trips,
+#: shorter counts sooner what another program has taken away by its state alone.
+LEAVING = 2.0
+
+#: What ``renew.lua`` answers of a task that the worker is to let go of, or is letting go of already.
+_OVER = {"lost", "left"}
+
+
+def _stays_active(why: str, *more: Any) -> bool:
+    return why in _STAYS_ACTIVE or (why == "ended" and bool(more[0]))
+
+
+class _Entry(NamedTuple):
+    """What stands in the inbox."""
+
+    id: str
+    pushes: str  #: that its entry stands for; '' where another program pushed it
+    spare: bool  #: an entry of it is to start nothing
+    more: int  #: entries beyond the first
+
+    @property
+    def kind(self) -> str:
+        """What ``claim.lua`` is to know of the entry."""
+        return "ours" if self.pushes else "spare" if self.spare else ""
+
+
+class _LastWords:
+    """The events of each task in one batch. They travel with its end, in one script: so neither a script that a node
+    does not know yet nor a slot that moves can bring them behind it or out of their order.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.left: dict[tuple[str, str], list[str]] = {}
+        for task_id, token, payload in events:
+            self.left.setdefault((task_id, token), []).append(payload)
+
+    def of(self, task_id: str, token: str) -> Sequence[str]:
+        """Take out those of a task."""
+        return self.left.pop((task_id, token), ()) if self.left else ()
+
+
+class ManySlotsWorkerStore(WorkerStore):
+    """A worker's transitions in steps."""
+
+    _many_slots = True
+
+    def __init__(
+        self,
+        client: Any,
+        blocking: Any,
+        keys: RedisKeys,
+        worker: str,
+        poison: PoisonRule | None = None,
+        replicas: int = 0,
+        max_payload: int = MAX_PAYLOAD,
+    ) -> None:
+        super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
+        self._steps = Steps(client, keys)
+        self._reports = 0
+        self._beat = 0
+        #: What was just leaving this worker's hands when it was renewed, and when that was seen.
+        self._left: dict[tuple[str, str], float] = {}
+        self._clock = monotonic
+
+    # Registering and waiting
+
+    def register(self, names: Iterable[str]) -> None:
+        self._names = list(names)
+        # First: a worker that does not reach all nodes is not to count as alive, or others would wait for it.
+        Nodes(self._client).reach()
+        anew = bool(self._look()[0])
+        self._make_known(anew and self._registered)
+        self._registered = True
+
+    def _looking(self, lease: float | None = None) -> Call:
+        keys = self._keys
+        names = [keys.workers, self._held, keys.running, keys.leases, keys.monitor]
+        return "look", names, [self.worker, *self._promise(lease)]
+
+    def _look(self) -> list[int]:
+        """Beat; return whether the worker was forgotten, what its share is measured by, and when that was."""
+        answer: list[int] = self._steps.all([self._looking()])[0]
+        return answer[:5]
+
+    def take(self, timeout: float) -> bool:
+        # The beat goes first: an id in the inbox of a worker that nobody knows would be lost.
+        if self._look()[0]:
+            self._make_known()
+        note = ("SADD", self._keys.inboxes, self.worker)
+        take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
+        return scripts.call_then(self._blocking, [], note, take)[1] is not None
+
+    def take_and_claim(self, timeout: float, token: str, room: int) -> Claims:  # noqa: ARG002 - here it is two steps
+        if not self.take(timeout):
+            return Claims([], [], 0)
+        # One, since more may no longer be wanted by now.
+        return self.claim(token, 1)
+
+    # Claiming
+
+    def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
+        number = int(token.rpartition(":")[2])
+        anew, *measures, self._beat = self._look()
+        if anew:
+            self._make_known()
+        rows, left, done = self._steps.one(
+            "take",
+            self._queue_keys,
+            [number, min(room, BATCH), *measures, int(insist), self.worker],
+        )
+        entries = [_Entry(rows[i], rows[i + 1], bool(rows[i + 2]), rows[i + 3]) for i in range(0, len(rows), 4)]
+        tasks = self._claimed_before(token, {entry.id for entry in entries}) if again else []
+        if done or not entries:
+            return Claims(tasks, [], left)
+        may_be_claimed = False
+        try:
+            suspect, seen = self._note(token, [entry.id for entry in entries])
+            may_be_claimed = True
+            answers = self._claim_each(token, entries, suspect, seen)
+        except Exception:
+            self._give_back(token, may_be_claimed=may_be_claimed)
+            raise
+        left = self._settle(token, entries, answers)
+        passed: list[tuple[str, str]] = []
+        waited: dict[str, float] = {}
+        for entry in entries:
+            why, *rest = answers[entry.id]
+            if not why:
+                tasks.append(Claimed(entry.id, *rest[:2]))
+                waited.update((entry.id, ms / 1000) for ms in rest[2:] if ms is not None and ms <= LONGEST_WAIT * 1000)
+                passed += [(entry.id, "running")] * entry.more
+            elif why not in {"changed", "later"}:
+                passed.append((entry.id, why))
+        return Claims(tasks, passed, left, waited)
+
+    @property
+    def _queue_keys(self) -> list[str]:
+        keys = self._keys
+        return [
+            keys.new_queue,
+            self._inbox,
+            keys.waiting,
+            keys.spare,
+            keys.last_take(self.worker),
+            keys.inboxes,
+            keys.early,
+        ]
+
+    def _give_back(self, token: str, *, may_be_claimed: bool) -> None:
+        """Leave what was taken to others, who may reach the node that failed.
+
+        What is claimed of it they pass over, and this worker finds it when it asks again.
+        """
+        number = token.rpartition(":")[2]
+        keys = self._keys
+        names = [keys.new_queue, self._inbox, keys.waiting, keys.last_take(self.worker), keys.spare]
+        with suppress(Exception):
+            self._steps.one("give_back", names, [number, "1" if may_be_claimed else ""])
+
+    def _claimed_before(self, token: str, known: set[str]) -> list[Claimed]:
+        """Return what a claim has got whose answer was lost."""
+        held = [each for each in self._client.smembers(self._held) if each not in known]
+        # As if nothing had been seen before: only what has this token already is given.
+        answers = self._steps.all(
+            [("claim", [self._keys.task(each)], [token, "-", 0, "", "", self._max_payload]) for each in held]
+        )
+        # What was noted for that claim and not claimed: its entry is taken by others by now.
+        others = [(each, token) for each, answer in zip(held, answers, strict=True) if answer[0]]
+        self._steps.give_up(self.worker, others)
+        return [Claimed(each, *answer[1:3]) for each, answer in zip(held, answers, strict=True) if not answer[0]]
+
+    def _note(self, token: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        """Note that ids are in this worker's hands; return its suspect, and what ``peek.lua`` answers of each."""
+        (suspect, anew), *seen = self._steps.all(
+            [self._holding(token, ids), *(("peek", [self._keys.task(each)], []) for each in ids)],
+        )
+        if anew:
+            self._make_known()
+        return suspect, seen
+
+    def _claim_each(
+        self, token: str, entries: Sequence[_Entry], suspect: str, seen: Sequence[Any]
+    ) -> dict[str, list[Any]]:
+        """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
+        keys, most, cap = self._keys, self._poison.max_deliveries, self._max_payload
+        ids = [entry.id for entry in entries]
+        near = [each for each, (_, charges, _) in zip(ids, seen, strict=True) if most and charges >= most - 1]
+        chosen = near[0] if near and not self._runs(suspect) else ""
+        calls: list[Call] = [
+            (
+                "claim",
+                [keys.task(entry.id)],
+                [token, owner, most, int(entry.id == chosen), entry.kind, cap],
+            )
+            for entry, (owner, *_) in zip(entries, seen, strict=True)
+        ]
+        answers = dict(zip(ids, self._in_parts(calls, [size for *_, size in seen]), strict=True))
+        if chosen and not answers[chosen][0]:
+            self._client.execute_command("SET", keys.suspect(self.worker), chosen)
+        return answers
+
+    def _in_parts(self, calls: Sequence[Call], sizes: Sequence[int]) -> list[Any]:
+        """Run the scripts, of whose data no more than :data:`REPLY` bytes and one task's come in one reply."""
+        answers: list[Any] = []
+        begin = total = 0
+        for at, size in enumerate(sizes, 1):
+            total += min(size, self._max_payload)
+            if total >= REPLY or at == len(calls):
+                answers += self._steps.all(calls[begin:at])
+                begin, total = at, 0
+        return answers
+
+    def _holding(self, token: str, ids: Sequence[str], *, claimed: bool = False) -> Call:
+        keys = self._keys
+        names = [keys.task_set, self._held, keys.running, keys.suspect(self.worker), keys.holders, keys.workers]
+        return "hold", names, [token, int(claimed), *ids]
+
+    def _runs(self, suspect: str) -> bool:
+        """Whether this worker runs a task that one more death would convict."""
+        if not suspect:
+            return False
+        return bool(
+            self._steps.one("suspected", [self._keys.task(suspect)], [self.worker, self._poison.window_ms, self._beat])
+        )
+
+    def _settle(self, token: str, entries: Sequence[_Entry], answers: dict[str, list[Any]]) -> int:
+        """Clear the inbox of what was dealt with, and let go of what was not claimed; return how many ids are left."""
+        dealt: list[Any] = [token.rpartition(":")[2], self._keys.inbox_prefix]
+        for entry in entries:
+            why = answers[entry.id][0]
+            if why != "changed":
+                what = why if why in {"later", "early"} else "passed" if why else "claimed"
+                dealt += (entry.id, entry.pushes, what)
+        calls: list[Call] = [("taken", self._queue_keys, dealt)]
+        mine = [each for each, answer in answers.items() if not answer[0]]
+        if mine:
+            calls.append(self._holding(token, mine, claimed=True))
+        left, *held = self._steps.all(calls)
+        if held and held[0][1]:
+            self._make_known()
+        refused = [(each, *answer) for each, answer in answers.items() if answer[0]]
+        # This claim alone: an earlier one may be what runs the task.
+        self._steps.let_go(
+            self.worker, [(each, f"={token}", True) for each, *why in refused if not _stays_active(*why)]
+        )
+        self._steps.give_up(self.worker, [(each, token) for each, *why in refused if _stays_active(*why)])
+        return int(left)
+
+    # Renewing and ending
+
+    def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
+        now = self._clock()
+        before = [task for task, since in self._left.items() if now - since > LEAVING and task not in tasks]
+        asked = [*tasks, *before]
+        looked, noted, *told = self._steps.all(
+            [self._looking(lease), ("still", [self._held], [each for each, _ in asked] or [""]), *self._renewing(asked)]
+        )
+        if looked[0]:
+            self._make_known()
+        held = [task for task, there in zip(asked, noted, strict=False) if there]
+        rows = list(zip(asked, told, strict=True))
+        self._note_again([task for task, what in rows if task not in held and what not in _OVER])
+        self._steps.give_up(self.worker, [task for task, what in rows if what == "lost"])
+        self._part_with([task for task, what in rows if what == "left" and task in held], before, now)
+        forgotten, self._forgotten = self._forgotten, False
+        told_of = [(task[0], "lost" if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
+        return Renewal(forgotten, told_of, None if looked[5] is None else looked[5] / 1000)
+
+    def _part_with(self, left: Sequence[tuple[str, str]], before: Sequence[tuple[str, str]], now: float) -> None:
+        """Let go of what was leaving already when it was seen before: it is another program that wrote its state.
+
+        It stays in the task set, where a Monitor finds what is to wait and does not.
+        """
+        for task in before:
+            self._left.pop(task, None)  # two renewals may be under way at a time
+        for task in left:
+            if task not in before:
+                self._left.setdefault(task, now)
+        self._steps.let_go(self.worker, [(each, f"={token}", False) for each, token in left if (each, token) in before])
+
+    def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
+        self._steps.give_up(self.worker, tasks)
+
+    def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
+        return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
+
+    def _note_again(self, tasks: Sequence[tuple[str, str]]) -> None:
+        """A failover has lost what was noted. As in a claim: first noted, then looked at, since a task may just end."""
+        if not tasks:
+            return
+        self._steps.all([self._holding(token, [each]) for each, token in tasks])
+        told = list(zip(tasks, self._steps.all(self._renewing(tasks)), strict=True))
+        self._steps.all(
+            [self._holding(token, [each], claimed=True) for (each, token), what in told if what not in _OVER]
+        )
+        self._steps.give_up(self.worker, [task for task, what in told if what in _OVER])
+
+    def report(
+        self,
+        events: Sequence[Event],
+        endings: Sequence[Ending],
+        stopped: Sequence[tuple[str, str]],
+        requeue: Sequence[tuple[str, str]],
+    ) -> list[str]:
+        task = self._keys.task
+        last = _LastWords(events)
+        calls: list[Call] = [
+            *(
+                (
+                    "finish",
+                    [task(each.id)],
+                    [each.token, each.state, each.output, each.state.lower(), *last.of(*each[:2])],
+                )
+                for each in endings
+            ),
+            *(("leave", [task(each)], [token, "stop", *last.of(each, token)]) for each, token in stopped),
+            *(("leave", [task(each)], [token, "requeue", *last.of(each, token)]) for each, token in requeue),
+        ]
+        # What is left is of tasks that run on.
+        emits: list[Call] = [("emit", [task(each)], [token, *said]) for (each, token), said in last.left.items()]
+        answers = self._steps.all([*emits, *calls], self._replicas if endings else 0)[len(emits) :]
+        ids = [*(each.id for each in endings), *(each for each, _ in stopped), *(each for each, _ in requeue)]
+        tokens = [*(each.token for each in endings), *(token for _, token in (*stopped, *requeue))]
+        became = list(zip(ids, answers, strict=True))
+        front = len(endings) + len(stopped)
+        self._move(became[:front], became[front:])
+        self._steps.let_go(
+            self.worker,
+            [
+                (each, token, what not in {"keep", "STOPPED"})
+                for (each, what), token in zip(became, tokens, strict=True)
+                if what != "lost"
+            ],
+        )
+        lost = [(each, token) for (each, what), token in zip(became, tokens, strict=True) if what == "lost"]
+        self._steps.give_up(self.worker, lost)
+        return [each for each, *_ in lost]
+
+    def _move(self, back: Sequence[tuple[str, str]], front: Sequence[tuple[str, str]]) -> None:
+        """Put ids where they belong now, before they leave where they were."""
+        steps = self._steps
+        calls: list[Call] = []
+        ended = [each for each, became in back if became == "end"]
+        if ended:
+            self._reports += 1
+            calls.append(steps.ending(self.worker, ended, self._reports))
+        again = [each for each, became in back if became == "end again"]
+        if again:
+            calls.append(steps.ending(self.worker, again))
+        for rows, side in ((back, "LPUSH"), (front, "RPUSH")):
+            waiting = [(each, "must") for each, became in rows if became in {"WAIT", "wait"}]
+            if waiting:
+                calls.append(steps.pushing(waiting, side))
+        if calls:
+            steps.all(calls, self._replicas)
+
+    # Reloading is as in one slot: it concerns the hash alone.
+
+    def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
+        hold = self._holding(token, [task_id], claimed=True)
+        self._steps.all([self._looking(), hold])
+        self._steps.one("adopt", [self._keys.task(task_id)], [token, name, data])
+
+    def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
+        keys, steps = self._keys, self._steps
+        able = self._able(tasks, task_timeout)
+        answers = steps.all([("pass_on", [keys.task(each.id)], [each.token]) for each in tasks])
+        became = list(zip(tasks, answers, strict=True))
+        waiting = [task for task, what in became if what == "WAIT"]
+        first = self._place(waiting, able)
+        steps.let_go(self.worker, [(each.id, each.token, what != "STOPPED") for each, what in became if what != "lost"])
+        self._give_up([(each.id, each.token) for each, what in became if what == "lost"])
+        self._look_after(waiting, able, task_timeout)
+        return [
+            PassedOn(able[task.name], parked=not able[task.name], first=task.id in first)
+            if what == "WAIT"
+            else PassedOn("", parked=False)
+            for task, what in became
+        ]
+
+    def _able(self, tasks: Sequence[Misplaced], task_timeout: float) -> dict[str, str]:
+        """Return for each name a live worker that knows it, or ''."""
+        names = list(dict.fromkeys(task.name for task in tasks))
+        asked = [self.worker, self._keys.names_prefix, int(task_timeout * 1000), *names]
+        return dict(zip(names, self._steps.one("able", [self._keys.workers], asked), strict=True))
+
+    def _place(self, tasks: Sequence[Misplaced], able: dict[str, str]) -> set[str]:
+        """Put ids where they belong; return those that are parked as the first of their names."""
+        keys, steps = self._keys, self._steps
+        calls: list[Call] = [
+            steps.pushing([(task.id, "must") for task in tasks if able[task.name] == worker], into=keys.inbox(worker))
+            for worker in dict.fromkeys(able[task.name] for task in tasks)
+            if worker
+        ]
+        parked = [task for task in tasks if not able[task.name]]
+        if parked:
+            words = [word for task in parked for word in (task.id, task.name)]
+            names = [keys.parked, keys.waiting, keys.spare, keys.new_queue, keys.inboxes]
+            calls.append(("park", names, [keys.inbox_prefix, *words]))
+        answers = steps.all(calls) if calls else []
+        self._nudge([worker for worker in dict.fromkeys(able[task.name] for task in tasks) if worker])
+        return {task.id for task, answer in zip(parked, answers[-1], strict=True) if answer} if parked else set()
+
+    def _nudge(self, workers: Sequence[str]) -> None:
+        """Tell workers that something lies in their inboxes; where we may not, they find it by themselves."""
+        keys = self._keys
+        nudges = [(keys.new_queue, ("PUBLISH", keys.nudges(worker), FILLED)) for worker in workers]
+        if nudges:
+            Nodes(self._client).run(nudges, resend=True)
+
+    def _look_after(self, tasks: Sequence[Misplaced], able: dict[str, str], task_timeout: float) -> None:
+        """Mend what others did between the look for a worker and the step that relied on it."""
+        keys = self._keys
+        for other in dict.fromkeys(able[task.name] for task in tasks):
+            if other and self._client.execute_command("ZSCORE", keys.workers, other) is None:
+                # It has left meanwhile, so no worker would look into its inbox any more.
+                self._steps.unbox(other)
+        parked = [task for task in tasks if not able[task.name]]
+        if parked:
+            # One that has registered meanwhile perhaps looked before they were there.
+            for name in (name for name, worker in self._able(parked, task_timeout).items() if worker):
+                self.parked.open_all(name)

@@ -1,0 +1,113 @@
+"""``Nudges``: sees to what other workers put into this one's inbox, since they do not know the names of these tasks.
+
+Idle, a worker is blocked on the new queue, and would look into its inbox only when that take is over. Pub/sub says that
+there is something, and the take is cut short. A nudge that gets lost costs the rest of the take, a second at most. A
+worker that may begin nothing, since it is full or quiet, leaves what it was given to others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+
+from ..connection.link import RedisLink, ServerError, Unreachable
+from ..process.greenlets import once
+from ..store import WorkerStore
+from .allowance import Allowance
+
+log = logging.getLogger("pytask.claimer")
+
+#: Seconds until a take that was perhaps still on its way to the server is cut short again; then twice as long.
+PAUSE = 0.002
+
+#: Seconds that what lies in the inbox of a full worker waits for a place there. Longer sends fewer tasks to and fro
+#: among workers that are all busy, shorter has an idle one begin them sooner.
+PATIENCE = 0.1
+
+#: Seconds until it tries again to leave them to others: there may be one by then that can begin them.
+LATER = 5.0
+
+
+class Nudges:
+    """What the control listener hears and the claimer asks.
+
+    Args:
+        store: the worker's store.
+        link: whether Redis can be reached.
+        cut_short: ends the take that is under way, if it waits; returns False where the server does not let us.
+        allowance: how many tasks may begin now.
+    """
+
+    def __init__(
+        self, store: WorkerStore, link: RedisLink, cut_short: Callable[[], bool], allowance: Allowance
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._cut_short = cut_short
+        self._allowance = allowance
+        self._is_taking = False
+        self._seeing: gevent.Greenlet | None = None
+        self._declines = False
+        #: Something came into the inbox since the claimer has begun to look there last.
+        self.is_filled = False
+        #: Whether the claimer begins no tasks, whatever room there is.
+        self.is_quiet = False
+
+    def fill(self) -> None:
+        """Something lies in the inbox; returns at once."""
+        self.is_filled = True
+        if self._seeing is None or self._seeing.ready():
+            self._seeing = once(self._see_to_it)
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """While a take is under way, cut it short when something comes."""
+        self._is_taking = True
+        try:
+            yield
+        finally:
+            self._is_taking = False
+
+    def look(self) -> bool:
+        """The claimer is about to claim what lies in the inbox; return whether something came there."""
+        was_filled, self.is_filled = self.is_filled, False
+        if self._declines:
+            self._store.accept()
+            self._declines = False
+        return was_filled
+
+    @property
+    def _is_able(self) -> bool:
+        return not self.is_quiet and self._allowance.room > 0
+
+    def close(self) -> None:
+        """See to nothing any more."""
+        if self._seeing is not None:
+            self._seeing.kill()
+
+    def _see_to_it(self) -> None:
+        pause, patience = PAUSE, PATIENCE
+        while self.is_filled:
+            if self._is_taking:
+                if not self._cut_short():
+                    return
+                gevent.sleep(pause)
+                pause *= 2
+            elif self._is_able:
+                return  # The claimer looks before it begins a take.
+            else:
+                gevent.sleep(patience)
+                if self.is_filled and not self._is_able:
+                    self._decline()
+                    patience = LATER
+
+    def _decline(self) -> None:
+        self._declines = True
+        try:
+            with self._link.guard():
+                self._store.decline()
+        except (Unreachable, ServerError) as error:
+            log.debug("What lies in the inbox cannot be left to others yet: %s", error)

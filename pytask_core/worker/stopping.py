@@ -1,0 +1,199 @@
+"""``Stopper``: makes copies of tasks leave a worker: kindly, then harder, and reports what each is then.
+
+Called by the runner, whom the control listener, the heartbeat and a stopping worker tell which.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from ..connection.link import RedisLink, ServerError, Unreachable
+from ..current import work_for
+from ..errors import StopTask
+from ..process.greenlets import once
+from ..store import WorkerStore
+from ..task import Task
+from .execution import Execution
+from .reporter import Reporter
+
+log = logging.getLogger("pytask.runner")
+
+#: Seconds that a task has at least after ``StopTask``, however long its ``stop`` took, and after ``GreenletExit``.
+GIVE_WAY = 1.0
+
+
+class Stopper:
+    """The way out of a copy that does not end by itself.
+
+    Args:
+        store: for reloads.
+        reporter: where it is told what became of them.
+        link: whether Redis can be reached.
+        stop_timeout: seconds that a task has to leave: its ``stop``, and then what it tidies up after ``StopTask``.
+        respawn: runs a copy in the place of one that was to be reloaded.
+        settle: called with one that Redis need not be told of.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        reporter: Reporter,
+        link: RedisLink,
+        stop_timeout: float,
+        respawn: Callable[[Execution], object],
+        settle: Callable[[Execution], object],
+    ) -> None:
+        self._store = store
+        self._reporter = reporter
+        self._link = link
+        self._stop_timeout = stop_timeout
+        self._respawn = respawn
+        self._settle = settle
+        self._hurry = Event()
+
+    def ask(self, entry: Execution, what: str) -> None:
+        """Make a copy leave; ``what`` as of ``TaskRunner.ask``. What it was asked before may be overruled."""
+        if entry.leaving is None:
+            entry.leaving = what
+            once(self._leave, entry)
+        elif what == "lost" or entry.leaving == "reload":
+            entry.leaving = what
+
+    def hurry(self) -> None:
+        """Wait for no ``stop`` method any longer."""
+        self._hurry.set()
+
+    def cut_short(self) -> None:
+        """Wait no longer for the ``stop`` methods of those that leave just now; others have their time later."""
+        if not self._hurry.is_set():
+            self._hurry.set()
+            self._hurry = Event()
+
+    def _leave(self, entry: Execution) -> None:
+        gone = self._quit(entry)
+        if entry.ended:
+            return
+        what = entry.leaving
+        log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
+        if what == "lost":
+            self._settle(entry)
+        elif what == "stop":
+            self._reporter.stopped(entry)
+        elif what == "requeue" or not gone:
+            self._reporter.requeue(entry)
+        else:
+            self._reload(entry)
+
+    def _quit(self, entry: Execution) -> bool:
+        """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
+        greenlet = entry.greenlet
+        assert greenlet is not None
+        began = time.monotonic()
+        if entry.started and not greenlet.ready():
+            self._call_stop(entry, greenlet)
+        if greenlet.ready():
+            return True
+        entry.throw(StopTask() if entry.began else gevent.GreenletExit())
+        # Nearly all are gone by then, and of those few wait for the hurry that would each have to be noted there.
+        greenlet.join(GIVE_WAY)
+        if not greenlet.ready():
+            left = began + self._stop_timeout - time.monotonic()
+            gevent.wait([greenlet, self._hurry], timeout=max(0.0, left), count=1)
+        if greenlet.ready():
+            return True
+        log.warning(
+            "Task %r (%s) is still there %.1f s after it was told to stop, so it gets GreenletExit in the midst of "
+            "what it does. It should let StopTask pass; if it needs longer to tidy up, raise stop_timeout",
+            entry.id,
+            entry.name,
+            time.monotonic() - began,
+        )
+        entry.throw(gevent.GreenletExit())
+        greenlet.join(GIVE_WAY)
+        if greenlet.ready():
+            return True
+        log.error(
+            "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in "
+            "the pool, and Redis takes nothing from it any more. It should let StopTask pass",
+            entry.id,
+            entry.name,
+        )
+        return False
+
+    def _call_stop(self, entry: Execution, greenlet: gevent.Greenlet) -> None:
+        task = entry.task
+        if task is None or type(task).stop is Task.stop:
+            return
+        stop: Callable[[], object] = partial(_wind_up, task)
+        # Greenlets do not inherit context variables, so what provide_context() has set is handed over.
+        context = greenlet.gr_context
+        if context is not None:
+            stop = partial(context.copy().run, stop)
+        stopper = gevent.spawn(self._guarded, stop, entry)
+        began, hurry = time.monotonic(), self._hurry
+        gevent.wait([stopper, hurry], timeout=self._stop_timeout, count=1)
+        if not stopper.ready():
+            # In a hurry it is still begun, since what it ends may be no greenlet that we know, but nobody waits for it.
+            level = logging.DEBUG if hurry.is_set() else logging.WARNING
+            log.log(
+                level,
+                "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
+                entry.id,
+                entry.name,
+                time.monotonic() - began,
+            )
+            stopper.kill(block=False)
+
+    @staticmethod
+    def _guarded(stop: Callable[[], object], entry: Execution) -> None:
+        entry.told = entry.winds_up = True
+        work_for(entry.id)
+        try:
+            stop()
+        except gevent.GreenletExit:
+            pass
+        except BaseException:
+            log.exception(
+                "The stop() of task %r (%s) failed; the task is stopped all the same",
+                entry.id,
+                entry.name,
+            )
+        finally:
+            entry.winds_up = False
+
+    def _reload(self, entry: Execution) -> None:
+        """Run a task anew on the data that its hash has now."""
+        try:
+            with self._link.guard():
+                fresh = self._store.reload(entry.id, entry.token)
+        except (Unreachable, ServerError):
+            entry.leaving = "requeue"
+            self._reporter.requeue(entry)
+            return
+        if entry.leaving != "reload":
+            self._leave(entry)
+        elif fresh is None:
+            log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)
+            self._settle(entry)
+        elif fresh.command:
+            self._reporter.stopped(entry)
+        else:
+            log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
+            self._respawn(Execution(entry.id, entry.token, fresh.name, fresh.data, entry.local))
+
+
+def _wind_up(task: Task) -> None:
+    """Call its ``stop``. An attribute of that name, such as an event or None, is the user's own."""
+    own: Any = task.stop
+    of_class: Any = type(task).stop
+    if callable(own):
+        own()
+    elif callable(of_class):
+        of_class(task)

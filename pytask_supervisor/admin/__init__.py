@@ -1,0 +1,1 @@
+"""Where the master answers others: the control socket of ``pytaskctl``, ``/metrics`` and ``/healthz``."""

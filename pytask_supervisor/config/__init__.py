@@ -1,0 +1,1 @@
+"""What the supervisor was told: flag, environment, file and default, as one configuration."""

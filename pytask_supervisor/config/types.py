@@ -1,0 +1,243 @@
+"""The kinds of value an option can have: from text (flag, environment) or TOML to what it means.
+
+Each function takes one value and returns it checked, or raises ``ValueError`` whose text goes
+after the option's name: "--workers *must be a whole number from 1 to 1000, or auto, not 'x'*".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from pytask_supervisor.host.cpus import granted_cpus
+from pytask_supervisor.shared.redact import redact, shown_url
+
+#: More processes than that on one server is a slip of the finger.
+MOST_WORKERS = 1000
+
+#: Seconds. Workers give signs of life twice a second, and on a busy machine somewhat later.
+SHORTEST_HANG = 2.0
+MOST_PORT = 65_535
+
+UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+)
+
+#: Servers of our own, and which file in ``pytask_core/embedded`` runs them.
+EMBEDDED = {"embedded": "server.py", "embedded-cluster": "cluster.py"}
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
+
+def workers(value: Any) -> int:
+    """A number of processes, or ``auto``: one for each CPU we are granted."""
+    if value == "auto":
+        return granted_cpus()
+    number = _whole(value)
+    if number is None or not 1 <= number <= MOST_WORKERS:
+        raise _wrong(f"a whole number from 1 to {MOST_WORKERS}, or auto", value)
+    return number
+
+
+def count(value: Any) -> int:
+    """A whole number, 0 included."""
+    number = _whole(value)
+    if number is None or number < 0:
+        raise _wrong("a whole number, 0 or more", value)
+    return number
+
+
+def seconds(value: Any) -> float:
+    """A time span, 0 included."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise _wrong("a number of seconds, 0 or more", value)
+    return number
+
+
+def some_seconds(value: Any) -> float:
+    """A time span that is longer than nothing."""
+    number = seconds(value)
+    if number == 0:
+        raise _wrong("a number of seconds above 0", value)
+    return number
+
+
+def hang_seconds(value: Any) -> float:
+    """A time span beyond the interval of signs of life, or 0 for never."""
+    number = seconds(value)
+    if 0 < number < SHORTEST_HANG:
+        raise _wrong(f"0, or at least {SHORTEST_HANG:g} seconds", value)
+    return number
+
+
+def size(value: Any) -> int:
+    """Bytes, in text with K, M, G for the powers of 1024; 0 included."""
+    factor, number = 1, value
+    if isinstance(value, str) and value.strip():
+        word = value.strip().upper().removesuffix("B").removesuffix("I")
+        factor = UNITS.get(word[-1:], 1)
+        number = word[:-1] if word[-1:] in UNITS else word
+    try:
+        found = math.nan if isinstance(number, bool) else float(number) * factor
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise _wrong("a size such as 512M or 1.5G, or a number of bytes", value)
+    return int(found)
+
+
+def text(value: Any) -> str:
+    """Any text that is not empty."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise _wrong("a text that is not empty", value)
+    return value.strip()
+
+
+def app(value: Any) -> str:
+    """``module:attribute``."""
+    module, _, attribute = text(value).partition(":")
+    if not _is_dotted(module) or not _is_dotted(attribute):
+        raise _wrong("module:attribute, such as myproject.tasks:app", value)
+    return f"{module}:{attribute}"
+
+
+def modules(value: Any) -> tuple[str, ...]:
+    """One or more modules: a list, or text with commas between."""
+    words = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(word, str) for word in words):
+        raise _wrong("the names of one or more modules", value)
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    if not names or not all(map(_is_dotted, names)):
+        raise _wrong("the names of one or more modules, such as myproject.tasks", value)
+    return tuple(dict.fromkeys(names))
+
+
+def redis_url(value: Any) -> str:
+    """A URL that ``pytask_core`` understands, ``embedded[:DIR]`` or ``embedded-cluster[:DIR]``."""
+    url = text(value)
+    if any(each < " " for each in url):
+        # urllib would leave it out, and our log break the line there, with half a password behind it.
+        raise ValueError("must have no line break and no other control character in it")
+    if url.partition(":")[0] in EMBEDDED:
+        return url
+    if url.startswith(("valkey://", "valkeys://")):
+        url = "redis" + url.removeprefix("valkey")
+    scheme, separator, rest = url.partition("://")
+    if scheme not in SCHEMES or not separator or not rest:
+        known = " ".join(f"{name}://" for name in SCHEMES)
+        # Not the value itself: what is no URL cannot be searched for the password in it.
+        raise ValueError(f"must be embedded[:DIR], embedded-cluster[:DIR] or a URL that starts with one of {known}")
+    kind = scheme.partition("+")[2]
+    authority, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")[::2]
+    hosts = authority.rpartition("@")[2]
+    if scheme != "unix" and not all(_is_address(host, kind) for host in (hosts.split(",") if kind else [hosts])):
+        form = "HOST:PORT" if kind == "cluster" else "HOST or HOST:PORT"
+        raise ValueError(
+            f"must name {'each server' if kind else 'the server'} as {form}, with a port up to {MOST_PORT}; in a user "
+            "name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
+        )
+    if kind == "sentinel" and not path.partition("/")[0]:
+        raise ValueError(f"must end with the name of the service, as in {scheme}://HOST:PORT,HOST:PORT/SERVICE")
+    return url
+
+
+def _is_address(text: str, kind: str) -> bool:
+    """Only a single server and Sentinels have a port that goes without saying."""
+    found = re.fullmatch(r"(\[[^\[\]]+\]|[^:,\[\]\s]*)(?::([0-9]*))?", text)
+    if found is None:
+        return False
+    host, number = found[1], found[2] or ""
+    return bool(host or not kind) and bool(number or kind != "cluster") and int(number or 0) <= MOST_PORT
+
+
+def key_name(value: Any) -> str:
+    """What a key of Redis is called, or begins with; braces in it are a cluster's hash tag."""
+    name = text(value)
+    if re.search("[{}]", re.sub(r"\{[^{}]+\}", "", name, count=1)):
+        raise _wrong("a name whose braces, if any, form one hash tag such as {pytask}", value)
+    return name
+
+
+def socket_path(value: Any) -> str:
+    """A path, or ``auto`` or ``none``."""
+    if isinstance(value, str) and not value.strip().startswith(("/", ".")) and value.strip() not in ("auto", "none"):
+        raise _wrong("a path that begins with / or ., or auto, or none", value)
+    return text(value)
+
+
+def port(value: Any) -> int:
+    """A TCP port, 0 for any that is free."""
+    number = _whole(value)
+    if number is None or not 0 <= number <= MOST_PORT:
+        raise _wrong(f"a whole number from 0 to {MOST_PORT}", value)
+    return number
+
+
+def switch(value: Any) -> bool:
+    """Yes or no."""
+    word = value.lower() if isinstance(value, str) else value
+    if word in (True, "true", "yes", "on", "1"):
+        return True
+    if word in (False, "false", "no", "off", "0"):
+        return False
+    raise _wrong("true or false", value)
+
+
+def umask(value: Any) -> str:
+    """Octal digits, as text: the number 27 in TOML would be 033."""
+    if not isinstance(value, str) or not re.fullmatch("[0-7]{1,4}", value) or int(value, 8) > 0o777:  # noqa: PLR2004
+        raise _wrong("octal digits as text, from '000' to '777'", value)
+    return value
+
+
+def log_level(value: Any) -> str:
+    """One of ``LOG_LEVELS``, in any case."""
+    return _one_of(LOG_LEVELS, value)
+
+
+def log_format(value: Any) -> str:
+    """One of ``LOG_FORMATS``, in any case."""
+    return _one_of(LOG_FORMATS, value)
+
+
+def _one_of(known: tuple[str, ...], value: Any) -> str:
+    word = value.lower() if isinstance(value, str) else value
+    if word not in known:
+        raise _wrong(f"one of {' '.join(known)}", value)
+    return str(word)
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    # int() would also take "1_000", " 1 " and digits of other scripts.
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
+    return None
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _wrong(wanted: str, value: Any) -> ValueError:
+    # A URL in the place of another option is one as a whole.
+    is_url = isinstance(value, str) and "://" in value
+    shown = repr(shown_url(value)) if is_url else redact(repr(value))
+    return ValueError(f"must be {wanted}, not {shown}")

@@ -1,0 +1,176 @@
+"""``Commands``: all that an operator can ask of a running supervisor, by a signal or in any other way.
+
+Each method does its work at once, or sets it going, and returns a sentence for whoever asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytask_supervisor.config.settings import ConfigError
+from pytask_supervisor.config.types import MOST_WORKERS
+from pytask_supervisor.master.death_log import Cause, Death, DeathLog, Kind
+from pytask_supervisor.master.reload import Reload
+from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.master.worker_pool import Slot, WorkerPool
+from pytask_supervisor.shared.logs import counted
+
+
+@dataclass(frozen=True)
+class SlotReport:
+    """A place as it is shown."""
+
+    slot: int
+    pid: int | None  #: None while it is empty.
+    stage: str  #: ``started``, ``ready``, ``draining``, ``stopping``, ``killed``, or ``empty``.
+    uptime: float  #: Seconds since the fork.
+    restarts: int  #: How often the place was filled anew.
+    running: int
+    done: int
+    #: The last beat as it came; see ``WorkerHandle.figures``.
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class OrderError(Exception):
+    """What was asked for cannot be; the text is a sentence."""
+
+
+class Commands:
+    """Steers the team; the supervisor's loop carries out what takes time. ``announce`` is called before a reload."""
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        death_log: DeathLog,
+        spawner: Spawner,
+        reloading: Reload,
+        announce: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pool = pool
+        self._reloading = reloading
+        self._announce = announce
+        self._death_log = death_log
+        self._spawner = spawner
+        #: Nothing is started any more.
+        self.is_stopping = False
+
+    # What there is.
+
+    @property
+    def slots(self) -> list[SlotReport]:
+        """All places, also those whose worker is to leave for good."""
+        shown = [_shown(place, place.child) for place in self._pool.places]
+        members = {place.child for place in self._pool.places}
+        shown += [_shown(self._pool.place_of(child), child) for child in self._pool.children if child not in members]
+        return sorted(shown, key=lambda slot: slot.slot)
+
+    @property
+    def deaths(self) -> tuple[Death, ...]:
+        """The last deaths, oldest first."""
+        return self._death_log.deaths
+
+    @property
+    def death_counts(self) -> dict[str, int]:
+        """Deaths since the start, by kind; each kind is there."""
+        return {kind.value: self._death_log.counts[kind] for kind in Kind}
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What became of each reload and restart, oldest first."""
+        return self._reloading.changes.told()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no worker claims anything new."""
+        return self._spawner.is_quiet
+
+    # What can be done.
+
+    def scale(self, count: int, by: str = "scale") -> str:
+        """So many workers; raises ``OrderError`` where that makes no sense, or while stopping."""
+        self._refuse_while_stopping()
+        if not 1 <= count <= MOST_WORKERS:
+            raise OrderError(f"there can be 1 to {MOST_WORKERS} workers, not {count}")
+        before = self._pool.size
+        while self._pool.size < count:
+            self._pool.grow()
+        while self._pool.size > count:
+            self._pool.shrink(Cause(Kind.ASKED, f"was one too many ({by})"))
+        return f"{counted(count, 'worker')} now, {before} before"
+
+    def more(self, by: str) -> str:
+        """One worker more."""
+        self.scale(self._pool.size + 1, by)
+        return f"one more, {counted(self._pool.size, 'worker')} now"
+
+    def fewer(self, by: str) -> str:
+        """One worker fewer; it stays at one."""
+        if self._pool.size == 1:
+            return "it stays at 1 worker"
+        self.scale(self._pool.size - 1, by)
+        return f"one fewer, {counted(self._pool.size, 'worker')} now"
+
+    def stop_slot(self, number: int, by: str = "stop") -> str:
+        """Stop that worker for good; raises ``OrderError`` if it is the last, or is not there."""
+        self._refuse_while_stopping()
+        place = self._place(number)
+        if self._pool.size == 1:
+            raise OrderError(f"worker {number} is the last one: stop the supervisor itself")
+        self._pool.retire(place, Cause(Kind.ASKED, f"was asked to stop ({by})"))
+        return f"worker {number} stops; {counted(self._pool.size, 'worker')} now"
+
+    def quiet(self, is_on: bool) -> str:
+        """No worker claims anything new, or all do again; the tasks that run go on."""
+        self._refuse_while_stopping()
+        self._spawner.is_quiet = is_on
+        for child in self._pool.children:
+            child.tell_quiet(is_on)
+        return "workers are quiet: running tasks go on, nothing new is claimed" if is_on else "workers claim again"
+
+    def dump(self) -> str:
+        """Every worker logs where each of its tasks stands."""
+        for child in self._pool.children:
+            child.tell_dump()
+        return f"{counted(len(self._pool.children), 'worker')} to tell where each task stands"
+
+    def restart(self, number: int | None = None, by: str = "restart") -> str:
+        """Replace all workers, or one, one at a time, each once its successor is ready. Code is loaded anew."""
+        self._refuse_while_stopping()
+        places = self._pool.places if number is None else [self._place(number)]
+        return self._reloading.replace(places, by)
+
+    def reload(self, by: str = "reload") -> str:
+        """Likewise, with the configuration read anew; raises ``OrderError`` if that cannot be used."""
+        self._refuse_while_stopping()
+        self._announce()
+        try:
+            self._reloading.read()
+        except ConfigError as error:
+            raise OrderError(f"the configuration cannot be used, so nothing changes: {error}") from error
+        return self._reloading.begin(by)
+
+    def begin_stop(self) -> None:
+        """Nothing is started any more, and nothing more becomes of what was asked for."""
+        self.is_stopping = True
+        self._reloading.changes.stop()
+
+    def _place(self, number: int) -> Slot:
+        for place in self._pool.places:
+            if place.number == number:
+                return place
+        numbers = ", ".join(str(place.number) for place in self._pool.places)
+        raise OrderError(f"there is no worker {number}; there are: {numbers}")
+
+    def _refuse_while_stopping(self) -> None:
+        if self.is_stopping or not self._pool.size:
+            raise OrderError("not now: the supervisor is starting or stopping")
+
+
+def _shown(place: Slot, child: WorkerHandle | None) -> SlotReport:
+    if child is None:
+        return SlotReport(place.number, None, "empty", 0.0, place.restarts, 0, 0)
+    stage, figures = child.stage.name.lower(), child.figures
+    return SlotReport(place.number, child.pid, stage, child.uptime, place.restarts, child.running, child.done, figures)

@@ -1,0 +1,138 @@
+"""``Recycling``: which workers are to be replaced for their memory, their tasks, or their age."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.master.death_log import Cause, Kind
+from pytask_supervisor.master.rolling import Roll, Wish
+from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
+from pytask_supervisor.master.worker_pool import Slot, WorkerPool
+from pytask_supervisor.shared.respawn import LONG_RUN, RespawnPolicy
+
+#: A worker's own limits are drawn between so much of what was asked for and all of it, so that workers that
+#: were started together are not all due together. Less: they spread more, and are replaced more often.
+LEAST_PART = 0.9
+#: Seconds within which a worker is over its memory as soon as that counts: beats and measurements come every two.
+SOON = 5.0
+#: The longest time for which the memory of a worker does not count, its predecessors having needed so much at once.
+#: Longer: fewer tasks change hands in vain. Shorter: a leak that is as quick as that is cut short sooner.
+LONGEST_GRACE = 600.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker may reach; 0: no limit."""
+
+    memory: int  #: bytes
+    tasks: int
+    age: float  #: seconds
+
+    def exceeded_by(self, child: WorkerHandle) -> str:
+        """Why it is to be replaced, in words; empty if it is not."""
+        if self.memory and child.memory >= self.memory:
+            return f"its memory is {megabytes(child.memory)}, and {megabytes(self.memory)} its limit"
+        if self.tasks and child.done >= self.tasks:
+            return f"{child.done} tasks have ended there, and {self.tasks} is its limit"
+        if self.tasks and child.is_spent:
+            return f"{child.done} tasks have ended there, and with those that run it has begun all it may"
+        if self.age and child.uptime >= self.age:
+            return f"it is {child.uptime:.0f} s old, and {self.age:.0f} s is its limit"
+        return ""
+
+
+class Recycling:
+    """Asks the roll to replace whoever is over its limits: one at a time, the successor first."""
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        roll: Roll,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._pool = pool
+        self._roll = roll
+        self._tell = tell
+        self._clock = clock
+        self._jitter = jitter
+        self._parts: dict[int, float] = {}
+        self._policy = RespawnPolicy(jitter)
+        #: After a successor that failed, nobody is replaced before that.
+        self._not_before = float("-inf")
+        #: Seconds for which the memory of a place's worker does not count, where that is longer than for others.
+        self._graces: dict[int, float] = {}
+        #: The limit for which they were found, and whether it was told of.
+        self._max_memory = 0
+        self._is_told = False
+
+    def turn(self, config: SupervisorConfig) -> None:
+        """Look at everybody, as the beats came."""
+        if not (config.max_memory or config.max_tasks or config.max_age) or self._clock() < self._not_before:
+            return
+        if config.max_memory != self._max_memory:
+            self._max_memory, self._graces, self._is_told = config.max_memory, {}, False
+        self._roll.ask(self._wishes(config))
+
+    def _wishes(self, config: SupervisorConfig) -> Iterator[Wish]:
+        places = [place for place in self._pool.places if place.child is not None]
+        living = {place.child.pid for place in places if place.child}
+        self._parts = {pid: part for pid, part in self._parts.items() if pid in living}
+        for place in places:
+            child = place.child
+            if child is None or child.stage is not Stage.READY or self._roll.is_asked(place):
+                continue
+            part = self._parts.setdefault(child.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
+            grace = self._graces.get(place.number, LONG_RUN)
+            limits = _limits(config, part, child, grace)
+            why = limits.exceeded_by(child)
+            if why:
+                if limits.memory and child.memory >= limits.memory:
+                    self._learn(place, child, grace)
+                cause = Cause(Kind.RECYCLED, f"was recycled: {why}")
+                yield Wish(place, cause, self._on_failure(place), self._on_success)
+
+    def _learn(self, place: Slot, child: WorkerHandle, grace: float) -> None:
+        """Who is over the limit as soon as it counts needs so much, as the successor will: replace it more rarely."""
+        if child.ready_for >= grace + SOON:
+            self._graces.pop(place.number, None)
+            return
+        self._graces[place.number] = min(2 * grace, LONGEST_GRACE)
+        # The first may have had a task that took so much; the second shows that it is the app.
+        if grace > LONG_RUN and not self._is_told:
+            self._is_told = True
+            self._tell(
+                f"worker {place.number} takes {megabytes(child.memory)} {child.ready_for:.0f} s after it was ready, "
+                f"and --max-memory is {megabytes(self._max_memory)}: its successor will take as much, so it is "
+                "replaced for that ever more rarely; raise --max-memory"
+            )
+
+    def _on_success(self) -> None:
+        self._policy = RespawnPolicy(self._jitter)
+
+    def _on_failure(self, place: Slot) -> Callable[[str], None]:
+        def tell(why: str) -> None:
+            if place.child is not None and place.child.is_spent:
+                # It claims nothing any more, and no successor does in its place.
+                place.child.channel.send({"carry_on": True})
+            pause = self._policy.pause_after(0.0)
+            self._not_before = self._clock() + pause
+            self._tell(f"worker {place.number} is not recycled yet: the new one {why}; again in {pause:.1f} s")
+
+        return tell
+
+
+def _limits(config: SupervisorConfig, part: float, child: WorkerHandle, grace: float) -> Limits:
+    memory = 0 if child.ready_for < grace else int(config.max_memory * part)
+    return Limits(memory, math.ceil(config.max_tasks * part), config.max_age * part)
+
+
+def megabytes(size: int) -> str:
+    """In MiB, as an operator reads it."""
+    return f"{size / 1024**2:.0f} MiB"

@@ -1,0 +1,83 @@
+"""``Spawner``: forks one worker. Comes from ``Team``; the child goes to ``worker.run_child``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from pytask_supervisor.child.assignment import Assignment, Closable, Line, be_the_child
+from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.shared.signals import SignalInbox
+
+#: Random bytes by which a worker's id differs from all others.
+MARK = 4
+
+
+class Spawner:
+    """``fork``, ``kill`` and ``clock`` are arguments so that tests can do without processes."""
+
+    def __init__(
+        self,
+        config: SupervisorConfig,
+        run_child: Callable[[Assignment], int],
+        inbox: SignalInbox,
+        *,
+        fork: Callable[[], int] = os.fork,
+        kill: Callable[[int, int], None] = os.kill,
+        clock: Callable[[], float] = time.monotonic,
+        fork_loaded: Callable[[Assignment], int] | None = None,
+    ) -> None:
+        #: The embedded server's address, once it is known.
+        self.embedded_url: str | None = None
+        #: What the next child is told.
+        self.config = config
+        #: Whether the next child is to claim nothing for now.
+        self.is_quiet = False
+        self._run_child = run_child
+        self._inbox = inbox
+        self._fork = fork
+        #: With ``--preload``: fork another process than ourselves, which has the app loaded.
+        self._fork_loaded = fork_loaded
+        self._kill = kill
+        self._clock = clock
+
+    @property
+    def redis_url(self) -> str | None:
+        """Where the children find Redis."""
+        return self.embedded_url or self.config.redis
+
+    def spawn(self, slot: int, foreign: Iterable[Closable]) -> WorkerHandle:
+        """Fork; ``foreign`` is what the new child must not keep. Raises ``OSError`` if it cannot."""
+        ours, theirs = Line.both_ends()
+        mark = secrets.token_hex(MARK)
+        try:
+            with self._inbox.blocked():
+                drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
+                line = (theirs.channel, theirs.wire)
+                job = Assignment(slot, self.config, self.redis_url, *line, os.getpid(), drop, self.is_quiet, mark)
+                pid = self._fork() if self._fork_loaded is None else self._fork_loaded(job)
+                if pid == 0:
+                    be_the_child(lambda: self._run_child(job))
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        # The child does the same; whoever is first, the group stands before anybody signals it.
+        with suppress(OSError):
+            os.setpgid(pid, pid)
+        return WorkerHandle(
+            pid,
+            slot,
+            ours.channel,
+            ours.wire,
+            mark=f"-{mark}",
+            graceful_timeout=self.config.graceful_timeout,
+            drain_timeout=self.config.drain_timeout,
+            clock=self._clock,
+            kill=self._kill,
+        )

@@ -1,0 +1,101 @@
+"""``Announcer``: tells the service manager how we are. The supervisor gives it a turn in each turn of its own.
+
+It says that all is well only while some worker could run a task: a master that lives, and none of whose workers
+answers, is restarted by the watchdog as one that hangs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pytask_supervisor.host.sd_notify import Notify
+from pytask_supervisor.master.worker_pool import WorkerPool
+from pytask_supervisor.shared.logs import counted
+
+#: Seconds without a sign of life, two of which come each second, after which a worker counts for nothing. Longer: a
+#: busy machine is taken for a sick one less often. Shorter: the watchdog bites sooner.
+FRESH = 5.0
+#: While we start or stop, the service manager is told every so many seconds to wait so many more: what takes long is
+#: bounded by us, by the graceful timeout.
+EXTEND_EVERY, EXTEND_BY = 5.0, 15.0
+#: Seconds between two words on how many tasks run. Shorter: fresher. Longer: less noise.
+STATUS_EVERY = 1.0
+
+
+class Announcer:
+    """Says what has changed, and the watchdog's word in time."""
+
+    def __init__(self, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
+        self._notify = notify
+        self._clock = clock
+        self._is_ready = False
+        self._is_stopping = False
+        self._is_reloading = False
+        self._status = ""
+        self._status_due = self._extend_due = self._watchdog_due = 0.0
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When ``turn`` has something to do by mere passing of time."""
+        if not self._notify.is_wanted:
+            return None
+        due = []
+        if self._is_stopping or not self._is_ready:
+            due.append(self._extend_due)
+        if self._notify.watchdog is not None and self._is_ready:
+            due.append(self._watchdog_due)
+        return min(due, default=None)
+
+    def reloading(self) -> None:
+        """Configuration and code are about to be read anew; ``turn`` says when it is over."""
+        if self._is_ready and not self._is_stopping:
+            self._is_reloading = True
+            # The time, by which systemd knows that it is its own SIGHUP that we answer.
+            self._notify.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
+            self._status = "reloading"
+
+    def turn(self, pool: WorkerPool, *, is_stopping: bool, is_rolling: bool) -> None:
+        """Tell what is new."""
+        if not self._notify.is_wanted:
+            return
+        if is_stopping and not self._is_stopping:
+            self._is_stopping, self._extend_due = True, 0.0
+            self._notify.send("STOPPING=1")
+        elif not self._is_ready and not is_stopping and pool.places and pool.is_whole:
+            self._is_ready = True
+            self._notify.send("READY=1")
+        elif self._is_reloading and not is_rolling:
+            self._is_reloading = False
+            self._notify.send("READY=1")
+        self._tell_status(pool)
+        self._extend()
+        self._feed_watchdog(pool)
+
+    def _tell_status(self, pool: WorkerPool) -> None:
+        now = self._clock()
+        status = self._describe(pool)
+        if status != self._status and (now >= self._status_due or self._is_stopping):
+            self._status, self._status_due = status, now + STATUS_EVERY
+            self._notify.send(f"STATUS={status}")
+
+    def _describe(self, pool: WorkerPool) -> str:
+        running = counted(sum(child.running for child in pool.children), "task")
+        if self._is_stopping:
+            return f"stopping: {counted(len(pool.children), 'worker')} left, {running} running"
+        doing = "reloading: " if self._is_reloading else ""
+        return f"{doing}{len(pool.ready)} of {counted(pool.size, 'worker')} ready, {running} running"
+
+    def _extend(self) -> None:
+        now = self._clock()
+        if (self._is_stopping or not self._is_ready) and now >= self._extend_due:
+            self._extend_due = now + EXTEND_EVERY
+            self._notify.send(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1e6)}")
+
+    def _feed_watchdog(self, pool: WorkerPool) -> None:
+        now = self._clock()
+        if self._notify.watchdog is None or now < self._watchdog_due:
+            return
+        self._watchdog_due = now + self._notify.watchdog / 3
+        if self._is_stopping or any(child.silence + child.loop_silence < FRESH for child in pool.ready):
+            self._notify.send("WATCHDOG=1")

@@ -1,0 +1,98 @@
+"""``WorkerMessages``: what children say, and what it means beyond the child that says it."""
+
+from __future__ import annotations
+
+import logging
+
+from pytask_supervisor.master.death_log import Cause, Kind
+from pytask_supervisor.master.deaths import Deaths
+from pytask_supervisor.master.handback import Handback
+from pytask_supervisor.master.stats import MasterStats
+from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.shared.logs import counted
+from pytask_supervisor.shared.messages import Message
+from pytask_supervisor.shared.shapes import MisshapenError
+
+log = logging.getLogger("pytask.supervisor")
+
+#: Warnings that are told. More tells more, and lets task code, which may have the line, fill our memory and the log.
+MOST_WARNINGS = 100
+#: Turns in which all is heard that a dead child has said: more than a socket holds. What programs that it has started
+#: go on writing there is not its word.
+LAST_TURNS = 16
+
+
+class WorkerMessages:
+    """Takes in whatever has come; never waits."""
+
+    def __init__(self, deaths: Deaths, orders: Handback, stats: MasterStats) -> None:
+        self._deaths = deaths
+        self._orders = orders
+        self._stats = stats
+        self._warnings: set[str] = set()
+
+    def listen(self, child: WorkerHandle) -> None:
+        """Take what this child has said, or a bounded part of it; one that says what is not a message is killed."""
+        if self._hear(child):
+            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
+        elif not child.is_unheard and child.is_half_deaf:
+            child.is_unheard = True
+            log.error(
+                "%s has closed a line to the supervisor, and lives. Only code of a task or of the app can have done "
+                "that, with a descriptor that is not its own; the worker is killed, and its tasks are handed back",
+                child,
+            )
+            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was closed by others"))
+
+    def listen_to_end(self, child: WorkerHandle) -> None:
+        """Take all that a dead child has said."""
+        for _ in range(LAST_TURNS):
+            self._hear(child)
+            if child.channel.at_end and child.wire.at_end and not child.is_behind:
+                return
+
+    def _hear(self, child: WorkerHandle) -> bool:
+        """Whether it said what is not a message; nothing is heard of it after that."""
+        if child.is_unheard:
+            return False
+        for line in (child.channel, child.wire):
+            try:
+                for message in line.receive():
+                    child.hear(message)
+                    self._act_on(message, child)
+                if line.breach is not None:
+                    raise MisshapenError(line.breach)
+            except MisshapenError as error:
+                child.is_unheard = True
+                log.error(
+                    "%s said what a worker never says: %s. Only code of a task or of the app can have written that, to "
+                    "a descriptor that is not its own; the worker is killed, and its tasks are handed back",
+                    child,
+                    error,
+                )
+                return True
+        return False
+
+    def warn_once(self, warning: str) -> None:
+        """What each of many workers finds is told once."""
+        if warning in self._warnings or len(self._warnings) > MOST_WARNINGS:
+            return
+        self._warnings.add(warning)
+        if len(self._warnings) > MOST_WARNINGS:
+            warning = "workers have more warnings than can be remembered here; no more of them are told"
+        log.warning("%s", warning)
+
+    def _act_on(self, message: Message, child: WorkerHandle) -> None:
+        if "ready" in message:
+            self._deaths.was_ever_ready = True
+        elif "tally" in message:
+            self._stats.add(message["tally"])
+        elif "queues" in message:
+            self._stats.queues = message["queues"]
+        elif "handed_back" in message:
+            whose = self._orders.confirm(message["handed_back"], child)
+            if whose is not None:
+                level = logging.INFO if message["count"] else logging.DEBUG
+                log.log(level, "back in the queue: %s of %s", counted(message["count"], "task"), whose)
+        elif "warning" in message:
+            self.warn_once(message["warning"])

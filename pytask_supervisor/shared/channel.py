@@ -1,0 +1,154 @@
+"""The two socket pairs between master and child: one JSON object a line, in both directions.
+
+One, the channel, ends in the child's loop; the other, the wire, in the native thread beside it. What is said on them
+is declared in ``messages.py``; what is not declared there ends the talk (``breach``).
+
+The end of the stream tells either side that the other died. Neither side ever blocks here: what
+does not fit into the socket waits in the object and goes out with the next ``send``. Nor does a side that talks without
+end hold the other up: a turn takes a bounded part of what has come.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from pytask_supervisor.shared.messages import FROM_THREAD, TO_CHILD, TO_MASTER, Message, Vocabulary
+from pytask_supervisor.shared.shapes import MisshapenError
+
+#: Bytes kept for a reader that does not read; beyond that messages are dropped. A stopped master
+#: (SIGSTOP) thus costs a child some beats, and no memory.
+MOST_UNSENT = 65_536
+#: Bytes of the longest message: a tally of as many names as a worker tells apart, each as long as can be.
+LONGEST_LINE = 262_144
+#: Bytes and messages taken in one turn of the listener. A child says five messages a second.
+CHUNK, MOST_MESSAGES = 65_536, 200
+#: Turns in a row that may end with messages left to hear. The master hears a child twenty times a second at most, so
+#: this is ten seconds without a pause, and tens of thousands of messages.
+MOST_TURNS_BEHIND = 200
+
+#: What is heard and what is said at the master's end of each line.
+OF_LOOP = (TO_MASTER, TO_CHILD)
+OF_THREAD = (FROM_THREAD, TO_CHILD)
+
+
+class Channel:
+    """One end. Not thread-safe; greenlets may share it, since no method gives way."""
+
+    def __init__(self, end: socket.socket, hears: Vocabulary, says: Vocabulary) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._hears = hears
+        self._says = says
+        self._unsent = bytearray()
+        self._unread = bytearray()
+        #: Up to where it is known that no line ends.
+        self._searched = 0
+        self._turns_behind = 0
+        #: The other side is gone, or has said what is not a message.
+        self.at_end = False
+        #: What it said that is not a message, in words that can be shown; nothing is heard after that.
+        self.breach: str | None = None
+
+    @classmethod
+    def pair(cls, line: tuple[Vocabulary, Vocabulary] = OF_LOOP) -> tuple[Channel, Channel]:
+        """Both ends, for the two sides of a fork; the first is the master's."""
+        ours, theirs = socket.socketpair()
+        return cls(ours, *line), cls(theirs, *reversed(line))
+
+    @classmethod
+    def of_child(cls, end: socket.socket, line: tuple[Vocabulary, Vocabulary]) -> Channel:
+        """The child's end of a line, from its descriptor."""
+        return cls(end, *reversed(line))
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._socket.fileno()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now will not be dropped."""
+        self._flush()
+        return not self.at_end and len(self._unsent) <= MOST_UNSENT
+
+    def send(self, message: Message) -> bool:
+        """Send within the bounds of its kind, or keep for the next ``send``; False if the reader is too far behind."""
+        if not self.has_room:
+            return False
+        self._unsent += json.dumps(self._says.fit(message)).encode() + b"\n"
+        self._flush()
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether ``receive`` has left messages that have come already."""
+        return b"\n" in self._unread
+
+    def receive(self) -> list[Message]:
+        """What has come whole, or a bounded part of it; see ``at_end`` and ``breach`` afterwards."""
+        messages: list[Message] = []
+        if self.breach is not None:
+            return messages
+        try:
+            self._read()
+            while len(messages) < MOST_MESSAGES and (line := self._next_line()) is not None:
+                messages.append(self._hears.read(line))
+            self._turns_behind = self._turns_behind + 1 if self.is_behind else 0
+            if self._turns_behind > MOST_TURNS_BEHIND:
+                raise MisshapenError("it talks without end")
+        except MisshapenError as error:
+            self.breach = str(error)
+            self.at_end = True
+            self._unread.clear()
+        return messages
+
+    def _read(self) -> None:
+        # No more than enough to do; but a line that is not whole yet is to become so.
+        room = CHUNK - len(self._unread) if self.is_behind else CHUNK
+        while room > 0 and not self.at_end:
+            try:
+                chunk = self._socket.recv(room)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                chunk = b""
+            self.at_end = not chunk
+            self._unread += chunk
+            room -= len(chunk)
+
+    def _next_line(self) -> bytearray | None:
+        end = self._unread.find(b"\n", self._searched)
+        if max(end, len(self._unread) if end < 0 else 0) > LONGEST_LINE:
+            raise MisshapenError(f"a line of more than {LONGEST_LINE} bytes: {bytes(self._unread[:80])!r}")
+        if end < 0:
+            self._searched = len(self._unread)
+            return None
+        line = self._unread[:end]
+        del self._unread[: end + 1]
+        self._searched = 0
+        return line
+
+    def send_last(self, message: Message, timeout: float) -> None:
+        """Send and wait until it went out, at most ``timeout`` seconds: what a child says as it goes."""
+        self.send(message)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.sendall(self._unsent)
+        except OSError:
+            self.at_end = True
+
+    def close(self) -> None:
+        """Let go of this end."""
+        self.at_end = True
+        self._socket.close()
+
+    def _flush(self) -> None:
+        while self._unsent and not self.at_end:
+            try:
+                sent = self._socket.send(self._unsent)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.at_end = True
+                return
+            del self._unsent[:sent]
