@@ -1,4 +1,4 @@
-"""Which task is speaking: known in its greenlet, in ``stop``, and in every greenlet that either has spawned.
+"""Which task is speaking: known in its greenlet, in ``stop``, and in all greenlets these spawn.
 
 The runner says whose greenlet it is; ``TaskIdFilter`` tells it to log handlers.
 """

@@ -1,4 +1,4 @@
-"""Loops and pauses: ``run_loop`` for users, ``Backoff`` for whoever waits for Redis."""
+"""Loops and pauses: ``run_loop`` for users, ``Backoff`` for code that waits for Redis."""
 
 from __future__ import annotations
 

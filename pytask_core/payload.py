@@ -1,4 +1,4 @@
-"""JSON in and out of Redis: strict, capped, and with sentences for what cannot be carried.
+"""JSON in and out of Redis: strict, capped, with a clear sentence about what it cannot carry.
 
 Used by the helpers (data), by the runner (data, output) and by ``Task.emit`` (events).
 """

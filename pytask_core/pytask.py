@@ -1,4 +1,4 @@
-"""``PyTask``: an app. Holds options and task classes; ``run`` lives one :class:`~.worker.Worker`."""
+"""``PyTask``: an app; holds its options and task classes, and runs a ``Worker``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a class must be so that an app can run it: said when it is added, not by a task that ends as EXCEPTION."""
+"""Checks a task class when it is added, so that a mistake shows before the first task runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pytask-supervisor``: the command line to a configuration to an exit code.
+"""``pytask-supervisor``: from the command line to a configuration to an exit code.
 
 ``main`` builds the master's parts and hands over to ``Supervisor.run``.
 """

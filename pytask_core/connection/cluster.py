@@ -1,4 +1,4 @@
-"""A cluster: how to reach it, whichever of the two client libraries is installed."""
+"""How to reach a cluster, with either of the two client libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client of a cluster, by ``redis.cluster``: it follows MOVED and ASK, and asks the nodes anew when one is gone.
+"""The cluster client on ``redis.cluster``: follows MOVED and ASK, and replaces nodes that are gone.
 
 What it lacks is added here: it connects at first use, remembers who it was told to ask, opens few connections, and
 listens where somebody answers.

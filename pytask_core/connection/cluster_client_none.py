@@ -1,4 +1,4 @@
-"""No client of a cluster, with what ``cluster_client`` offers: redis-py 3, and no redis-py-cluster beside it.
+"""Stands in for ``cluster_client`` where redis-py 3 is installed without redis-py-cluster.
 
 A single server and Sentinels need none. Who names a cluster is told what to install.
 """

@@ -1,4 +1,4 @@
-"""The client of a cluster, by redis-py-cluster (the extra ``redis-py-cluster``), with what ``cluster_client`` offers.
+"""The cluster client on redis-py-cluster (the extra ``redis-py-cluster``), as in ``cluster_client``.
 
 That library ended with redis-py 3; programs that still need it are meant. It tries again by itself where the newer one
 is told not to, so that a command may be sent twice, which all of ours bear.

@@ -1,4 +1,4 @@
-"""``Deadlines``: until when a server may carry out what a client has sent.
+"""``Deadlines``: the moment after which a server must refuse what a client has sent.
 
 A command may reach its server long after the caller got a timeout: the network delivers it late, or the server
 was frozen. It would undo what was done since. So each script that changes a task for a client carries a moment of the

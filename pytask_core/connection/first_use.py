@@ -1,4 +1,4 @@
-"""``AtFirstUse``: for clients whose ``__init__`` connects, so that they can be made while nobody can be reached."""
+"""``AtFirstUse``: lets a client that connects in ``__init__`` be made while no server can be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Redis can be reached: one answer for all rooms of a worker, one prober, one log line each way.
+"""Whether Redis can be reached: one answer and one prober for all parts of a worker.
 
 Rooms wrap what they send in :meth:`RedisLink.guard` and wait for :meth:`RedisLink.wait` before they go on.
 """

@@ -1,4 +1,4 @@
-"""``ask``: one command. ``Nodes``: one round trip to all the nodes that a batch of commands concerns.
+"""``ask`` sends one command; ``Nodes`` sends a batch to every node it concerns in one round trip.
 
 redis-py's own cluster pipeline looks up each command anew and costs more than the commands; here the caller names the
 key. On a single server all commands go over one connection. With redis-py-cluster, which offers no more, one by one.

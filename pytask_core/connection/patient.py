@@ -1,4 +1,4 @@
-"""Connections whose socket timeout leaves commands that block the time that they ask for."""
+"""Connections that let a blocking command wait as long as it asks, whatever the socket timeout is."""
 
 from __future__ import annotations
 

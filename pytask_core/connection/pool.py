@@ -1,4 +1,4 @@
-"""``Pool``: connections for which callers queue, handed out at a tenth of what redis-py's own pool costs.
+"""``Pool``: connections for which callers queue, at a tenth of the cost of redis-py's own pool.
 
 redis-py notes each taking and giving in its own metrics, under the pool's name, which it writes anew each time. That
 costs more than the command between them. What it promises is kept: a connection that the server has closed meanwhile,

@@ -1,4 +1,4 @@
-"""One server: by address, by socket, or whichever one the Sentinels call the master now."""
+"""One server: by address, by socket, or the one that the Sentinels call the master now."""
 
 from __future__ import annotations
 

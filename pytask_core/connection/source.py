@@ -1,4 +1,4 @@
-"""``RedisSource``: how one app reaches Redis, whatever the user has said of it."""
+"""``RedisSource``: how one app reaches Redis, in whatever form the user named it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the errors of the client library mean: an outage that passes, a refusal that does not, or something else."""
+"""What a client's error means: an outage that passes, a refusal that stays, or something else."""
 
 from __future__ import annotations
 

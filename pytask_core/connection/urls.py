@@ -1,4 +1,4 @@
-"""Reads URLs. What it says of a wrong one never shows the URL, in which there may be a password."""
+"""Reads Redis URLs, and never shows one in an error, since it may hold a password."""
 
 from __future__ import annotations
 

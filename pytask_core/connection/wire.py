@@ -1,4 +1,4 @@
-"""The options of our own connections, and what versions of redis-py differ in there."""
+"""The options of our own connections, and where versions of redis-py differ in them."""
 
 from __future__ import annotations
 

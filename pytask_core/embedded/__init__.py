@@ -1,1 +1,1 @@
-"""Servers that come along, to try pytask: one Valkey server, or six as a cluster. Each file is also a program."""
+"""Servers to try pytask with: one Valkey server, or six as a cluster. Each file is also a program."""

@@ -1,4 +1,4 @@
-"""Folders and files that are to be ours alone: what another user could have made, linked or opened is refused.
+"""Makes folders and files for us alone, and refuses what another user could have made or opened.
 
 For the embedded servers, whose folder holds all there is: tasks, their data, the socket that gives orders. Like
 ``embedded`` it imports the standard library only, since that is also run as a program by its path.

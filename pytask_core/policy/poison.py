@@ -1,4 +1,4 @@
-"""When a task that kills its worker is no longer run: the two numbers, and the words."""
+"""When to give up a task that kills its workers: the two limits, and the reason in words."""
 
 from __future__ import annotations
 

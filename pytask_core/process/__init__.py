@@ -1,1 +1,1 @@
-"""What a worker changes in its process and gives back at its end."""
+"""What a worker changes in its process, and restores when it ends."""

@@ -1,4 +1,4 @@
-"""``go_on_alone``: in a process that a task has forked only the greenlet goes on that forked, as with threads.
+"""``go_on_alone``: in a process that a task forks, only the greenlet that forked goes on.
 
 Neither our rooms nor other tasks run there, and the end of that greenlet is the end of the process. The others are not
 ended, which would tidy up what the tasks of the parent still use, and not let go, which would end them.

@@ -1,4 +1,4 @@
-"""``forks``: a process that a task has forked, or the program around a worker or a client, is a copy and not a worker.
+"""``forks``: keeps a process that a task or the program forks from acting as a second worker.
 
 It lets go of our connections, so that none is shared, and whoever has more that a copy must not have is told: a worker,
 whose greenlets are left behind (``alone.py``), and ``signals``.

@@ -1,4 +1,4 @@
-"""Python's garbage collector, made calmer while a worker lives: it was a quarter of what a short task costs."""
+"""Calms Python's garbage collector while a worker lives: it took a quarter of a short task's time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greenlets of a worker's own, none of which ends unseen: those that run for ever begin again, the others tell why.
+"""A worker's own greenlets: one meant to run for ever starts again after an error, others report it.
 
 An unexpected error in one of them is a bug, or a machine that lacks something, such as file descriptors; either way the
 worker goes on with all that works.

@@ -1,4 +1,4 @@
-"""Bounds what others wrote in the log lines of pytask's own, for whatever handler a program has.
+"""Bounds text by others in pytask's own log lines, whatever handler the program uses.
 
 Ids, names and errors come from producers and tasks. ``pytask-supervisor`` bounds them more, and escapes them.
 """

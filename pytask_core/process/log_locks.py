@@ -1,4 +1,4 @@
-"""``safe_locks``: while a worker lives, ``logging`` has no lock of gevent's: native threads that log would hang it.
+"""``safe_locks``: keeps gevent's locks out of ``logging``, where native threads would hang a worker.
 
 Such a lock hangs greenlets for ever once a native thread logs beside them. What Python's own handlers write gives way
 to no other greenlet, so a native lock, which belongs to the thread, does no harm there. Of other handlers nothing is

@@ -1,4 +1,4 @@
-"""``hear``: signals that call a function for a while, and are the user's again after it, and in a forked process."""
+"""``hear``: takes signals for a while and gives them back after it, also in a forked process."""
 
 from __future__ import annotations
 

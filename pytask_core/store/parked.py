@@ -1,4 +1,4 @@
-"""Where ids wait whose task name no worker knows. Used by all three kinds of stores, in both regimes."""
+"""Where ids wait while no worker knows the name of their task. Used by all three kinds of stores, in both regimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Allowance``: how many more tasks a worker may begin that is to be replaced after so many.
+"""``Allowance``: how many more tasks a worker may begin before it is replaced.
 
 Tasks that have run for long are counted when they end: else a worker full of tasks for ever would be replaced, and its
 successor, which gets them all, too.

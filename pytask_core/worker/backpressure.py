@@ -1,4 +1,4 @@
-"""``Backpressure``: whether a worker should claim less: its loop is late, or its memory is nearly used up."""
+"""``Backpressure``: has a worker claim less while its loop is late or its memory is nearly full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Claimer``: waits for work, claims as much as there is room for, and hands it to the runner."""
+"""``Claimer``: waits for work, claims as much as there is room for, and hands it to the executor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``CommandListener``: listens on the control channels of all tasks and passes commands to the runner.
+"""``CommandListener``: listens on the tasks' control channels and passes commands to the executor.
 
 One pattern for all tasks, so that a task costs no subscription. A message is only a nudge: commands of the helpers
 stand in the hash too, and the heartbeat finds those whose message was missed.

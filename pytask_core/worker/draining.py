@@ -1,4 +1,4 @@
-"""Waiting for the short tasks of a worker that is to be replaced, so that none of them has to begin anew.
+"""Lets a worker that will be replaced finish its short tasks, so that none has to start again.
 
 Nothing tells a short task from one that runs for ever. What has run for longer than one would wait for it will hardly
 end just now, so it is not waited for.

@@ -1,4 +1,4 @@
-"""``Early``: looks again at ids that came from the queue before their hash, as a cluster client's pipeline reorders.
+"""``Early``: looks again at ids that came from the queue before their hash was written.
 
 They stand aside in Redis, so they hold up nothing, and a worker's death loses none of them: the next worker that
 starts, or that meets such an id, looks at all.

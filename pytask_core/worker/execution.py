@@ -1,4 +1,4 @@
-"""``Execution``: one copy of a task in a worker's hands, as the worker's rooms see it."""
+"""``Execution``: one run of a task in this worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Executor``: the tasks of one worker as greenlets. Starts them, has them leave, and decides how each ended.
+"""``Executor``: starts the tasks of a worker as greenlets, and decides how each ended.
 
 The claimer hands tasks in, the control listener and the heartbeat pass commands, and ends go out through the reporter.
 """

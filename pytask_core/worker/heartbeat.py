@@ -1,4 +1,4 @@
-"""``Heartbeat``: renews the lease of a worker and of its tasks, and learns what became of them meanwhile.
+"""``Heartbeat``: renews the lease of a worker and its tasks, and learns of losses and commands.
 
 It is also the guard of exclusion: when no renewal has got through for ``partition_grace`` seconds it has all tasks
 stopped, since soon another worker may own them.

@@ -1,4 +1,4 @@
-"""``Lease``: for how long this worker may be silent before others take what it holds, as agreed through Redis.
+"""``Lease``: how long this worker may be silent before others take its tasks, as agreed in Redis.
 
 A Monitor asks for a lease, the worker keeps to it and only then promises it, and Monitors judge each worker by what it
 has promised last. So a worker that has not heard of a shorter lease is never judged by it.

@@ -1,4 +1,4 @@
-"""``Nudges``: sees to what other workers put into this one's inbox, since they do not know the names of these tasks.
+"""``Nudges``: claims or passes on what other workers put into this worker's inbox.
 
 Idle, a worker is blocked on the new queue, and would look into its inbox only when that take is over. Pub/sub says that
 there is something, and the take is cut short. A nudge that gets lost costs the rest of the take, a second at most. A

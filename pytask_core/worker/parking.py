@@ -1,4 +1,4 @@
-"""``Parking``: what becomes of tasks whose names a worker does not know, and of those it is the first to know.
+"""``Parking``: sets aside tasks with names this worker does not know, and fetches those it does.
 
 The runner hands in tasks that have no class here: they go to a live worker that has it, or are parked by name. Once
 this worker is known to Redis, or known again, it puts back to the queue what was parked under its own names.

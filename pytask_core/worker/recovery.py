@@ -1,4 +1,4 @@
-"""``Recovery``: what a worker does beside its own tasks: hands back what a dead one held, counts the queues."""
+"""``Recovery``: hands back the tasks of dead workers, and counts the queues for the master."""
 
 from __future__ import annotations
 

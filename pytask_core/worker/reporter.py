@@ -1,4 +1,4 @@
-"""``Reporter``: sends what became of tasks to Redis, in order, many a round trip.
+"""``Reporter``: sends events, ends and requeues to Redis, in order, many in one round trip.
 
 While one round trip is out whatever else is ready gathers and goes with the next: idle, an end is sent at once; loaded,
 hundreds share a round trip. Ends wait while Redis is away, events do not.

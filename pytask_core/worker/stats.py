@@ -1,7 +1,7 @@
-"""``WorkerStats``: what a worker has done since somebody last asked, for metrics. Plain counters, no clock, no Redis.
+"""``WorkerStats``: counts what a worker has done since its last report, for metrics.
 
-The claimer and the runner count, and whoever reports takes the sums away. Sums since the last time, and not since the
-start, so that whoever adds them up never counts backwards when a worker dies.
+Plain counters, no clock, no Redis. The claimer and the runner count, and whoever reports takes the sums away. Sums
+since the last time, and not since the start, so that whoever adds them up never counts backwards when a worker dies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``Stopper``: makes copies of tasks leave a worker: kindly, then harder, and reports what each is then.
+"""``Stopper``: makes tasks leave a worker, gently and then harder, and reports how each ended.
 
 Called by the runner, whom the control listener, the heartbeat and a stopping worker tell which.
 """

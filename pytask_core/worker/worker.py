@@ -1,5 +1,6 @@
-"""``Worker``: one life of a worker. ``PyTask.run`` makes it; it makes the rooms, starts them in order, and has
-``Shutdown`` stop them in order.
+"""``Worker``: one life of a worker; makes its parts, and starts and stops them in order.
+
+``PyTask.run`` makes it, and ``Shutdown`` does the stopping.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``ControlSocket``: orders and questions from ``pytaskctl``, by a unix socket that only its owner can open.
+"""``ControlSocket``: takes requests of ``pytaskctl`` on a unix socket that only its owner can open.
 
 One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``, of a reload or
 restart with its ``change``; ``{"told": data}``; or ``{"refused": sentence}``. ``server.Server`` does the talking,

@@ -1,4 +1,4 @@
-"""``Endpoints``: where the master answers others, in its own loop: the control socket and the metrics port.
+"""``Endpoints``: the control socket and the metrics port, answered in the master's own loop.
 
 ``cli.supervise`` opens it, ``Supervisor.run`` gives it its turn.
 """

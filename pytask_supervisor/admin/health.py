@@ -1,4 +1,4 @@
-"""Whether any worker can consume, in one word and one sentence: what ``/healthz`` answers. Pure."""
+"""What ``/healthz`` answers: whether any worker can take tasks, in a word and a sentence. Pure."""
 
 from __future__ import annotations
 

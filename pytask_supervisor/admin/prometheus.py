@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them. Loaded only with ``--metrics-port``: it costs the master some 10 MiB.
+"""The metrics in the form that Prometheus reads. Loaded only with ``--metrics-port``: it costs the master some 10 MiB.
 
 ``Exposition`` is a collector of ``prometheus-client``, which writes the text; ``docs/metrics.rst`` lists what it gives.
 """

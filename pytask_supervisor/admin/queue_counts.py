@@ -1,4 +1,4 @@
-"""``QueueCounts``: has one worker after another count the queues, since the master has no connection to Redis."""
+"""``QueueCounts``: asks workers in turn to count the queues, as the master does not talk to Redis."""
 
 from __future__ import annotations
 

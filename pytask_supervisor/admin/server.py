@@ -1,4 +1,4 @@
-"""``Server``: answers clients in the master's loop, none of which can hold it up.
+"""``Server``: answers clients in the master's loop, and lets none of them hold it up.
 
 One request a connection, one reply, and it is closed. Nothing here waits: each turn takes a bounded
 part of what has come, a client that is too slow is dropped, and where too many come the oldest of the address from

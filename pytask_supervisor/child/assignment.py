@@ -1,4 +1,4 @@
-"""``Assignment``: what a child is told by the process that forks it, and the lines by which it talks to its master."""
+"""``Assignment``: what a child is told at its fork, and the sockets on which it talks to the master."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gevent patched and the app loaded, in whichever process it is for: a worker, the nursery, ``--check-config``'s.
+"""Patches gevent and loads the app: in a worker, in the fork server, or for ``--check-config``.
 
 None of them is the master, which never loads this room.
 """

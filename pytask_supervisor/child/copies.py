@@ -1,4 +1,4 @@
-"""``Copies``: what a process that the app forks, in a worker or while it is loaded, must not keep of ours.
+"""``Copies``: what a process that the app forks must not keep of ours.
 
 Such a copy is not a worker: the lines to the master and the pipe by whose holding the embedded server lives are let
 go in it, and signals mean there what they mean in any program. For its greenlets and

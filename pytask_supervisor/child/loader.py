@@ -1,4 +1,4 @@
-"""From what the user named to a ``PyTask``: ``module:attribute``, or modules full of tasks.
+"""Makes a ``PyTask`` from what the user named: ``module:attribute``, or modules full of tasks.
 
 Called by ``worker.run_child`` in each child, after gevent has patched. Whatever goes wrong in the
 user's code becomes a ``LoadError``: one sentence that names the thing.

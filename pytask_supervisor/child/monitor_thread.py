@@ -1,4 +1,4 @@
-"""``MonitorThread``: a native thread in each child, beside the loop in which its tasks run.
+"""``MonitorThread``: a native thread in each child that watches the loop in which its tasks run.
 
 It tells the master that the process lives, and how long the loop has not; names the task that blocks
 the loop; sees the master die; and ends a child that does not stop in time. The loop itself can do

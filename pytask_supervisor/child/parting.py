@@ -1,4 +1,4 @@
-"""``part``: what Python does as it ends, in a worker that has left and is about to end. Called by ``run_child``."""
+"""``part``: does what Python does at its end, in a worker that has left. Called by ``run_child``."""
 
 from __future__ import annotations
 

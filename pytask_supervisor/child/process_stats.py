@@ -1,4 +1,4 @@
-"""``ProcessStats``: the figures of a beat: what a worker holds, how late its loop is, how much memory it takes."""
+"""``ProcessStats``: the figures in a beat: tasks held, how late the loop is, memory used."""
 
 from __future__ import annotations
 

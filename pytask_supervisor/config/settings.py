@@ -1,4 +1,4 @@
-"""Fills ``SupervisorConfig`` from flags, environment and ``pyproject.toml``, the first that speaks.
+"""Fills ``SupervisorConfig``: flag beats environment beats ``pyproject.toml`` beats default.
 
 ``cli.main`` calls ``load_config``; nothing here reads the real environment or the command line by
 itself. Every mistake is a ``ConfigError``: one line that names the option and where it was set.

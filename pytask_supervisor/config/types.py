@@ -1,4 +1,4 @@
-"""The kinds of value an option can have: from text (flag, environment) or TOML to what it means.
+"""The types that an option can have, each read from text (flag, environment) or from TOML.
 
 Each function takes one value and returns it checked, or raises ``ValueError`` whose text goes
 after the option's name: "--workers *must be a whole number from 1 to 1000, or auto, not 'x'*".

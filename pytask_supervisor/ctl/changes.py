@@ -1,4 +1,4 @@
-"""``pytaskctl workers reload`` and ``restart``: asks for it, and with ``--wait`` sees what becomes of it.
+"""``pytaskctl workers reload`` and ``restart``: asks, and with ``--wait`` waits for the outcome.
 
 Called by ``workers``. The supervisor remembers what becomes of each, so this only looks, again and again.
 """

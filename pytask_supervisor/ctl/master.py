@@ -1,4 +1,4 @@
-"""The way to a supervisor on this machine: finds its control socket, asks, and gives its answer.
+"""Reaches a supervisor on this machine: finds its control socket, asks, and returns the answer.
 
 Called by ``workers``, ``changes`` and ``top``. See ``pytask_supervisor/admin/control_socket.py`` for what can be asked.
 """

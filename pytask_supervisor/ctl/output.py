@@ -1,4 +1,4 @@
-"""What ``pytaskctl`` writes: JSON, tables for people, plain lines, sentences for trouble.
+"""What ``pytaskctl`` writes: JSON, tables for people, plain lines, and sentences for errors.
 
 Called by the verbs. Whatever bytes an id or an event holds, neither the terminal nor the JSON
 breaks: control characters and bytes that are no UTF-8 come out escaped, and passwords in URLs do

@@ -1,4 +1,4 @@
-"""The way to Redis that every verb is handed: the helpers, and what they do not offer.
+"""What each verb is given to reach Redis: the helpers, and what they do not offer.
 
 Called by ``dispatch``. It reads; what changes a task goes through the helpers.
 """

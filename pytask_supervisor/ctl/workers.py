@@ -1,4 +1,4 @@
-"""``pytaskctl workers``: what the supervisor's workers are at, and the orders to it. Called by ``main``.
+"""``pytaskctl workers``: shows the workers of a supervisor, and sends it commands. Called by ``main``.
 
 No Redis is needed here. ``top`` shows the same rows.
 """

@@ -1,6 +1,6 @@
-"""``ForkServer``: with ``--preload``, the process that has the app loaded and forks the workers, as the master sees it.
+"""``ForkServer``: the process that has the app loaded and forks the workers, as the master sees it.
 
-The process itself is ``preloaded.py``. The master stays as it is: without gevent, Redis or a line of the app's code,
+The process itself is ``process.py``. The master stays as it is: without gevent, Redis or a line of the app's code,
 so a reload is another such process. What that forks is ours all the same: it forks twice, and orphans below us come to
 us (Linux calls that a child subreaper).
 """

@@ -1,4 +1,4 @@
-"""``OomCounter``: whether the kernel killed somebody in our cgroup for want of memory, v1 and v2."""
+"""``OomCounter``: whether the kernel killed a process of our cgroup to free memory, v1 and v2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``PidFile``: who runs here, for scripts, and that nobody else does.
+"""``PidFile``: tells scripts which process runs here, and keeps a second one out.
 
 Whether its writer lives is told by a lock on the file and not by the number in it, which the kernel may have given to
 another process since. The lock dies with its process, however that ends, and no fork copies it.

@@ -1,4 +1,4 @@
-"""``Notify``: one datagram to systemd, or to whoever else listens at ``NOTIFY_SOCKET``. See sd_notify(3)."""
+"""``Notify``: sends one datagram to systemd, at ``NOTIFY_SOCKET``. See sd_notify(3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a process that runs gives no sign of life: by what the kernel counts of its threads.
+"""Why a running process gives no sign of life, by what the kernel counts of its threads.
 
 Called by ``watchdog.py`` for a worker that is silent, and for no other. A thread that waits for a CPU while others have
 it is told from one that waits for the interpreter's lock.

@@ -1,4 +1,4 @@
-"""``Changes``: what became of each reload and restart, for those who wait for it.
+"""``Changes``: the outcome of each reload and restart, for callers that wait for it.
 
 ``reloading`` begins one, ``rolling`` tells how it goes, ``control`` shows them.
 """

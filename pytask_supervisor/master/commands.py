@@ -1,4 +1,4 @@
-"""``Commands``: all that an operator can ask of a running supervisor, by a signal or in any other way.
+"""``Commands``: all that an operator can ask of a running supervisor, by signal or otherwise.
 
 Each method does its work at once, or sets it going, and returns a sentence for whoever asked.
 """

@@ -1,4 +1,4 @@
-"""``Handback``: dead workers whose tasks a live one is to put back into the queue.
+"""``Handback``: the dead workers whose tasks a live worker must put back into the queue.
 
 An order stands until a worker confirms it. Carrying it out twice does no harm.
 """

@@ -1,4 +1,4 @@
-"""What the master's loop asks of those to whom it gives a turn."""
+"""What the master's loop asks of each part to which it gives a turn."""
 
 from __future__ import annotations
 

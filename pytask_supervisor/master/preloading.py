@@ -1,4 +1,4 @@
-"""``Preloading``: the app is loaded ahead of the workers where ``--preload`` asks for it; else all here is void.
+"""``Preloading``: with ``--preload``, has the app loaded before workers are forked.
 
 The supervisor gives it a turn in each turn of its own, and asks it at the start and for a reload.
 """

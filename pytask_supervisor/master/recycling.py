@@ -1,4 +1,4 @@
-"""``Recycling``: which workers are to be replaced for their memory, their tasks, or their age."""
+"""``Recycling``: which workers to replace because of their memory, tasks or age."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Reload``: configuration and code are read anew while workers run, and the old ones go on if that fails.
+"""``Reload``: reads configuration and code again while workers run; if that fails, the old go on.
 
 New configuration counts from the first worker on that is ready with it; until then nothing is lost by going back.
 """

@@ -1,4 +1,4 @@
-"""``Roll``: replaces workers one place at a time, each only after its successor is ready.
+"""``Roll``: replaces workers one slot at a time, each only after its successor is ready.
 
 There is never a worker less at work than before, and one process more at most.
 """

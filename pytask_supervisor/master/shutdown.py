@@ -1,4 +1,4 @@
-"""``Shutdown``: how the supervisor ends: asked once, asked again, or as it cannot go on; and with which exit code."""
+"""``Shutdown``: how the supervisor ends, and its exit code: asked once, asked again, or on failure."""
 
 from __future__ import annotations
 

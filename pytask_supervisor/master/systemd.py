@@ -1,7 +1,7 @@
-"""``Announcer``: tells the service manager how we are. The supervisor gives it a turn in each turn of its own.
+"""``Announcer``: tells the service manager how the supervisor is.
 
-It says that all is well only while some worker could run a task: a master that lives, and none of whose workers
-answers, is restarted by the watchdog as one that hangs.
+The supervisor gives it a turn in each turn of its own. It says that all is well only while some worker could run a
+task: a master that lives, and none of whose workers answers, is restarted by the watchdog as one that hangs.
 """
 
 from __future__ import annotations

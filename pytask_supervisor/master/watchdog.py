@@ -1,4 +1,4 @@
-"""``Watchdog``: which children give no sign of life, and what is to be done about it.
+"""``Watchdog``: which workers give no sign of life, and what to do about it.
 
 A child has two voices: its loop, and a native thread beside it, which tells how long the loop has been
 silent. A blocked loop is named by that thread, and told here when it is too much; of a child of which both

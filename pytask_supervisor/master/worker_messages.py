@@ -1,4 +1,4 @@
-"""``WorkerMessages``: what children say, and what it means beyond the child that says it."""
+"""``WorkerMessages``: acts on what workers say, where it concerns more than the worker itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``WorkerPool``: the places on this server, who sits in them, and when an empty one is filled again."""
+"""``WorkerPool``: the slots on this server, the workers in them, and when an empty one is refilled."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What master, workers and ``pytaskctl`` share: exit codes, log lines, and the messages that they exchange."""
+"""What master, workers and ``pytaskctl`` share: exit codes, log lines, and their messages."""

@@ -1,4 +1,4 @@
-"""``LineWriter``: whole lines to a descriptor that several processes share, and never a stop for its sake.
+"""``LineWriter``: writes whole lines to a descriptor that processes share, and never waits for it.
 
 Called by ``logs.py``, and by whatever a task prints (``forgiving_stream``). A reader that has gone away, one that does
 not read and a disk that is full cost lines, which are counted, and nothing else.

@@ -1,4 +1,4 @@
-"""Log lines on stderr, for master and children: when, how bad, who, which task, and a sentence; as text or as JSON.
+"""Log lines on stderr, as text or JSON: time, level, process, task, and a sentence.
 
 A line is written whole or dropped, and drops are counted (``lines.py``): no task stops because of a log. What others
 wrote is bounded and escaped in it (``shown.py``). Where thousands of lines are alike most are counted (``summing.py``).

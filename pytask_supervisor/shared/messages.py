@@ -1,4 +1,4 @@
-"""All that processes of one supervisor say to each other: each message, its fields, and what these may be.
+"""Every message between the processes of one supervisor, its fields, and what they may hold.
 
 Declared once, for both sides: who speaks brings what it says into these bounds, who listens takes nothing else. What
 comes from a worker may be from the code of a task, which has the same descriptors, so it is believed only as far.

@@ -1,4 +1,4 @@
-"""Takes passwords out of whatever is shown: logs, titles, errors.
+"""Takes passwords out of everything that is shown: logs, titles, errors.
 
 Two callers' needs. ``shown_url`` is for a text that is a URL from its first to its last character, as an option is: it
 shows what it could take apart, and nothing else. ``redact`` is for any text, in which a URL may begin and nothing marks

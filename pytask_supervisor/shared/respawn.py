@@ -1,4 +1,4 @@
-"""``RespawnPolicy``: when a dead worker's place is filled again. Pure: deaths in, seconds out."""
+"""``RespawnPolicy``: when the slot of a dead worker is filled again. Pure: deaths in, seconds out."""
 
 from __future__ import annotations
 

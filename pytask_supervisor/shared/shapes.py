@@ -1,4 +1,4 @@
-"""What a value that another process says must look like: its type, its range, its length.
+"""Checks a value from another process: its type, its range, its length.
 
 A shape is put together from others, as a message is from its fields. ``check`` is for who listens, and raises where the
 value is something else; ``fit`` is for who speaks, and brings a value of the right type into its range.

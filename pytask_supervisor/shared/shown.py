@@ -1,4 +1,4 @@
-"""What a log line shows of text that others wrote: ids, names of tasks, errors.
+"""How a log line shows text that others wrote: ids, task names, errors.
 
 It is bounded, and never a line of its own. ``logs`` calls it. A producer chooses ids and names, and a task chooses what
 it raises. A log that took these as they are could be filled by one id, made to speak in the master's name, or made to

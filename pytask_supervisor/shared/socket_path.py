@@ -1,4 +1,4 @@
-"""Where a supervisor's control socket is: the same rule for the master, which makes it, and ``pytaskctl``, which looks.
+"""Where a supervisor's control socket is: one rule for the master and for ``pytaskctl``.
 
 Nothing is opened here, and only ``own_folder`` creates something.
 """

@@ -1,4 +1,4 @@
-"""``Sums``: how many lines of one kind a log takes in a while; the others are counted, and one line says how many.
+"""``Sums``: writes the first of many similar log lines, and counts the rest in one line.
 
 ``logs`` asks it for each line of ours. Who may queue tasks can have a worker say the same of a million ids.
 """

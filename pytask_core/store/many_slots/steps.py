@@ -1,4 +1,4 @@
-"""``Steps``: sends scripts, each for one slot, many a round trip; and the steps that several transitions share."""
+"""``Steps``: sends scripts, each for one slot, and holds the steps that several transitions share."""
 
 from __future__ import annotations
 
