@@ -26,6 +26,7 @@ from pytask_supervisor.master.stats import STATES as TASK_STATES
 from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.shared.exits import Exit
 from pytask_supervisor.shared.signals import HANDLED
+from tests.support import room_table
 from tests.support.option_table import written
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,13 @@ def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
 
 def test_the_table_of_options_is_that_of_the_declaration() -> None:
     assert page("docs/supervisor.rst") == written(), "write it anew: python -m tests.support.option_table"
+
+
+def test_every_module_says_its_job_in_one_short_sentence() -> None:
+    """The first of its docstring: it stands in the tables of docs/design.rst."""
+    jobs = {str(path.relative_to(ROOT)): room_table.job(path) for path in room_table.sources()}
+    assert len(jobs) > 100
+    assert {path: job for path, job in jobs.items() if not 10 < len(job) <= 100} == {}
 
 
 @pytest.mark.parametrize("name", ["README.rst", "docs/supervisor.rst"])
