@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from .config import replicas_for
 from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
-from .errors import InvalidTask, PyTaskException, RedisRefused
+from .errors import InvalidTask, RedisRefused
 from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
@@ -363,14 +364,3 @@ def refuse_mixed_names(source: RedisSource, keys: RedisKeys) -> None:
             "on a Redis Cluster the four names must share a hash tag, such as task_set='{pytask}tasks', "
             f"task_prefix='{{pytask}}task-', or have none at all; these do not: {keys}"
         )
-
-
-def replicas_for(durability: str) -> int:
-    """Return how many replicas must confirm a write.
-
-    Raises:
-        PyTaskException: ``durability`` is neither ``'async'`` nor ``'wait'``.
-    """
-    if durability not in {"async", "wait"}:
-        raise PyTaskException(f"durability must be 'async' or 'wait', not {durability!r}")
-    return int(durability == "wait")

@@ -5,29 +5,52 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from gevent import monkey
 
 from . import errors
+from .config import CoreConfig
 from .connection import CLIENT_CONNECTIONS, RedisSource
 from .errors import PyTaskException
-from .helpers import PyTaskHelpers, replicas_for
+from .helpers import PyTaskHelpers
+from .keys import RedisKeys
 from .payload import MAX_PAYLOAD, encode
 from .policy.poison import PoisonRule
 from .process.signals import hear
 from .task import Task
 from .task_classes import name_of, refuse_unfit
-from .worker.executor import ExecutorOptions
-from .worker.lease import RENEWALS
-from .worker.worker import Worker, WorkerOptions
+from .worker.worker import Worker
 
 __all__ = ["PyTask", "PyTaskException"]
 
 log = logging.getLogger("pytask")
 
-#: Seconds that a task may wait for a worker that knows its name. What is longer is a mistake, or too much for Redis.
-LONGEST_WAIT = 10 * 365 * 86_400
+T = TypeVar("T")
+
+
+class _Option(Generic[T]):
+    """An option of the app as an attribute. One that is set replaces the configuration of later workers."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, app: None, _owner: type) -> _Option[T]: ...
+
+    @overload
+    def __get__(self, app: PyTask, _owner: type) -> T: ...
+
+    def __get__(self, app: PyTask | None, _owner: type) -> T | _Option[T]:
+        if app is None:
+            return self
+        value: T = getattr(app._config, self._name)
+        return value
+
+    def __set__(self, app: PyTask, value: T) -> None:
+        changes: Any = {self._name: value}
+        app._config = replace(app._config, **changes)
 
 
 class PyTask:
@@ -78,6 +101,18 @@ class PyTask:
     MissingTaskError = errors.MissingTaskError
     PayloadTooLarge = errors.PayloadTooLarge
 
+    # Each of them is an argument above.
+    concurrency = _Option[int]()
+    max_payload = _Option[int]()
+    task_timeout = _Option[float]()
+    update_task_interval = _Option[float]()
+    partition_grace = _Option[float]()
+    stop_timeout = _Option[float]()
+    unknown_timeout = _Option[float]()
+    cleanup_handlers = _Option[tuple[str, ...]]()
+    poison = _Option[PoisonRule]()
+    durability = _Option[str]()
+
     #: Who loads and runs the apps of this process, such as a supervisor; ``run`` then refuses to.
     run_by: ClassVar[str] = ""
 
@@ -102,35 +137,22 @@ class PyTask:
         durability: str = "async",
         max_connections: int = CLIENT_CONNECTIONS,
     ) -> None:
-        self.durability = durability
+        self._config = CoreConfig.of(
+            keys=RedisKeys(task_set, task_prefix, new_queue, end_queue),
+            concurrency=concurrency,
+            max_payload=max_payload,
+            task_timeout=task_timeout,
+            update_task_interval=update_task_interval,
+            partition_grace=partition_grace,
+            stop_timeout=stop_timeout,
+            unknown_timeout=unknown_timeout,
+            max_connections=max_connections,
+            cleanup_handlers=cleanup_handlers,
+            poison=PoisonRule(max_deliveries, poison_window),
+            durability=durability,
+        )
         #: Whether the app names its own Redis.
         self.redis_given = redis_instance is not None
-        self.task_timeout = task_timeout
-        self._check_seconds("task_timeout")
-        self.update_task_interval = min(5, task_timeout / 4) if update_task_interval is None else update_task_interval
-        self._check_seconds("update_task_interval")
-        if partition_grace is None:
-            # One late renewal must not stop all tasks.
-            self.task_timeout = max(task_timeout, RENEWALS * self.update_task_interval)
-        if self.task_timeout != task_timeout:
-            log.info(
-                "update_task_interval=%g is more than a quarter of task_timeout=%g, which stretches to %g s",
-                self.update_task_interval,
-                task_timeout,
-                self.task_timeout,
-            )
-        self.concurrency = concurrency
-        self.partition_grace = self.task_timeout / 2 if partition_grace is None else partition_grace
-        self.stop_timeout = stop_timeout
-        self.max_payload = max_payload
-        if isinstance(cleanup_handlers, str):
-            raise ValueError(f"cleanup_handlers must be several names, such as ({cleanup_handlers!r},)")
-        self.cleanup_handlers = tuple(cleanup_handlers)
-        self.poison = PoisonRule(max_deliveries, poison_window)
-        self.unknown_timeout = unknown_timeout
-        self._check()
-        if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1:
-            raise ValueError(f"max_connections must be a whole number above 0, not {max_connections!r}")
         self._source = RedisSource(redis_instance, connections=max_connections)
         #: Start, stop and look at tasks.
         self.helpers = PyTaskHelpers(
@@ -146,33 +168,6 @@ class PyTask:
         self._handlers: list[Callable[[BaseException], object]] = []
         self._local_tasks: list[tuple[str, dict[str, Any]]] = []
         self._worker: Worker | None = None
-
-    def _check(self) -> None:
-        if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 0:
-            raise ValueError(f"concurrency must be a whole number, 0 for no bound, not {self.concurrency!r}")
-        if isinstance(self.max_payload, bool) or not isinstance(self.max_payload, int) or self.max_payload < 1:
-            raise ValueError(f"max_payload must be a whole number of bytes above 0, not {self.max_payload!r}")
-        for option in ("partition_grace", "stop_timeout", "unknown_timeout"):
-            self._check_seconds(option)
-        if self.unknown_timeout > LONGEST_WAIT:
-            raise ValueError(
-                f"unknown_timeout must be at most {LONGEST_WAIT} (ten years), not {self.unknown_timeout!r}"
-            )
-        if self.partition_grace >= self.task_timeout:
-            raise ValueError(
-                f"partition_grace={self.partition_grace:g} must be less than task_timeout={self.task_timeout:g}, or a "
-                "task could run in two workers"
-            )
-        if self.update_task_interval * 2 > self.partition_grace:
-            raise ValueError(
-                f"update_task_interval={self.update_task_interval:g} must be at most half of "
-                f"partition_grace={self.partition_grace:g}, or a single late renewal stops all tasks"
-            )
-
-    def _check_seconds(self, option: str) -> None:
-        value = vars(self)[option]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(f"{option} must be a number of seconds above 0, not {value!r}")
 
     # Classes and handlers
 
@@ -239,27 +234,16 @@ class PyTask:
         """
         for name, _ in self._local_tasks:
             self._refuse_missing(name)
-        graceful = self.stop_timeout + 5 if graceful_timeout is None else graceful_timeout
-        options = WorkerOptions(
-            ExecutorOptions(self.concurrency, self.stop_timeout, self.max_payload, self.task_timeout),
-            self.update_task_interval,
-            self.partition_grace,
-            graceful,
-            self.poison,
-            self.cleanup_handlers,
-            self.unknown_timeout,
-            replicas_for(self.durability),
-            max_tasks,
-        )
         self._worker = Worker(
             self._source,
-            self.helpers.keys,
+            self._config,
             self.task_classes,
             self._local_tasks,
             self._handlers,
             self.helpers,
-            options,
-            mark,
+            graceful_timeout=self._config.graceful_timeout if graceful_timeout is None else graceful_timeout,
+            mark=mark,
+            max_tasks=max_tasks,
         )
         return self._worker
 

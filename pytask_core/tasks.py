@@ -66,7 +66,7 @@ class Monitor(Task):
     NAME = "pytask/monitor"
 
     def __init__(self, loop_interval: float = 10, task_timeout: float | None = None) -> None:
-        self._unknown = _worker_of(self).options.runner.task_timeout
+        self._unknown = _worker_of(self).config.task_timeout
         timeout = self._unknown if task_timeout is None else task_timeout
         for name, value in (("loop_interval", loop_interval), ("task_timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LONGEST:
@@ -157,7 +157,7 @@ class Monitor(Task):
     def _look_at_parked(self) -> None:
         """Put back what is parked though a worker knows it; end what no worker has known for too long."""
         keeper, link = _worker_of(self).keeper, _worker_of(self).link
-        timeout = _worker_of(self).options.unknown_timeout
+        timeout = _worker_of(self).config.unknown_timeout
         with link.guard():
             known = keeper.parked_for_nothing(self.task_timeout)
         for name in known:
@@ -212,7 +212,7 @@ class Cleanup(Task):
         self.retention = math.ceil(retention)
         self.task_handler: Handler | None = None
         if task_handler is not None:
-            allowed = _worker_of(self).options.cleanup_handlers
+            allowed = _worker_of(self).config.cleanup_handlers
             if not _worker_of(self).is_local(self.id) and task_handler not in allowed:
                 raise InvalidTask(
                     f"a Cleanup that is started through Redis may not call {task_handler!r}; list it in "

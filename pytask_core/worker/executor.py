@@ -9,7 +9,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from ..config import CoreConfig
 from ..connection.link import RedisLink, ServerError, Unreachable
 from ..current import work_for
 from ..errors import MissingTaskError, PyTaskException
@@ -44,16 +44,6 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-@dataclass(frozen=True)
-class ExecutorOptions:
-    """What the runner must know of the app."""
-
-    concurrency: int  #: tasks at once, 0 for no bound; local tasks do not count
-    stop_timeout: float  #: seconds
-    max_payload: int  #: bytes
-    task_timeout: float  #: seconds
-
-
 class _TaskGreenlet(gevent.Greenlet):  # type: ignore[misc] # it has no types
     """A task's own. Where it was spawned is known, so noting that stack, which is a fifth of the cost, is left out."""
 
@@ -68,7 +58,7 @@ class Executor:
         store: for reloads and tasks that belong elsewhere.
         reporter: where ends and events go.
         link: whether Redis can be reached.
-        options: see :class:`ExecutorOptions`.
+        config: what the app was told.
         tools: what every task is given, such as ``redis`` and ``helpers``.
         handlers: called with each unexpected exception of a task.
     """
@@ -79,7 +69,7 @@ class Executor:
         store: WorkerStore,
         reporter: Reporter,
         link: RedisLink,
-        options: ExecutorOptions,
+        config: CoreConfig,
         tools: Tools,
         handlers: list[Callable[[BaseException], object]],
     ) -> None:
@@ -87,13 +77,13 @@ class Executor:
         self._store = store
         self._reporter = reporter
         self._link = link
-        self._options = options
+        self._config = config
         self._tools = tools
         self._handlers = handlers
         self._busy = 0
         #: This is a process that a task has forked.
         self._is_copy = False
-        self._leaving = Stopper(store, reporter, link, options.stop_timeout, self._spawn, self.settle)
+        self._leaving = Stopper(store, reporter, link, config.stop_timeout, self._spawn, self.settle)
         #: Set while there is room for more.
         self.has_room = Event()
         self.has_room.set()
@@ -121,9 +111,9 @@ class Executor:
     @property
     def room(self) -> int:
         """How many more tasks may be claimed now."""
-        if not self._options.concurrency:
+        if not self._config.concurrency:
             return 1_000_000
-        return max(0, self._options.concurrency - self._busy)
+        return max(0, self._config.concurrency - self._busy)
 
     def _count(self, by: int) -> None:
         self._busy += by
@@ -194,7 +184,7 @@ class Executor:
         if cls is None:
             self._misplaced(entry)
             return None
-        data = decode_data(entry.data, self._options.max_payload)
+        data = decode_data(entry.data, self._config.max_payload)
         entry.data = None  # Once is enough in memory.
         value = None
         with cls.provide_context():
@@ -215,7 +205,7 @@ class Executor:
                 end_copy()
         if not entry.has_ended(shows=value is not None and not isinstance(value, gevent.GreenletExit)):
             return None
-        return encode("the output", value, self._options.max_payload)
+        return encode("the output", value, self._config.max_payload)
 
     def _misplaced(self, entry: Execution) -> None:
         """No class of that name here: leave the task to a worker that has it, or will have it."""
@@ -262,7 +252,7 @@ class Executor:
             raise PyTaskException(
                 f"task {entry.id!r} has forked this process, which is not a worker and cannot emit; let the task do so"
             )
-        payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._options.max_payload)
+        payload = encode(f"the event {event!r}", {"event": event, "data": data}, self._config.max_payload)
         self._reporter.emit(entry, payload)
 
     def settle(self, entry: Execution, state: str | None = None) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 
+from ..config import RENEWALS
+
 log = logging.getLogger("pytask.heartbeat")
 
 #: The shortest lease, in seconds, that a worker promises, unless its app itself has a shorter one. Shorter would leave
 #: its tasks no time to stop once Redis is away.
 SHORTEST = 1.0
-
-#: Renewals in one lease at least: one may be late and one may be lost.
-RENEWALS = 4
 
 
 class Lease:

@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,13 @@ import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
+from ..config import CoreConfig
 from ..connection import RedisSource, check_server, disconnect, knock, outage, refusal
 from ..connection.link import RedisLink
 from ..errors import RedisRefused
 from ..keys import RedisKeys
 from ..loops import Backoff
-from ..policy.poison import Hang, PoisonRule
+from ..policy.poison import Hang
 from ..process.alone import go_on_alone
 from ..process.forks import forks
 from ..process.gc_tuning import calm_collector
@@ -38,7 +38,7 @@ from .claimer import Claimer
 from .command_listener import CommandListener
 from .draining import wait_for_young
 from .execution import Execution
-from .executor import Executor, ExecutorOptions
+from .executor import Executor
 from .heartbeat import Heartbeat
 from .lease import Lease
 from .local_tasks import LocalTasks
@@ -64,21 +64,6 @@ _MANY_SLOTS = (
 )
 
 
-@dataclass(frozen=True)
-class WorkerOptions:
-    """What a worker must know of its app."""
-
-    runner: ExecutorOptions
-    update_task_interval: float  #: seconds between renewals
-    partition_grace: float  #: seconds that tasks run on without Redis
-    graceful_timeout: float  #: seconds that a stop may take in all
-    poison: PoisonRule
-    cleanup_handlers: tuple[str, ...]  #: what a Cleanup that was started through Redis may call
-    unknown_timeout: float  #: seconds after which a Monitor ends a task whose name no worker knows
-    replicas: int = 0  #: how many must have an end before it counts
-    max_tasks: int = 0  #: how many tasks may end in the worker before it is replaced; 0: no limit
-
-
 def new_worker_id(mark: str | None = None) -> str:
     """Return an id that no other life of any process has: host, pid and a random part, or what is to stand for that."""
     host = socket.gethostname().partition(".")[0].replace(":", "-")[:40]
@@ -90,32 +75,35 @@ class Worker:
 
     Args:
         source: how to reach Redis.
-        keys: the names of the system.
+        config: what its app was told.
         classes: task classes by name.
         local_tasks: name and data of the tasks that belong to this worker.
         handlers: called with each unexpected exception of a task.
         helpers: what tasks see as ``helpers``.
-        options: see :class:`WorkerOptions`.
+        graceful_timeout: seconds that its stop may take in all.
         mark: what its id ends with; None: something random.
+        max_tasks: how many tasks may end in it before it is replaced; 0: no limit.
     """
 
     def __init__(
         self,
         source: RedisSource,
-        keys: RedisKeys,
+        config: CoreConfig,
         classes: Mapping[str, type[Task]],
         local_tasks: Sequence[tuple[str, dict[str, Any]]],
         handlers: list[Callable[[BaseException], object]],
         helpers: PyTaskHelpers,
-        options: WorkerOptions,
+        *,
+        graceful_timeout: float,
         mark: str | None = None,
+        max_tasks: int = 0,
     ) -> None:
         load_all()  # now, and not when a first task may hold all descriptors
         self.id = new_worker_id(mark)
-        self.options = options
+        self.config = config
         self.source = source
         self._classes = classes
-        self._keys = keys
+        self._keys = keys = config.keys
         self._helpers = helpers
         self._client = source.store_client(WORKER_CONNECTIONS)
         self._take_name = take_name(self.id)
@@ -123,11 +111,11 @@ class Worker:
         self._control_client = source.own_client(f"pytask-control-{self.id}")
         stores = regime(one_slot=not source.is_cluster or keys.one_slot)
         self._store = stores.worker(
-            self._client, self._blocking, keys, self.id, options.poison, options.replicas, options.runner.max_payload
+            self._client, self._blocking, keys, self.id, config.poison, config.replicas, config.max_payload
         )
-        self.keeper = stores.keeper(self._client, keys, options.poison)
+        self.keeper = stores.keeper(self._client, keys, config.poison)
         self._where_keys_lie = "" if not source.is_cluster else _ONE_SLOT if keys.one_slot else _MANY_SLOTS
-        lease = Lease(options.runner.task_timeout, options.update_task_interval, options.partition_grace)
+        lease = Lease(config.task_timeout, config.update_task_interval, config.partition_grace)
         self._store.lease = lease.seconds
         self.link = RedisLink(source.describe(), self._probe, lambda: lease.grace)
         self._reporter = Reporter(self._store, self.link)
@@ -136,21 +124,21 @@ class Worker:
             self._store,
             self._reporter,
             self.link,
-            options.runner,
+            config,
             Tools(source.client, helpers, self),
             handlers,
         )
-        self._parking = Parking(self._store, self.link, classes, options.runner.task_timeout, self._runner.settle)
+        self._parking = Parking(self._store, self.link, classes, config.task_timeout, self._runner.settle)
         self._runner.on_misplaced = self._parking.add
         #: How late the loop is, and whether this worker should claim less.
         self.pressure = Backpressure()
         #: How many more tasks may begin here.
-        self.allowance = Allowance(options.max_tasks, self._runner)
+        self.allowance = Allowance(max_tasks, self._runner)
         self._errands = Recovery(self._client, keys, self.link, self.keeper, helpers)
         cut_short = partial(self._errands.cut_own_take_short, self._blocking, self.id)
         nudges = Nudges(self._store, self.link, cut_short, self.allowance)
         self._claimer = Claimer(
-            self._store, self._runner, self.link, options.runner.concurrency, self.pressure, self.allowance, nudges
+            self._store, self._runner, self.link, config.concurrency, self.pressure, self.allowance, nudges
         )
         self._stop = Event()
         self._locals = LocalTasks(
@@ -160,7 +148,7 @@ class Worker:
             self.link,
             self._claimer.next_token,
             self._stop,
-            options.runner.max_payload,
+            config.max_payload,
         )
         self._heartbeat = Heartbeat(
             self._store,
@@ -179,7 +167,7 @@ class Worker:
         self.holds_nothing = True
         self._shutdown = Shutdown(
             self.id,
-            options.graceful_timeout,
+            graceful_timeout,
             self._claimer,
             self._runner,
             self._reporter,
