@@ -32,7 +32,7 @@ from tests.soak.wire import Wire
 from tests.support.redis_server import RedisServer
 from tests.support.supervisor_process import OWN_AFFAIR
 from tests.support.waiting import wait_until
-from tests.support.whereabouts import Whereabouts, is_cleaned_up
+from tests.support.whereabouts import Whereabouts, is_cleaned_up, stands_nowhere
 
 #: What the log may not say unless the test expects it.
 _TROUBLE = re.compile(r"Traceback|\b(ERROR|CRITICAL) \[|A bug in pytask|Warning\b")
@@ -212,8 +212,8 @@ class Trial:
         wait_until(lambda: is_cleaned_up(self.redis, self.keys), 20, "nothing left to clean up")
         assert self.helpers.stop_task(_CLEANUP, wait=10)
         self.command("remove", _CLEANUP)
-        # Where nothing had ended it may have been stopped and removed before anybody claimed it.
-        wait_until(lambda: not self.helpers.queue_lengths()["new"], 20, "the queue empty again")
+        # Where nothing had ended it may have been removed before a worker claimed it, which then drops its entry.
+        wait_until(lambda: stands_nowhere(self.redis, _CLEANUP, self.keys), 20, f"no entry of {_CLEANUP}")
         for host in self.hosts:
             if host.is_up:
                 assert host.stop() == 0, host.log.read_text(errors="replace")

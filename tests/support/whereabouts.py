@@ -67,6 +67,15 @@ def is_cleaned_up(redis: Any, keys: RedisKeys | None = None) -> bool:
     return not any(look.end or look.cleaning for look in looks)
 
 
+def stands_nowhere(redis: Any, task_id: str, keys: RedisKeys | None = None) -> bool:
+    """Whether no entry of a task that was removed is left, not even in the inbox of a worker that is about to drop it.
+
+    An entry may go on to a list that a look does not know yet; then the next look finds it there.
+    """
+    looks = (Whereabouts(redis, keys) for _ in range(2))
+    return not any(look.count[task_id] or task_id in look.held for look in looks)
+
+
 def contents(redis: Any) -> list[str]:
     """All that stands there, a line each key; for tests that fail."""
     read: dict[str, Callable[[str], object]] = {
