@@ -107,6 +107,11 @@ class Live:
         clients = self.server.other_clients()
         return [one["name"] for one in clients if one["name"].startswith("pytask-take-") and "b" in one["flags"]]
 
+    def go_quiet(self, worker: Worker) -> None:
+        """Return once it is: a take under way may still bring it a task."""
+        worker.quiet(True)
+        wait_until(lambda: f"pytask-take-{worker.id}" not in self.takes())
+
     def listen(self, *ids: str) -> Listener:
         return Listener(self.server, self.keys, *ids)
 

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from pytask_core.worker import claimer, nudges
-from pytask_core.worker.worker import Worker
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
@@ -68,16 +67,10 @@ def test_a_full_worker_leaves_tasks_that_it_was_given_to_one_with_room(live: Liv
     wait_until(lambda: live.redis.smembers(live.keys.names(full.id)) == {"echo", "forever"})
 
 
-def go_quiet(live: Live, worker: Worker) -> None:
-    """Return once it is: a take under way may still bring it a task."""
-    worker.quiet(True)
-    wait_until(lambda: f"pytask-take-{worker.id}" not in live.takes())
-
-
 def test_a_quiet_worker_leaves_tasks_that_it_was_given_to_another_one(live: Live) -> None:
     live.worker(Sleep)
     quiet = live.worker(Echo)
-    go_quiet(live, quiet)
+    live.go_quiet(quiet)
     live.worker(Echo)
     for task_id in live.helpers.start_tasks([("echo", {})] * 40):
         live.until(task_id, "SUCCESS")
@@ -90,7 +83,7 @@ def test_what_a_quiet_worker_alone_knows_is_found_by_one_that_begins_later(
     monkeypatch.setattr(nudges, "LATER", 0.2)
     live.worker(Sleep)
     quiet = live.worker(Echo)
-    go_quiet(live, quiet)
+    live.go_quiet(quiet)
     ids = live.helpers.start_tasks([("echo", {})] * 40)
     wait_until(lambda: "" in live.redis.smembers(live.keys.names(quiet.id)))
     live.worker(Echo)
@@ -108,7 +101,8 @@ def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_ov
         asked.append(True)
         return True
 
-    inbox = nudges.Nudges(worker._store, worker.link, cut_short, worker.allowance)
+    store = live.stores.worker(live.store_client(), live.store_client(), live.keys, worker.id)
+    inbox = nudges.Nudges(store, worker.link, cut_short, worker.allowance)
     with inbox.taking():
         inbox.fill()
         wait_until(lambda: len(asked) >= 3)

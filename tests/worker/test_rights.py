@@ -81,7 +81,8 @@ def test_with_the_rights_of_the_documentation_and_with_less_all_goes_well(
 def test_what_a_take_that_cannot_be_cut_short_moves_late_is_handed_back_once_more(tcp_live: Live) -> None:
     live = tcp_live
     worker = live.begin(begin(live, f"{ALL} -client|list"))
-    worker.quiet(True)
+    # Its own take cannot be cut short either, and would be served first.
+    live.go_quiet(worker)
     dead = live.stores.worker(live.store_client(), live.store_client(), live.keys, "h-1-dead")
     dead.register(["echo"])
     gevent.sleep(0)
