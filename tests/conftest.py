@@ -7,6 +7,7 @@ They work in a plain pytest and in one that gevent has patched
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -21,6 +22,14 @@ def pytest_configure() -> None:
     """A shell lets what it starts in the background ignore Ctrl-C, and programs pass that on to theirs."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_run_time() -> Iterator[None]:
+    """A folder for sockets that other runs on this machine do not share: supervisors wait for each other there."""
+    with tempfile.TemporaryDirectory(prefix="pyt-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
