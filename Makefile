@@ -103,11 +103,11 @@ test-floors: ## Run a part of the tests with the lowest versions of all that pyt
 	$(FLOORS_VENV)/bin/python -m pip install --quiet redis==5.2.0
 	PYTASK_TEST_SETUP=cluster $(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/test_,claim.py nodes.py) $(old_redis)
 
-check: $(VENV)/.installed-dev ## Look at format, lint, types and who imports whom.
+check: $(VENV)/.installed-dev ## Look at format, lint, types, who imports whom, and what tests may touch.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_layering.py
+	$(BIN)/python -m pytest -q tests/test_layering.py tests/test_privates.py
 
 bench: $(VENV)/.installed-dev ## Measure everything, and rivals beside it; RIVALS=dramatiq,huey, or all. Writes docs/benchmarks.rst.
 	$(in_tests) -m tests.bench --write --rivals $(or $(RIVALS),installed) $(BENCH)

@@ -155,7 +155,7 @@ class Worker:
             self._runner,
             self.link,
             lease,
-            self._isolate,
+            self.isolate,
             self._locals.start,
             self._locals.lost,
         )
@@ -262,6 +262,12 @@ class Worker:
         """Start a local task now, or as soon as Redis can be reached."""
         self._locals.add(name, data)
 
+    def isolate(self) -> None:
+        """Redis was away for too long: stop everything here; local tasks start again when it is back."""
+        self._locals.let_go()
+        self._runner.ask_all("requeue")
+        self._greenlets.append(once(self._runner.cut_short, self._heartbeat.left))
+
     # Life
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
@@ -367,12 +373,6 @@ class Worker:
         knock(self._client)
         self._store.register(self._classes)
         self._store.rehearse()
-
-    def _isolate(self) -> None:
-        """Redis was away for too long: stop everything here; local tasks start again when it is back."""
-        self._locals.let_go()
-        self._runner.ask_all("requeue")
-        self._greenlets.append(once(self._runner.cut_short, self._heartbeat.left))
 
     def _become_copy(self) -> None:
         """This is a process that a task has forked."""

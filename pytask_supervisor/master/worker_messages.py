@@ -29,7 +29,8 @@ class WorkerMessages:
         self._deaths = deaths
         self._orders = orders
         self._stats = stats
-        self._warnings: set[str] = set()
+        #: Those that were told.
+        self.warnings: set[str] = set()
 
     def listen(self, child: WorkerHandle) -> None:
         """Take what this child has said, or a bounded part of it; one that says what is not a message is killed."""
@@ -75,10 +76,10 @@ class WorkerMessages:
 
     def warn_once(self, warning: str) -> None:
         """What each of many workers finds is told once."""
-        if warning in self._warnings or len(self._warnings) > MOST_WARNINGS:
+        if warning in self.warnings or len(self.warnings) > MOST_WARNINGS:
             return
-        self._warnings.add(warning)
-        if len(self._warnings) > MOST_WARNINGS:
+        self.warnings.add(warning)
+        if len(self.warnings) > MOST_WARNINGS:
             warning = "workers have more warnings than can be remembered here; no more of them are told"
         log.warning("%s", warning)
 

@@ -80,6 +80,16 @@ class Channel:
         return True
 
     @property
+    def unread(self) -> int:
+        """How many bytes have come that were not heard yet."""
+        return len(self._unread)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait until the other side reads."""
+        return len(self._unsent)
+
+    @property
     def is_behind(self) -> bool:
         """Whether ``receive`` has left messages that have come already."""
         return b"\n" in self._unread

@@ -39,11 +39,11 @@ class Master(Bridge):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tally = MasterStats()
-        self.hearing = WorkerMessages(self.deaths, self.orders, self.tally)
-        self.page = Exposition(self.helm, self.tally)
+        self.stats = MasterStats()
+        self.messages = WorkerMessages(self.deaths, self.orders, self.stats)
+        self.page = Exposition(self.commands, self.stats)
         self.raw: list[socket.socket] = []
-        self.team.grow()
+        self.pool.grow()
 
     def spawn(self, slot: int, _foreign: object) -> WorkerHandle:
         self._pid += 1
@@ -59,14 +59,14 @@ class Master(Bridge):
 
     def birth(self) -> WorkerHandle:
         self.now += 1000
-        self.team.fill_due()
-        (child,) = self.team.children
+        self.pool.fill_due()
+        (child,) = self.pool.children
         return child
 
     def death(self, child: WorkerHandle) -> None:
         for end in self.raw:
             end.close()
-        self.hearing.listen_to_end(child)
+        self.messages.listen_to_end(child)
         self.deaths.bury(child, 9, is_stopping=False)
 
 
@@ -95,24 +95,24 @@ def test_no_word_of_a_child_ends_stalls_or_fills_the_master(master: Master, said
     for line, text in said:
         with suppress(BlockingIOError, BrokenPipeError):
             master.raw[line].send(text)
-        timed(master.hearing.listen, child)
+        timed(master.messages.listen, child)
         # All that looks at its figures.
         _ = child.running, child.done, child.memory, str(child)
-        health(master.helm.slots, master.now, is_quiet=False)
+        health(master.commands.slots, master.now, is_quiet=False)
         timed(master.page.render, "")
         for channel in (child.channel, child.wire):
-            assert len(channel._unread) <= LONGEST_LINE + CHUNK
+            assert channel.unread <= LONGEST_LINE + CHUNK
     if child.is_unheard:
         assert child.stage is Stage.KILLED
         assert child.cause is not None
         assert child.cause.kind is Kind.BREACH
     timed(master.death, child)
-    remembered = pickle.dumps((master.tally, master.ledger, master.hearing._warnings))
+    remembered = pickle.dumps((master.stats, master.death_log, master.messages.warnings))
     assert len(remembered) < MOST_REMEMBERED
 
 
 @relaxed
 @given(said=lines)
-def test_the_nurserys_words_are_messages_or_refused(said: bytes) -> None:
+def test_the_words_of_the_fork_server_are_messages_or_refused(said: bytes) -> None:
     with suppress(MisshapenError):
         assert isinstance(FROM_NURSERY.read(said), dict)

@@ -1,7 +1,7 @@
 """The checker: what the ledger says and what Redis was made to write, held against each other. Pure.
 
 Called by ``stage`` after a soak and by ``tests/unit/test_checker.py`` with broken histories, each of which it finds.
-Each ``_check`` below is one promise; :data:`CHECKS` lists them.
+Each check below is one promise; :data:`CHECKS` lists them.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _may_be_removed(book: Book, task_id: str) -> bool:
 # Nothing doubled
 
 
-def _check_overlaps(book: Book, replay: Replay, report: Report) -> None:
+def check_overlaps(book: Book, replay: Replay, report: Report) -> None:
     """No two copies under one token; a copy that lost its task is gone within the window."""
     twins, late, overlaps, forgotten = [], [], 0, 0
     for earlier, later in (pair for runs in book.of.values() for pair in pairwise(runs)):
@@ -270,7 +270,7 @@ def _check_commands(book: Book, replay: Replay, report: Report) -> None:
     report.blame("commands that were forgotten", forgotten)
 
 
-def _check_obedience(book: Book, replay: Replay, report: Report) -> None:
+def check_obedience(book: Book, replay: Replay, report: Report) -> None:
     """A stop that was answered is followed by the end of the run; a reload by a run on the new data."""
     deaf = []
     for task_id, commands in book.asked.items():
@@ -300,7 +300,7 @@ def _time_left(book: Book, run: Run, since: float) -> float:
 # Ends
 
 
-def _check_ends(book: Book, replay: Replay, report: Report) -> None:
+def check_ends(book: Book, replay: Replay, report: Report) -> None:
     """Each final state is the end of one run, which had the claim and ended just so; no run ends twice."""
     unexplained: list[str] = []
     used: Counter[str] = Counter()
@@ -385,12 +385,12 @@ CHECKS: tuple[Callable[[Book, Replay, Report], None], ...] = (
     _check_lost,
     _check_stuck,
     _check_homeless,
-    _check_overlaps,
+    check_overlaps,
     _check_claims,
     _check_transitions,
     _check_commands,
-    _check_obedience,
-    _check_ends,
+    check_obedience,
+    check_ends,
     _check_keys,
 )
 

@@ -68,7 +68,7 @@ def judge_cluster(records: Sequence[Record], ended: Replay, cluster: ServerClust
     report.counts["ids without an answer"] = len(book.doubtful)
     report.counts["runs cut off by a death"] = sum(run.how is None for run in book.runs.values())
     _check_lost(book, ended, report)
-    for check in (checker._check_overlaps, checker._check_obedience, checker._check_ends):
+    for check in (checker.check_overlaps, checker.check_obedience, checker.check_ends):
         check(book, ended, report)
     _check_claims(book, report)
     _check_left(book, now, report)

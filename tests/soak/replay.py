@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pytask_core.keys import RedisKeys
 from pytask_core.states import FINAL
@@ -75,7 +75,7 @@ class Replay:
         for commands in transactions:
             self.count += 1
             for name, *words in commands:
-                handler = _COMMANDS.get(name.upper())
+                handler = self.commands.get(name.upper())
                 if handler is None:
                     raise ValueError(f"the log has a command that the replay does not know: {[name, *words]}")
                 handler(self, *words)
@@ -247,31 +247,31 @@ class Replay:
     def _nothing(self, *_words: str) -> None:
         """Changes no value: the database that is chosen, and times of expiry, whose coming is logged as DEL."""
 
-
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "HSET": Replay._hset,
-    "HMSET": Replay._hset,
-    "HDEL": Replay._hdel,
-    "HINCRBY": Replay._hincrby,
-    "DEL": Replay._del,
-    "UNLINK": Replay._del,
-    "LPUSH": Replay._lpush,
-    "RPUSH": Replay._rpush,
-    "LPOP": Replay._lpop,
-    "RPOP": Replay._rpop,
-    "LMOVE": Replay._lmove,
-    "LREM": Replay._lrem,
-    "RENAME": Replay._rename,
-    "SADD": Replay._sadd,
-    "SREM": Replay._srem,
-    "ZADD": Replay._zadd,
-    "ZPOPMAX": Replay._zpopmax,
-    "ZREM": Replay._zrem,
-    "SET": Replay._set,
-    "INCR": Replay._incrby,
-    "INCRBY": Replay._incrby,
-    "DECR": Replay._decrby,
-    "DECRBY": Replay._decrby,
-    "FLUSHALL": Replay._flushall,
-    **dict.fromkeys(("SELECT", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST"), Replay._nothing),
-}
+    #: By name.
+    commands: ClassVar[dict[str, Callable[..., None]]] = {
+        "HSET": _hset,
+        "HMSET": _hset,
+        "HDEL": _hdel,
+        "HINCRBY": _hincrby,
+        "DEL": _del,
+        "UNLINK": _del,
+        "LPUSH": _lpush,
+        "RPUSH": _rpush,
+        "LPOP": _lpop,
+        "RPOP": _rpop,
+        "LMOVE": _lmove,
+        "LREM": _lrem,
+        "RENAME": _rename,
+        "SADD": _sadd,
+        "SREM": _srem,
+        "ZADD": _zadd,
+        "ZPOPMAX": _zpopmax,
+        "ZREM": _zrem,
+        "SET": _set,
+        "INCR": _incrby,
+        "INCRBY": _incrby,
+        "DECR": _decrby,
+        "DECRBY": _decrby,
+        "FLUSHALL": _flushall,
+        **dict.fromkeys(("SELECT", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST"), _nothing),
+    }

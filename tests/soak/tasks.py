@@ -23,7 +23,7 @@ class Noted(Task):
     """A task whose every run stands in the ledger."""
 
     version = 0
-    _runs = 0
+    runs = 0
 
     def start(self) -> str:
         proof = self._begin()
@@ -53,8 +53,8 @@ class Noted(Task):
         assert self.__pytask__ is not None
         worker = self.__pytask__.tools.worker.id
         token: str = self.__pytask__.emit.args[0].token  # type: ignore[attr-defined]
-        Noted._runs += 1
-        run = f"{worker}/{Noted._runs}"
+        Noted.runs += 1
+        run = f"{worker}/{Noted.runs}"
         _ledger.write(
             "begin",
             run=run,

@@ -61,7 +61,7 @@ def test_what_ends_by_itself_before_it_hears_that_it_is_to_leave_has_ended(live:
     task_id = live.helpers.start_task("gated", manner=manner)
     wait_until(lambda: bool(Gated.gate.linkcount()), message="the task waits")
     Gated.gate.set()  # It goes on in the next turn of the loop,
-    worker._runner.ask_all("requeue")  # and before that it is asked to leave.
+    worker.isolate()  # and before that it is asked to leave.
     live.until(task_id, state)
     live.end(worker)
     assert live.state(task_id) == state
@@ -202,7 +202,7 @@ def test_whoever_makes_it_leave_gives_it_that_time(live: Live, why: str) -> None
     elif why == "taken away":
         live.redis.hset(live.keys.task(task_id), "owner", "another:1")
     else:
-        worker._isolate()
+        worker.isolate()
     wait_until(lambda: TidiesUp.tidied == ["finally"], message="it has tidied up")
 
 
@@ -221,7 +221,7 @@ def test_a_second_signal_waits_for_nobody_who_tidies_up(live: Live) -> None:
     task_id = live.helpers.start_task("tidies-up", where="finally", seconds=60)
     assert TidiesUp.waiting.wait(5)
     worker.stop()
-    wait_until(lambda: worker._runner.tasks[task_id].is_interrupted)
+    wait_until(lambda: worker.tasks[task_id].is_interrupted)
     began = time.monotonic()
     worker.stop()
     wait_until(live.greenlets[worker].ready)

@@ -120,8 +120,9 @@ def test_a_thousand_tasks_that_emit_at_once_neither_fail_nor_lose_an_event(live:
 def test_who_does_nothing_but_ask_lets_others_go_on_though_each_answer_is_there_at_once(live: Live) -> None:
     if isinstance(live.server, ServerCluster):
         pytest.skip("the same pool, one for each node")
-    live.helpers.queue_lengths()
-    pool = live.helpers._client.connection_pool
+    client = live.store_client()
+    client.ping()
+    pool = client.connection_pool
     turns = 0
 
     def other() -> None:

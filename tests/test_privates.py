@@ -1,0 +1,103 @@
+"""No test touches what the product keeps for itself, so that the inside can change while the tests stay as they are.
+
+Private is what begins with one underscore, and ``__pytask__``. A test class may use its own, by ``self`` or ``cls``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+#: What is private by its name alone, and why a test may use it: by the whole expression, or by file and name.
+ALLOWED = {
+    "os._exit": "a documented function of Python's, the only one that ends a forked process at once",
+    "soak/tasks.py: __pytask__": "a run notes the token of its own copy; the hash may name another owner by then",
+    "bench/measures/keeping.py: __pytask__": "Monitor is measured alone, without the worker that ties it",
+    "store: _steps": "steps of the many-slots regime are cut short one by one",
+    "store: _holding": "as above",
+    "store: _note": "as above",
+    "store: _look": "as above",
+    "store: _beat": "as above",
+    "store: _runs": "as above",
+    "store: _poison": "as above",
+    "store: _client": "as above",
+    "store: _deadlines": "as above",
+    "store: _clock": "as above",
+    "store: _promises": "as above",
+    "unit/test_supervisor_channel.py: _unread": "becomes unread",
+    "unit/test_supervisor_channel.py: _unsent": "becomes unsent",
+    "unit/test_embedded.py: _writing_end": "the end of a pipe that the guardian holds open",
+}
+
+
+def touched(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Every use of a private name of somebody else: line, name, and the whole expression."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            names, is_own = [node.attr], _is_own(node.value)
+        elif isinstance(node, ast.ImportFrom):
+            names, is_own = [alias.name for alias in node.names], False
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("getattr", "setattr", "delattr")):
+            names = [str(word.value) for word in node.args[1:2] if isinstance(word, ast.Constant)]
+            is_own = _is_own(node.args[0])
+        else:
+            continue
+        yield from ((node.lineno, name, ast.unparse(node)) for name in names if _is_private(name, is_own=is_own))
+
+
+def _is_own(node: ast.AST) -> bool:
+    """Whether it is ``self``, ``cls`` or ``super()``."""
+    if isinstance(node, ast.Call):
+        return ast.unparse(node) == "super()"
+    return isinstance(node, ast.Name) and node.id in {"self", "cls"}
+
+
+def _is_private(name: str, *, is_own: bool) -> bool:
+    is_plain = name.startswith("_") and not name.startswith("__")
+    return name == "__pytask__" or (is_plain and not is_own)
+
+
+def complaints(folder: Path) -> list[str]:
+    """One line for each use below a folder that no line above allows."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        file = path.relative_to(folder).as_posix()
+        for line, name, expression in touched(ast.parse(path.read_text("utf-8"))):
+            reasons = (expression, f"{file}: {name}", f"{file.partition('/')[0]}: {name}")
+            if not any(each in ALLOWED for each in reasons):
+                found.append(f"{file}:{line}: {expression}")
+    return found
+
+
+def test_no_test_touches_a_private_name() -> None:
+    assert complaints(TESTS) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [
+        ("worker._store", True),
+        ("self.worker._store", True),
+        ("worker._store.take(1)", True),
+        ("from pytask_core.task import _Given", True),
+        ("getattr(worker, '_store')", True),
+        ("monkeypatch.setattr(worker, '_store', None)", True),
+        ("task.__pytask__", True),
+        ("self.__pytask__", True),
+        ("self._own", False),
+        ("cls._own", False),
+        ("super()._own()", False),
+        ("worker.__class__", False),
+        ("worker.store", False),
+        ("_own.take(1)", False),
+        ("os._exit(0)", False),
+    ],
+)
+def test_a_private_name_is_found(tmp_path: Path, code: str, is_refused: bool) -> None:
+    (tmp_path / "test_it.py").write_text(code)
+    assert complaints(tmp_path) == ([f"test_it.py:1: {code.removesuffix('.take(1)')}"] if is_refused else [])
