@@ -26,7 +26,7 @@ from pytask_supervisor.master.stats import STATES as TASK_STATES
 from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.shared.exits import Exit
 from pytask_supervisor.shared.signals import HANDLED
-from tests.support import room_table
+from tests.support import flow_pictures, room_table
 from tests.support.option_table import written
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +123,16 @@ def test_every_module_says_its_job_in_one_short_sentence() -> None:
     jobs = {str(path.relative_to(ROOT)): room_table.job(path) for path in room_table.sources()}
     assert len(jobs) > 100
     assert {path: job for path, job in jobs.items() if not 10 < len(job) <= 100} == {}
+
+
+@pytest.mark.parametrize("name", flow_pictures.FLOWS)
+def test_every_picture_of_a_flow_is_shown_as_it_is_drawn_and_names_rooms_that_exist(name: str) -> None:
+    flow = flow_pictures.FLOWS[name]
+    rooms = {path.relative_to(ROOT).with_suffix("").as_posix().partition("/")[2] for path in room_table.sources()}
+    assert len(flow.rooms) > 8
+    assert set(flow.rooms) - rooms == set(), "correct it in tests/support/flow_pictures.py"
+    assert page(f"docs/{name}") == flow_pictures.drawn(flow), "draw it again: python -m tests.support.flow_pictures"
+    assert f".. image:: {name}\n" in page("docs/design.rst")
 
 
 @pytest.mark.parametrize("name", ["README.rst", "docs/supervisor.rst"])
