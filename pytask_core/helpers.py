@@ -14,10 +14,13 @@ from .errors import InvalidTask, RedisRefused
 from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
+from .process import log_lines
 from .states import TaskState
 from .store import regime
 
 __all__ = ["PyTaskHelpers", "run_loop"]
+
+log_lines.install()
 
 #: Names of parked tasks that are counted. Anybody can write any name to Redis.
 MOST_PARKED = 1000

@@ -18,6 +18,7 @@ from .helpers import PyTaskHelpers
 from .keys import RedisKeys
 from .payload import MAX_PAYLOAD, encode
 from .policy.poison import PoisonRule
+from .process import log_lines
 from .process.signals import hear
 from .task import Task
 from .task_classes import name_of, refuse_unfit
@@ -26,6 +27,7 @@ from .worker.worker import Worker
 __all__ = ["PyTask", "PyTaskException"]
 
 log = logging.getLogger("pytask")
+log_lines.install()
 
 T = TypeVar("T")
 

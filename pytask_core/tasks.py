@@ -18,6 +18,7 @@ from .errors import InvalidTask, StopTask
 from .loops import run_loop
 from .payload import encode
 from .policy.poison import tell_deaths
+from .process import log_lines
 from .task import Task
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["Cleanup", "Monitor"]
 
 monitor_log = logging.getLogger("pytask.monitor")
 cleanup_log = logging.getLogger("pytask.cleanup")
+log_lines.install()
 
 #: Seconds of one round that a Monitor spends on paging through the task set. More finds what a crash or a foreign
 #: program left sooner, less spares the server; overdue workers are found by an index, whatever this is.

@@ -39,7 +39,10 @@ class Steadfast(logging.Logger):
 
 
 def install() -> None:
-    """On each logger of ours that there is, once: call it when all rooms are imported."""
+    """Bound each logger of ours that exists now, once.
+
+    The modules that programs import, ``pytask``, ``helpers`` and ``tasks``, call it when all that they need is loaded.
+    """
     for name in [each for each in logging.root.manager.loggerDict if each.partition(".")[0] == "pytask"]:
         logger = logging.getLogger(name)
         if type(logger) is logging.Logger:

@@ -15,6 +15,7 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pytask_core
 from pytask_core import PyTask
 from pytask_core.errors import InvalidTask, PayloadTooLarge, PyTaskException
 from pytask_core.keys import RedisKeys
@@ -254,6 +255,8 @@ def test_every_logger_of_the_core_bounds_its_lines() -> None:
     source = "".join(path.read_text() for path in (ROOT / "pytask_core").rglob("*.py"))
     named = set(re.findall(r'getLogger\("(pytask[a-z.]*)"\)', source))
     assert len(named) > 10
+    for name in pytask_core.__all__:
+        getattr(pytask_core, name)
     for name in named:
         assert len([each for each in logging.getLogger(name).filters if isinstance(each, log_lines.Bounds)]) == 1
 
