@@ -7,7 +7,9 @@ workers would only take turns.
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from pytask_supervisor.host.cgroup import levels, read
 
 
 def granted_cpus(root: Path = Path("/")) -> int:
@@ -29,37 +31,20 @@ def _affinity() -> int:
 
 def _quotas(root: Path) -> list[float]:
     """Every quota that stands above us: each level of the hierarchy may narrow it."""
-    quotas = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, read_quota = root / "sys/fs/cgroup", _quota_v2
-        elif "cpu" in controllers.split(","):
-            base, read_quota = root / "sys/fs/cgroup/cpu", _quota_v1
-        else:
-            continue
-        for folder in _upwards(base, path):
-            quota = read_quota(folder)
-            if quota is not None:
-                quotas.append(quota)
-    return quotas
-
-
-def _upwards(base: Path, path: str) -> list[Path]:
-    # Inside a container the path may be the host's, which is not there; the base always is.
-    inner = PurePosixPath(path.lstrip("/"))
-    return [base / part for part in (inner, *inner.parents)]
+    read_quota = {1: _quota_v1, 2: _quota_v2}
+    quotas = [read_quota[version](folder) for version, folder in levels("cpu", root)]
+    return [quota for quota in quotas if quota is not None]
 
 
 def _quota_v2(folder: Path) -> float | None:
     """``cpu.max`` holds ``quota period`` in microseconds, or ``max period``."""
-    words = _read(folder / "cpu.max").split()
+    words = read(folder / "cpu.max").split()
     return _ratio(words[0], words[1]) if len(words) == 2 else None  # noqa: PLR2004
 
 
 def _quota_v1(folder: Path) -> float | None:
     """The same in two files; -1 is no quota."""
-    return _ratio(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+    return _ratio(read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str, period: str) -> float | None:
@@ -68,10 +53,3 @@ def _ratio(quota: str, period: str) -> float | None:
     except (ValueError, ZeroDivisionError):
         return None
     return value if value > 0 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

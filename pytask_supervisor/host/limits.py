@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import resource
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from pytask_supervisor.host.cgroup import levels, read
 
 
 def explain_shortage(error: OSError, root: Path = Path("/")) -> str:
@@ -29,22 +31,6 @@ def _soft(limit: int) -> str:
 
 def _pids(root: Path) -> list[str]:
     """The narrowest ``pids.max`` above us, if there is one."""
-    found = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "pids"):
-            continue
-        base = root / "sys/fs/cgroup" / controllers
-        inner = PurePosixPath(path.lstrip("/"))
-        for part in (inner, *inner.parents):
-            most = _read(base / part / "pids.max").strip()
-            if most.isdigit():
-                found.append(int(most))
+    limits = (read(folder / "pids.max").strip() for _, folder in levels("pids", root))
+    found = [int(limit) for limit in limits if limit.isdigit()]
     return [f"the cgroup's pids.max is {min(found)}"] if found else []
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

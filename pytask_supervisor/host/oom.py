@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-#: Seconds after which, or after twice of which at most, a kill is nobody's whose death we see. Shorter: a worker that
-#: takes long to die of it, with much memory to free, is told as killed by a stranger. Longer: a stranger's kill is
-#: told as the kernel's.
+from pytask_supervisor.host.cgroup import levels, read
+
+#: By version of cgroups.
+COUNTERS = {1: "memory.oom_control", 2: "memory.events"}
+
+#: Seconds after which, or after twice of which at most, a kill explains no death that we see. Shorter: a worker that
+#: takes long to die of it, with much memory to free, is reported as killed by a stranger. Longer: a stranger's kill is
+#: reported as the kernel's.
 FRESH = 5.0
 
 
@@ -37,33 +42,11 @@ class OomCounter:
             self._look_at = self._clock() + FRESH
 
     def _read(self) -> int:
-        try:
-            text = self._file.read_text() if self._file else ""
-        except OSError:
-            return 0
+        text = read(self._file) if self._file else ""
         return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
 
 
 def _find(root: Path) -> Path | None:
     """The file with the counter: that of our own cgroup, else the one that a container shows as the topmost."""
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, name = root / "sys/fs/cgroup", "memory.events"
-        elif "memory" in controllers.split(","):
-            base, name = root / "sys/fs/cgroup/memory", "memory.oom_control"
-        else:
-            continue
-        # Inside a container the path may be the host's, which is not there; the base always is.
-        inner = PurePosixPath(path.lstrip("/"))
-        for part in (inner, *inner.parents):
-            if (base / part / name).is_file():
-                return base / part / name
-    return None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
+    files = (folder / COUNTERS[version] for version, folder in levels("memory", root))
+    return next((file for file in files if file.is_file()), None)
