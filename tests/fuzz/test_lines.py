@@ -24,7 +24,7 @@ from pytask_supervisor.shared.channel import CHUNK, LONGEST_LINE, OF_LOOP, OF_TH
 from pytask_supervisor.shared.messages import FROM_NURSERY
 from pytask_supervisor.shared.shapes import MisshapenError
 from tests.fuzz.shapes import EXAMPLES, lines
-from tests.unit.test_supervisor_helm import Bridge
+from tests.support.master_world import Bridge
 
 #: Seconds of the master's own time that one turn may take.
 STALL = 0.1

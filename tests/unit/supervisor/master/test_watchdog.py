@@ -11,7 +11,7 @@ from pytask_supervisor.host.thread_times import Sample, explain
 from pytask_supervisor.master.death_log import Kind
 from pytask_supervisor.master.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
-from tests.unit.test_supervisor_team import World
+from tests.support.master_world import World
 
 TIMEOUT = 30.0
 

@@ -11,7 +11,7 @@ from pytask_supervisor.master.death_log import Kind
 from pytask_supervisor.master.recycling import LONGEST_GRACE, Recycling
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.shared.respawn import LONG_RUN
-from tests.unit.test_supervisor_team import World
+from tests.support.master_world import World
 
 MIB = 1024**2
 

@@ -4,85 +4,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.host.oom import OomCounter
-from pytask_supervisor.master.death_log import Cause, DeathLog, Kind
-from pytask_supervisor.master.deaths import Deaths, Verdict
-from pytask_supervisor.master.handback import PATIENCE, Handback
-from pytask_supervisor.master.rolling import Roll
+from pytask_supervisor.master.death_log import Cause, Kind
+from pytask_supervisor.master.deaths import Verdict
+from pytask_supervisor.master.handback import PATIENCE
 from pytask_supervisor.master.worker_handle import LAST_WORDS, TO_END, Stage, WorkerHandle
-from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.channel import Channel
 from pytask_supervisor.shared.exits import Exit
-from pytask_supervisor.shared.respawn import RespawnPolicy
 from pytask_supervisor.shared.shapes import MisshapenError
+from tests.support.master_world import World
 
-KILLED = int(signal.SIGKILL)
 ASKED = Cause(Kind.ASKED, "was asked to leave")
-
-
-class World:
-    """Time that the test moves, processes that are numbers, and kills that are written down."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.kills: list[tuple[int, int]] = []
-        self.gone: set[int] = set()
-        #: Process groups in which nobody is left but programs of other users.
-        self.foreign_groups: set[int] = set()
-        self.fork_fails = False
-        self.far_ends: dict[int, Channel] = {}
-        self.far_wires: dict[int, Channel] = {}
-        self._pid = 1000
-        self.pool = WorkerPool(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
-        self.orders = Handback(self.clock)
-        self.roll = Roll(self.pool)
-        self.death_log = DeathLog()
-        no_counter = OomCounter(Path("/nowhere"))
-        self.deaths = Deaths(self.pool, self.orders, self.roll, self.death_log, no_counter, self.clock)
-
-    def clock(self) -> float:
-        return self.now
-
-    def kill(self, pid: int, signum: int) -> None:
-        if -pid in self.foreign_groups:
-            raise PermissionError
-        if abs(pid) in self.gone:
-            raise ProcessLookupError
-        self.kills.append((pid, signum))
-
-    def spawn(self, slot: int, _foreign: object) -> WorkerHandle:
-        if self.fork_fails:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        self._pid += 1
-        ours, self.far_ends[self._pid] = Channel.pair()
-        wire, self.far_wires[self._pid] = Channel.pair()
-        return WorkerHandle(self._pid, slot, ours, wire, graceful_timeout=30, clock=self.clock, kill=self.kill)
-
-    def staff(self, count: int) -> list[WorkerHandle]:
-        for _ in range(count):
-            self.pool.grow()
-        self.pool.fill_due()
-        for child in self.pool.children:
-            child.hear({"worker": f"w{child.pid}"})
-            child.hear({"ready": True})
-        return self.pool.children
-
-    def told(self, child: WorkerHandle) -> list[str]:
-        return [message["hand_back"] for message in self.far_ends[child.pid].receive()]
-
-    def die(self, child: WorkerHandle, status: int = KILLED) -> Verdict | None:
-        self.gone.add(child.pid)
-        return self.deaths.bury(child, status, is_stopping=False)
-
-    def close(self) -> None:
-        for child in self.pool.children:
-            child.close()
-        for channel in (*self.far_ends.values(), *self.far_wires.values()):
-            channel.close()
 
 
 @pytest.fixture

@@ -10,52 +10,12 @@ import pytest
 
 from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.config.settings import ConfigError
-from pytask_supervisor.master.commands import Commands, OrderError
+from pytask_supervisor.master.commands import OrderError
 from pytask_supervisor.master.death_log import Death, DeathLog, Kind
 from pytask_supervisor.master.reload import Reload
 from pytask_supervisor.master.rolling import SLOW
-from pytask_supervisor.master.spawner import Spawner
-from pytask_supervisor.master.worker_handle import AT_ONCE, Stage, WorkerHandle
-from pytask_supervisor.shared.signals import SignalInbox
-from tests.unit.test_supervisor_team import World
-
-
-class Bridge(World):
-    """A world with a helm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inbox = SignalInbox()
-        self.spawner = Spawner(SupervisorConfig(workers=1), lambda _job: 0, self.inbox)
-        self.file: SupervisorConfig | ConfigError = self.spawner.config
-        self.changes: list[SupervisorConfig] = []
-        reloading = Reload(
-            self.pool, self.roll, self.spawner, self.read, lambda _before, config: self.changes.append(config)
-        )
-        self.commands = Commands(self.pool, self.death_log, self.spawner, reloading)
-
-    def read(self) -> SupervisorConfig:
-        if isinstance(self.file, ConfigError):
-            raise self.file
-        return self.file
-
-    def numbers(self) -> list[int]:
-        return [slot.slot for slot in self.commands.slots]
-
-    def get_ready(self) -> None:
-        """All that were forked get ready."""
-        for child in self.pool.children:
-            if child.stage is Stage.STARTED:
-                child.hear({"ready": True})
-
-    def leave(self, child: WorkerHandle) -> None:
-        """It does what it was asked for."""
-        child.hear({"left": True})
-        self.die(child, status=0)
-
-    def turn(self) -> None:
-        self.roll.turn()
-        self.pool.fill_due()
+from pytask_supervisor.master.worker_handle import AT_ONCE, Stage
+from tests.support.master_world import Bridge
 
 
 @pytest.fixture

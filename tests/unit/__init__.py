@@ -1,0 +1,1 @@
+"""What needs no server: rules, parsing, wording, and parts driven by a clock of the test's own."""

@@ -1,0 +1,1 @@
+"""``pytask_supervisor``, in the folders of its packages."""

@@ -1,0 +1,1 @@
+"""``pytask_supervisor.admin``."""
