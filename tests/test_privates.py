@@ -29,9 +29,7 @@ ALLOWED = {
     "store: _deadlines": "as above",
     "store: _clock": "as above",
     "store: _promises": "as above",
-    "unit/test_supervisor_channel.py: _unread": "becomes unread",
-    "unit/test_supervisor_channel.py: _unsent": "becomes unsent",
-    "unit/test_embedded.py: _writing_end": "the end of a pipe that the guardian holds open",
+    "unit/core/test_embedded.py: _writing_end": "the end of a pipe that the guardian holds open",
 }
 
 

@@ -1,4 +1,4 @@
-"""Our cgroup and those above it, v1 and v2: the files in which the kernel keeps what we may use and what we used."""
+"""Finds the folders of our cgroup and of those above it, v1 and v2, and reads their files."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_a_line_without_end_ends_the_talk_and_never_fills_the_memory() -> None:
         with suppress(BlockingIOError):
             sent += raw.send(b"x" * 65_536)
         assert channel.receive() == []
-        assert len(channel._unread) <= LONGEST_LINE + CHUNK
+        assert channel.unread <= LONGEST_LINE + CHUNK
     assert "more than 262144 bytes" in str(channel.breach)
     raw.close()
     channel.close()
@@ -193,7 +193,7 @@ def test_one_turn_takes_a_bounded_part_of_what_a_talker_says_and_ten_seconds_of_
             sent += raw.send((line * 5001)[sent % len(line) :])
         messages = channel.receive()
         assert len(messages) <= MOST_MESSAGES
-        assert len(channel._unread) <= LONGEST_LINE + CHUNK
+        assert channel.unread <= LONGEST_LINE + CHUNK
         turns += 1
     assert (turns, channel.breach) == (MOST_TURNS_BEHIND + 1, "it talks without end")
     raw.close()
@@ -231,7 +231,7 @@ def test_a_reader_that_does_not_read_costs_neither_time_nor_memory(
     ours, theirs = ends
     results = [theirs.send({"beat": {"running": number}}) for number in range(50_000)]
     assert not results[-1]
-    assert len(theirs._unsent) <= MOST_UNSENT + 100
+    assert theirs.unsent <= MOST_UNSENT + 100
     messages = all_of(ours)
     # Once it reads again, what was kept comes whole and the next is taken.
     assert theirs.send({"left": True})
