@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 from uuid import UUID
 
 from .config import replicas_for
 from .connection import HELPERS_CONNECTIONS, RedisSource, disconnect
 from .errors import InvalidTask, RedisRefused
+from .ids import as_id, new_id
 from .keys import RedisKeys
 from .loops import run_loop
 from .payload import MAX_PAYLOAD, encode
 from .process import log_lines
+from .start_options import StartOptions
 from .states import TaskState
 from .store import regime
 
@@ -24,9 +25,6 @@ log_lines.install()
 
 #: Names of parked tasks that are counted. Anybody can write any name to Redis.
 MOST_PARKED = 1000
-
-#: The bits of a UUID that tell its version and variant, and how they are in a random one.
-_OF_UUID4, _UUID4 = 0xF000 << 64 | 0xC000 << 48, 0x4000 << 64 | 0x8000 << 48
 
 #: What :meth:`PyTaskHelpers.start_tasks` takes for each task: name and data, and an id where you want to choose it.
 TaskSpec = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str | int | UUID]
@@ -86,16 +84,16 @@ class PyTaskHelpers:
 
     def task_key(self, task_id: str) -> str:
         """Return the name of a task's hash, which is also its event channel."""
-        return self.keys.task(_checked(task_id))
+        return self.keys.task(as_id(task_id))
 
     def task_control(self, task_id: str) -> str:
         """Return the name of a task's control channel."""
-        return self.keys.control(_checked(task_id))
+        return self.keys.control(as_id(task_id))
 
     # Starting
 
     def start_task(
-        self, task_name: str, task_id: str | int | UUID | None = None, cleanup: bool = True, **task_data: Any
+        self, /, task_name: str, task_id: str | int | UUID | None = None, cleanup: bool = True, **task_data: Any
     ) -> str:
         """Start a task. One that waits already runs once, on the new data; one that runs is left alone; one that ended
         or stopped starts again.
@@ -117,12 +115,9 @@ class PyTaskHelpers:
                 id holds something else.
             PayloadTooLarge: the data is larger than ``max_payload``.
         """
-        if task_id is not None and isinstance(task_id, Mapping):
-            raise _data_in_place_of("task_id", task_name, task_id)
-        if not isinstance(cleanup, bool):
-            raise _data_in_place_of("cleanup", task_name, cleanup)
-        spec = self._spec(task_name, task_data, task_id, cleanup)
-        return next(self._enqueue([spec]))
+        options = StartOptions(task_id, cleanup)
+        options.refuse_unfit(task_name)
+        return next(self._enqueue([self._spec(task_name, task_data, options.task_id, options)]))
 
     def start_tasks(self, specs: Iterable[TaskSpec], cleanup: bool = True) -> list[str]:
         """Start many tasks, hundreds a round trip.
@@ -138,19 +133,19 @@ class PyTaskHelpers:
         Raises:
             InvalidTask, PayloadTooLarge: as :meth:`start_task`, for the first that fails. Those before it are started.
         """
-        if not isinstance(cleanup, bool):
-            raise InvalidTask(f"cleanup must be True or False, for all tasks alike, not {cleanup!r:.200}")
-        return list(self._enqueue(self._spec(*_parts(spec), cleanup) for spec in specs))
+        options = StartOptions(cleanup=cleanup)
+        options.refuse_unfit_for_all()
+        return list(self._enqueue(self._spec(*_parts(spec), options) for spec in specs))
 
     def _spec(
-        self, name: str, data: Mapping[str, Any], task_id: str | int | UUID | None, cleanup: bool
+        self, name: str, data: Mapping[str, Any], task_id: str | int | UUID | None, options: StartOptions
     ) -> tuple[str, str, str, bool]:
         if not isinstance(name, str) or not name:
             raise InvalidTask(f"a task name must be a text that is not empty, not {name!r}")
         if not isinstance(data, Mapping):
             raise InvalidTask(f"the data of {name!r} must be a dict of keyword arguments, not {type(data).__name__}")
         text = encode(f"the data of {name!r}", dict(data), self.max_payload)
-        return (new_id() if task_id is None else _checked(task_id)), name, text, cleanup
+        return (new_id() if task_id is None else as_id(task_id)), name, text, options.cleanup
 
     def _enqueue(self, specs: Iterable[tuple[str, str, str, bool]]) -> Iterator[str]:
         for task_id, is_hash in self._store.enqueue(specs):
@@ -170,7 +165,7 @@ class PyTaskHelpers:
         Returns:
             Whether there was anything to stop; where it was waited for, whether it has come to its end in time.
         """
-        if self._store.stop(_checked(task_id)) <= 0:
+        if self._store.stop(as_id(task_id)) <= 0:
             return False
         return wait is None or self._becomes(task_id, lambda state, _: state != TaskState.RUNNING, wait)
 
@@ -184,18 +179,18 @@ class PyTaskHelpers:
         Returns:
             Whether it runs (and is not about to stop); where it was waited for, whether the new copy runs in time.
         """
-        if self._store.ask_reload(_checked(task_id)) <= 0:
+        if self._store.ask_reload(as_id(task_id)) <= 0:
             return False
         if wait is None:
             return True
         # Once it does not run any more there is nothing left to wait for.
         self._becomes(task_id, lambda state, command: state != TaskState.RUNNING or command is None, wait)
-        return self._store.get_fields(_checked(task_id), ["state", "command"]) == [TaskState.RUNNING, None]
+        return self._store.get_fields(as_id(task_id), ["state", "command"]) == [TaskState.RUNNING, None]
 
     def _becomes(self, task_id: str, true: Callable[[str | None, str | None], bool], wait: float) -> bool:
         """Look at state and command, ever less often, until ``true`` of them; return whether it came to that."""
         deadline, pause = time.monotonic() + wait, 0.005
-        while not true(*self._store.get_fields(_checked(task_id), ["state", "command"])):
+        while not true(*self._store.get_fields(as_id(task_id), ["state", "command"])):
             left = deadline - time.monotonic()
             if not left > 0:
                 return False
@@ -209,7 +204,7 @@ class PyTaskHelpers:
         Returns:
             Whether there is such a task.
         """
-        return self._store.restart(_checked(task_id)) > 0
+        return self._store.restart(as_id(task_id)) > 0
 
     def restart_if_state(self, task_id: str, states: str | Iterable[str]) -> bool:
         """Restart a task if it is in one of the states, in one step.
@@ -222,7 +217,7 @@ class PyTaskHelpers:
             Whether it was.
         """
         wanted = [states] if isinstance(states, str) else [str(state) for state in states]
-        return bool(wanted) and self._store.restart(_checked(task_id), wanted) > 0
+        return bool(wanted) and self._store.restart(as_id(task_id), wanted) > 0
 
     def remove_task(self, task_id: str) -> bool:
         """Forget a task in whatever state; a running one is stopped.
@@ -230,18 +225,30 @@ class PyTaskHelpers:
         Returns:
             Whether there was such a task.
         """
-        return self._store.remove(_checked(task_id))
+        return self._store.remove(as_id(task_id))
 
     # Data
 
-    def get_task(self, task_id: str, keys: str | Sequence[str] | None = None) -> Any:
+    @overload
+    def get_task(self, task_id: str, keys: None = None) -> dict[str, str]: ...
+
+    # A text is a sequence of texts too, but one field is asked for first.
+    @overload
+    def get_task(self, task_id: str, keys: str) -> str | None: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def get_task(self, task_id: str, keys: Sequence[str]) -> list[str | None]: ...
+
+    def get_task(
+        self, task_id: str, keys: str | Sequence[str] | None = None
+    ) -> dict[str, str] | str | list[str | None] | None:
         """Return a task's hash as a dict (empty where there is none), or one field, or a list of several.
 
         Args:
             task_id: which.
             keys: default: all; a field's name: its value or None; several names: their values in order.
         """
-        task_id = _checked(task_id)
+        task_id = as_id(task_id)
         if keys is None:
             return self._store.get(task_id)
         if isinstance(keys, str):
@@ -250,7 +257,7 @@ class PyTaskHelpers:
 
     def get_tasks(self, task_ids: Sequence[str], keys: Sequence[str]) -> list[list[str | None] | None]:
         """Return some fields of many tasks in one round trip; None where a key holds no hash."""
-        return self._store.get_many([_checked(task_id) for task_id in task_ids], keys)
+        return self._store.get_many([as_id(task_id) for task_id in task_ids], keys)
 
     def set_task(self, task_id: str, data: str | Mapping[str, Any], value: Any = None) -> bool:
         """Write fields of a task's hash as they are: ``set_task(id, {'field': value})`` or ``(id, 'field', value)``.
@@ -266,7 +273,7 @@ class PyTaskHelpers:
         for field, each in values.items():
             if isinstance(each, bool) or not isinstance(each, (str, bytes, int, float)):
                 raise InvalidTask(f"the field {field!r} of a task's hash must be a text or a number, not {each!r}")
-        return bool(values) and self._store.set(_checked(task_id), values)
+        return bool(values) and self._store.set(as_id(task_id), values)
 
     def get_active_task_ids(self) -> list[str]:
         """Return the ids in workers' hands, the stopped ones, and ended ones with ``cleanup=False``."""
@@ -317,43 +324,6 @@ def _parts(spec: TaskSpec) -> tuple[str, Mapping[str, Any], str | int | UUID | N
         case (name, data, task_id):
             return name, data, task_id
     raise InvalidTask(f"a task to start is (task_name, data) or (task_name, data, task_id), not {spec!r:.200}")
-
-
-def _data_in_place_of(argument: str, name: str, value: Any) -> InvalidTask:
-    """Return a sentence for data of the task that stands in the place of an argument, in which it would get lost."""
-    if isinstance(value, Mapping):
-        return InvalidTask(
-            f"{argument} of the task {name!r} is a {type(value).__name__}; if that is its data, write it as keyword "
-            f"arguments: start_task({name!r}, …, **data)"
-        )
-    return InvalidTask(
-        f"{argument} of the task {name!r} must be True or False, not {value!r:.200}; if that is data of the task, "
-        f"write start_tasks([({name!r}, {{{argument!r}: …}})])"
-    )
-
-
-def new_id() -> str:
-    """Return a random UUID (version 4) as text, for half of what ``uuid4`` costs."""
-    bits = int.from_bytes(os.urandom(16)) & ~_OF_UUID4 | _UUID4
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _checked(task_id: str | bytes | int | UUID) -> str:
-    """Return an id as text, or raise a sentence that says why it cannot be one."""
-    if isinstance(task_id, UUID):
-        return str(task_id)
-    if isinstance(task_id, bytes):
-        return task_id.decode("utf-8", "surrogateescape")
-    if isinstance(task_id, int) and not isinstance(task_id, bool):
-        return str(task_id)
-    if not isinstance(task_id, str) or not task_id:
-        raise InvalidTask(f"a task id must be a text that is not empty, not {task_id!r}")
-    try:
-        task_id.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise InvalidTask(f"the task id {task_id!r} cannot be written as UTF-8") from error
-    return task_id
 
 
 def refuse_mixed_names(source: RedisSource, keys: RedisKeys) -> None:

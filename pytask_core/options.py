@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -58,8 +59,14 @@ class Fault(NamedTuple):
 
 def faults(options: DataclassInstance) -> Iterator[Fault]:
     """Yield what is wrong with some options, in the order of their declaration."""
-    for each in fields(options):
-        value = getattr(options, each.name)
-        broken = next((rule for rule in each.metadata.get(Rule, ()) if not rule.holds(value)), None)
-        if broken is not None:
-            yield Fault(each.name, value, broken.words)
+    for name, rules in _rules(type(options)):
+        value = getattr(options, name)
+        for rule in rules:
+            if not rule.holds(value):
+                yield Fault(name, value, rule.words)
+                break
+
+
+@cache
+def _rules(declared: type[DataclassInstance]) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
+    return tuple((each.name, each.metadata[Rule]) for each in fields(declared) if Rule in each.metadata)

@@ -195,7 +195,7 @@ class PyTask:
         """Have ``handler`` called with every unexpected exception of a task, after its end is on its way to Redis."""
         self._handlers.append(handler)
 
-    def start_local_task(self, task_name: str, **task_data: Any) -> None:
+    def start_local_task(self, /, task_name: str, **task_data: Any) -> None:
         """Start a task that belongs to this worker: when :meth:`run` is called, or now if it has been.
 
         It never passes through the queue, is started again when Redis comes back, and is removed with its worker. Where

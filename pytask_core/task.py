@@ -88,7 +88,7 @@ class Task:
     class Error(Exception):
         """Raise it where the task fails in a way you expect: the task ends as ``ERROR`` with the message as output."""
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, /, **data: Any) -> None:
         """Take the task's data; override it with the keyword arguments you want."""
 
     def start(self) -> Any:
@@ -130,3 +130,8 @@ class Task:
         if self.__pytask__ is None:
             raise PyTaskException("a task can emit only while a worker runs it")
         self.__pytask__.emit(event, data)
+
+
+def of_class(task_class: type, name: str, default: Any = None) -> Any:
+    """Return what a class, or its nearest base that has the name, has there; no descriptor of the user's is called."""
+    return next((vars(base)[name] for base in task_class.__mro__ if name in vars(base)), default)

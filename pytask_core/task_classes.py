@@ -4,10 +4,46 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
 
 from .errors import PyTaskException
-from .task import LONGEST_NAME, Task
+from .options import faults
+from .task import LONGEST_NAME, Task, of_class
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassOptions:
+    """What a class says of its tasks, in upper case: the field ``name`` is its attribute ``NAME``.
+
+    A new option is one line here, with its type, its rule and its default, such as
+    ``tries: int = option(COUNT, default=1)`` for ``TRIES``, and one in ``Task``.
+    """
+
+    name: str  #: by which tasks of the class are started
+
+    @classmethod
+    def of(cls, name: str, task_class: type[Task]) -> Self:
+        """Read the options of a class off it, or off the nearest base that has them.
+
+        Args:
+            name: by which the class is known, which may be another than its ``NAME``.
+            task_class: the class.
+
+        Raises:
+            PyTaskException: one is not what it must be.
+        """
+        values = {"name": name}
+        for each in fields(cls):
+            value = of_class(task_class, each.name.upper(), MISSING)
+            if value is not MISSING:
+                values.setdefault(each.name, value)
+        options = cls(**values)
+        for fault in faults(options):
+            raise PyTaskException(
+                f"{fault.name.upper()} of {_path(task_class)} must be {fault.words}, not {fault.value!r:.200}"
+            )
+        return options
 
 
 def name_of(task_class: Any) -> str:
@@ -17,9 +53,7 @@ def name_of(task_class: Any) -> str:
         PyTaskException: it is not a subclass of ``Task``, has no ``NAME``, or a name that is too long.
     """
     _refuse_others(task_class)
-    name = task_class.__dict__.get("NAME") or next(
-        (base.__dict__["NAME"] for base in task_class.__mro__ if "NAME" in base.__dict__), None
-    )
+    name = of_class(task_class, "NAME")
     if not isinstance(name, str) or not name:
         raise PyTaskException(f"{_path(task_class)} has no NAME; give it one, such as NAME = 'my-app/my-task'")
     return name
@@ -46,6 +80,7 @@ def refuse_unfit(name: str, task_class: Any, known: Mapping[str, type[Task]]) ->
         raise PyTaskException(
             f"two task classes are named {name!r}: {_path(other)} and {_path(task_class)}; change one NAME"
         )
+    ClassOptions.of(name, task_class)
     if task_class.start is Task.start:
         raise PyTaskException(
             f"{_path(task_class)} has no start method; write one, def start(self): …, that does the work"

@@ -24,7 +24,7 @@ from ..payload import decode_data, encode
 from ..process.forks import end_copy
 from ..states import TaskState
 from ..store import WorkerStore
-from ..task import LONGEST_NAME, Bond, Task, Tools
+from ..task import LONGEST_NAME, Bond, Task, Tools, of_class
 from .execution import Execution
 from .reporter import Reporter
 from .stats import WorkerStats
@@ -219,7 +219,7 @@ class Executor:
         self.on_misplaced(entry)
 
     def _is_expected(self, entry: Execution, error: BaseException) -> bool:
-        own: Any = self._classes.get(entry.name or "", Task).Error
+        own = of_class(self._classes.get(entry.name or "", Task), "Error")
         return isinstance(error, Task.Error) or (isinstance(own, type) and isinstance(error, own))
 
     def _failed(self, entry: Execution, error: BaseException) -> tuple[TaskState, str]:

@@ -9,7 +9,7 @@ from uuid import RFC_4122, UUID
 import pytest
 
 import pytask_core.store.scripts
-from pytask_core.helpers import new_id
+from pytask_core.ids import new_id
 from pytask_core.store.scripts import load
 
 FILES = Path(pytask_core.store.scripts.__file__).with_name("lua")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -127,6 +128,78 @@ def test_the_names_that_a_task_uses_are_its_own(live: Live) -> None:
     task_id = live.run("own-names")
     assert live.state(task_id) == "SUCCESS", live.output(task_id)
     assert live.output(task_id).startswith('["mine", "a number of mine", "mine", ["__pytask__", "_bindings", "_emit",')
+
+
+#: Every name that a task has from us.
+OURS = [*sorted(name for name in vars(Task) if not name.startswith("__")), "__pytask__", "NAME"]
+
+#: Those with a meaning for the worker, so that a class which has them means that.
+MEANT = {"start", "stop", "provide_context", "__pytask__", "NAME"}
+
+
+class _Refuses:
+    """An attribute that cannot be set, and that nothing of ours may ask for."""
+
+    def __get__(self, task: Task | None, owner: type) -> Any:
+        raise AssertionError("the worker asked a task for a name of the user's")
+
+    def __set__(self, task: Task, value: Any) -> None:
+        raise AssertionError("the worker set a name of the user's")
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name not in MEANT])
+@pytest.mark.parametrize("outcome", ["returns", "raises"])
+def test_a_name_of_ours_is_neither_asked_for_nor_set_where_a_class_has_its_own(
+    live: Live, name: str, outcome: str
+) -> None:
+    def start(task: Task) -> Any:
+        if outcome == "raises":
+            raise ValueError("as it likes")
+        return sorted(set(vars(task)) - {"__pytask__"})
+
+    own = type("Own", (Task,), {"NAME": "own", "start": start, name: _Refuses()})
+    live.worker(own)
+    task_id = live.run("own")
+    assert live.state(task_id) == ("SUCCESS" if outcome == "returns" else "EXCEPTION"), live.output(task_id)
+    assert ("as it likes" if outcome == "raises" else "[]") in live.output(task_id)
+
+
+class TakesAll(Task):
+    """Has no __init__ of its own, or one that takes whatever comes."""
+
+    NAME = "takes-all"
+
+    def start(self) -> Any:
+        return "done"
+
+
+class TellsAll(TakesAll):
+    NAME = "tells-all"
+
+    def __init__(self, /, **data: Any) -> None:
+        self.data = data
+
+    def start(self) -> Any:
+        return self.data
+
+
+def test_data_may_have_any_name(live: Live) -> None:
+    live.worker(TakesAll, TellsAll)
+    data = dict.fromkeys([*OURS, "self", "cls", "task", "data", "task_id", "task_name", "cleanup", "execution", ""], 1)
+    ids = live.helpers.start_tasks([("takes-all", data), ("tells-all", data)])
+    for task_id in ids:
+        live.until(task_id, "SUCCESS", "EXCEPTION")
+    assert json.loads(live.output(ids[0])) == "done", live.output(ids[0])
+    assert json.loads(live.output(ids[1])) == data
+
+
+def test_data_may_be_named_self_wherever_a_task_is_started(live: Live) -> None:
+    app = live.app(TellsAll)
+    app.start_local_task("tells-all", self="local")
+    live.begin(app)
+    task_id = live.helpers.start_task("tells-all", self="mine")
+    live.until(task_id, "SUCCESS", "EXCEPTION")
+    assert json.loads(live.output(task_id)) == {"self": "mine"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from pytask_core import Cleanup, Monitor, PyTask, PyTaskException, Task
+from pytask_core.options import COUNT, option
+from pytask_core.task_classes import ClassOptions
 
 
 @pytest.fixture
@@ -156,3 +159,38 @@ def test_a_start_that_a_base_class_has_or_a_decorator_has_made_is_fine(app: PyTa
 
     app.add_tasks(Inherits, Decorated, Monitor, Cleanup)
     assert len(app.task_classes) == 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithTries(ClassOptions):
+    """As if there were one option more."""
+
+    tries: int = option(COUNT, default=1)
+
+
+def test_an_option_of_a_class_is_its_attribute_in_upper_case_or_that_of_its_nearest_base() -> None:
+    class Patient(SendMail):
+        TRIES = 5
+
+    class Inherits(Patient):
+        NAME = "inherits"
+
+    assert WithTries.of("mail", SendMail) == WithTries(name="mail", tries=1)
+    assert WithTries.of("mail", Patient) == WithTries(name="mail", tries=5)
+    assert WithTries.of("other", Inherits) == WithTries(name="other", tries=5)
+
+
+def test_an_option_of_a_class_that_breaks_its_rule_is_a_sentence_that_names_class_and_attribute() -> None:
+    class Hopeless(SendMail):
+        TRIES = 0
+
+    with pytest.raises(PyTaskException, match=r"^TRIES of .*\.Hopeless must be a whole number above 0, not 0$"):
+        WithTries.of("mail", Hopeless)
+
+
+def test_upper_case_names_that_are_no_options_are_the_users_own(app: PyTask) -> None:
+    class Own(SendMail):
+        TRIES = "mine"
+
+    app.add_task(Own)
+    assert ClassOptions.of("mail", Own) == ClassOptions(name="mail")
