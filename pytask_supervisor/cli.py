@@ -17,7 +17,7 @@ from pytask_supervisor.child.main import run_child
 from pytask_supervisor.config.inspection import answer
 from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.config.settings import load_config, load_settings
-from pytask_supervisor.forkserver.client import Bed, ForkServer
+from pytask_supervisor.forkserver.client import ForkServer, ForkServerJob
 from pytask_supervisor.host.pidfile import PidFile
 from pytask_supervisor.host.privileges import standing
 from pytask_supervisor.host.sd_notify import Notify
@@ -98,7 +98,7 @@ def supervise(
         )
         announcer = Announcer(Notify.take(os.environ))
         embedded_server = EmbeddedServer(config.embedded_program, config.embedded_dir) if config.is_embedded else None
-        fork_server = ForkServer(_run_nursery, inbox) if config.preload else None
+        fork_server = ForkServer(_run_fork_server, inbox) if config.preload else None
         spawner = Spawner(config, run_child, inbox, fork_loaded=fork_server.fork if fork_server else None)
         pool = WorkerPool(spawner.spawn, policy=policy)
         supervisor = Supervisor(
@@ -139,11 +139,11 @@ def _rehearse(config: SupervisorConfig) -> int:
     return rehearse(config)
 
 
-def _run_nursery(bed: Bed) -> int:
+def _run_fork_server(job: ForkServerJob) -> int:
     """In a process of its own, likewise."""
-    from pytask_supervisor.forkserver.process import run_nursery  # noqa: PLC0415 - never in the master
+    from pytask_supervisor.forkserver.process import run_fork_server  # noqa: PLC0415 - never in the master
 
-    return run_nursery(bed)
+    return run_fork_server(job)
 
 
 def _open_standard_descriptors() -> None:

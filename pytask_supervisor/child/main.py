@@ -50,7 +50,7 @@ def run_child(job: Assignment) -> int:
        since before the fork.
     5. A random seed of its own.
     6. Patch gevent, before the app imports anything.
-    7. Load the app, Redis' URL in the environment. (With --preload the nursery has done both.)
+    7. Load the app, Redis' URL in the environment. (With --preload the fork server has done both.)
     8. INT and TERM stop the worker from now on, gracefully; beats begin.
     9. Run until stopped.
     """

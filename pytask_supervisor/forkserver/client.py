@@ -25,7 +25,7 @@ from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.host.limits import explain_shortage
 from pytask_supervisor.shared.channel import Channel
 from pytask_supervisor.shared.exits import Exit, StartError, explain
-from pytask_supervisor.shared.messages import FROM_NURSERY, Message
+from pytask_supervisor.shared.messages import FROM_FORK_SERVER, Message
 from pytask_supervisor.shared.respawn import RespawnPolicy
 from pytask_supervisor.shared.shapes import MisshapenError
 from pytask_supervisor.shared.signals import SignalInbox
@@ -66,7 +66,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Bed:
+class ForkServerJob:
     """What the process is given to begin with."""
 
     config: SupervisorConfig
@@ -81,7 +81,7 @@ class ForkServer:
 
     def __init__(
         self,
-        run: Callable[[Bed], int],
+        run: Callable[[ForkServerJob], int],
         inbox: SignalInbox,
         *,
         policy: RespawnPolicy | None = None,
@@ -135,8 +135,8 @@ class ForkServer:
                 if pid == 0:
                     drop: list[Closable] = [ours, self._inbox, *foreign]
                     drop += [self._current.line] if self._current else []
-                    bed = Bed(config, redis_url, theirs, master, tuple(drop))
-                    be_the_child(lambda: self._run(bed))
+                    job = ForkServerJob(config, redis_url, theirs, master, tuple(drop))
+                    be_the_child(lambda: self._run(job))
         except OSError as error:
             for end in ends:
                 end.close()
@@ -163,7 +163,7 @@ class ForkServer:
         if not message:
             return None  # It is dead, and reaping will tell.
         try:
-            said = FROM_NURSERY.read(message)
+            said = FROM_FORK_SERVER.read(message)
             if "failed" in said:
                 self._give_up_next()
                 return Outcome(said["failed"], said["detail"], code=Exit(said["code"]))
@@ -266,7 +266,7 @@ def _answer(message: bytes, others: set[int]) -> Message:
     """
     if not message:
         raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
-    answer = FROM_NURSERY.read(message)
+    answer = FROM_FORK_SERVER.read(message)
     if "errno" in answer:
         return answer
     try:

@@ -1,6 +1,6 @@
-"""``run_nursery``: a process that loads the app once, and forks workers that share its memory.
+"""``run_fork_server``: a process that loads the app once, and forks workers that share its memory.
 
-Comes from ``Nursery.start``. gevent patches first, before the app is imported, and its hub never runs here: a fork
+Comes from ``ForkServer.start``. gevent patches first, before the app is imported, and its hub never runs here: a fork
 copies greenlets, which would then run twice. What native threads need in the workers is imported before that.
 """
 
@@ -26,11 +26,11 @@ from pytask_supervisor.child.assignment import Assignment, be_the_child
 from pytask_supervisor.child.copies import Copies
 from pytask_supervisor.child.main import run_child
 from pytask_supervisor.child.monitor_thread import die_with
-from pytask_supervisor.forkserver.client import LONGEST, Bed
+from pytask_supervisor.forkserver.client import LONGEST, ForkServerJob
 from pytask_supervisor.shared.channel import OF_LOOP, OF_THREAD, Channel
 from pytask_supervisor.shared.exits import Exit, LoadError
 from pytask_supervisor.shared.logs import counted, forgive_prints, set_up
-from pytask_supervisor.shared.messages import FROM_NURSERY, Message
+from pytask_supervisor.shared.messages import FROM_FORK_SERVER, Message
 from pytask_supervisor.shared.signals import HANDLED
 
 #: The lines of an assignment, by its fields.
@@ -39,18 +39,18 @@ LINES = {"channel": OF_LOOP, "wire": OF_THREAD}
 MOST_FDS = 16
 
 
-def run_nursery(bed: Bed) -> int:
+def run_fork_server(job: ForkServerJob) -> int:
     """Load the app, say so, and fork, with signals blocked, until the master hangs up."""
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     for signum in HANDLED:
         signal.signal(signum, signal.SIG_DFL)
-    handler = set_up("nursery", bed.config.log_level, bed.config.log_format)
+    handler = set_up("fork server", job.config.log_level, job.config.log_format)
     forgive_prints()
-    setproctitle(f"pytask-supervisor: nursery [{bed.config.label}]")
-    for thing in bed.foreign:
+    setproctitle(f"pytask-supervisor: fork server [{job.config.label}]")
+    for thing in job.foreign:
         thing.close()
-    die_with(bed.master_pid, signal.SIGKILL)
+    die_with(job.master_pid, signal.SIGKILL)
     copies = Copies([handler.turns])
     # Not for us: programs that the app starts while it is imported would inherit the mask.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
@@ -58,33 +58,33 @@ def run_nursery(bed: Bed) -> int:
     from pytask_supervisor.child.bootstrap import bring_up  # noqa: PLC0415 - never in the master
 
     try:
-        app, warnings = bring_up(bed.config, bed.redis_url)
+        app, warnings = bring_up(job.config, job.redis_url)
     except LoadError as error:
-        _say(bed.line, {"failed": str(error), "detail": error.detail, "code": error.code})
+        _say(job.line, {"failed": str(error), "detail": error.detail, "code": error.code})
         return error.code
     warnings += misfits()
     # What is garbage now would be copied into every worker; what is none is not to be written to by collections.
     gc.collect()
     gc.freeze()
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-    _say(bed.line, {"loaded": True, "warnings": warnings})
+    _say(job.line, {"loaded": True, "warnings": warnings})
     while True:
-        message, fds, _, _ = socket.recv_fds(bed.line, LONGEST, MOST_FDS)
+        message, fds, _, _ = socket.recv_fds(job.line, LONGEST, MOST_FDS)
         if not message:
             return Exit.OK
-        job, names = pickle.loads(message)  # noqa: S301 - from our own master, by a socket that nobody else has
+        assignment, names = pickle.loads(message)  # noqa: S301 - from our own master, by a socket that nobody else has
         ends = {
             name: Channel.of_child(native_socket(fileno=fd), LINES[name]) for name, fd in zip(names, fds, strict=True)
         }
-        full = replace(job, **ends, app=app, copies=copies, foreign=(bed.line,))
+        full = replace(assignment, **ends, app=app, copies=copies, foreign=(job.line,))
         with copies.our_own():
-            _say(bed.line, _fork(full))
+            _say(job.line, _fork(full))
         for end in ends.values():
             end.close()
 
 
 def _say(line: socket.socket, message: Message) -> None:
-    line.send(json.dumps(FROM_NURSERY.fit(message)).encode())
+    line.send(json.dumps(FROM_FORK_SERVER.fit(message)).encode())
 
 
 def misfits() -> list[str]:

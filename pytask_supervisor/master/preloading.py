@@ -61,7 +61,7 @@ class Preloading:
 
     @property
     def _load_by(self) -> float | None:
-        """Until when the app must be loaded; the watchdog, which grants workers the same, does not see the nursery."""
+        """Until when the app must be loaded: the same as for workers, but the watchdog does not see the fork server."""
         since = self._fork_server.loading_since if self._fork_server is not None else None
         timeout = self._spawner.config.hang_timeout
         return None if since is None or not timeout else since + LOADING * timeout

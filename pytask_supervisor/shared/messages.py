@@ -42,7 +42,7 @@ down, to the child                    meaning
 ===================================== ==========================================================
 
 ===================================== ==========================================================
-from the nursery                      meaning
+from the fork server                  meaning
 ===================================== ==========================================================
 ``{"loaded": true, "warnings"}``      the app is loaded
 ``{"failed", "detail", "code"}``      it is not, and as what exit code
@@ -187,7 +187,7 @@ TO_CHILD = Vocabulary(
     **_one("requeue", Flag()),
 )
 #: What the process that has the app loaded tells.
-FROM_NURSERY = Vocabulary(
+FROM_FORK_SERVER = Vocabulary(
     loaded=Record({"loaded": Flag(), "warnings": Rows(Text(SENTENCE), 50)}),
     failed=Record({"failed": Text(SENTENCE), "detail": Text(8000), "code": Number(255, whole=True)}),
     **_one("pid", Number(2**31, 2, whole=True)),

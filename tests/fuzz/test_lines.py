@@ -21,7 +21,7 @@ from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.master.worker_messages import WorkerMessages
 from pytask_supervisor.shared.channel import CHUNK, LONGEST_LINE, OF_LOOP, OF_THREAD, Channel
-from pytask_supervisor.shared.messages import FROM_NURSERY
+from pytask_supervisor.shared.messages import FROM_FORK_SERVER
 from pytask_supervisor.shared.shapes import MisshapenError
 from tests.fuzz.shapes import EXAMPLES, lines
 from tests.support.master_world import Bridge
@@ -115,4 +115,4 @@ def test_no_word_of_a_child_ends_stalls_or_fills_the_master(master: Master, said
 @given(said=lines)
 def test_the_words_of_the_fork_server_are_messages_or_refused(said: bytes) -> None:
     with suppress(MisshapenError):
-        assert isinstance(FROM_NURSERY.read(said), dict)
+        assert isinstance(FROM_FORK_SERVER.read(said), dict)

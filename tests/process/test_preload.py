@@ -35,8 +35,8 @@ def big(folder: Path) -> str:
     return "big:app"
 
 
-def nursery(supervisor: SupervisorProcess) -> int:
-    (found,) = [pid for pid in supervisor.children() if "nursery" in title(pid)]
+def fork_server(supervisor: SupervisorProcess) -> int:
+    (found,) = [pid for pid in supervisor.children() if "fork server" in title(pid)]
     return found
 
 
@@ -54,7 +54,7 @@ def test_the_app_is_loaded_once_and_its_memory_shared(folder: Path, start: Start
             shares[flag] = [pss(pid) for pid in supervisor.workers().values()]
             loaded = [int(line) for line in (folder / "loaded").read_text().split()]
             if flag == "--preload":
-                assert loaded == [nursery(supervisor)]
+                assert loaded == [fork_server(supervisor)]
             else:
                 assert sorted(loaded) == sorted(supervisor.workers().values())
             assert supervisor.stop() == 0
@@ -120,7 +120,7 @@ def test_what_blocks_a_worker_is_named_and_ended_as_without_it(start: Start, hel
 def test_a_hang_up_reads_the_code_anew_in_a_process_of_its_own(folder: Path, start: Start, big: str) -> None:
     with start("--workers", "2", "--preload", app=big) as supervisor:
         supervisor.wait_ready(2)
-        first, before = nursery(supervisor), supervisor.workers()
+        first, before = fork_server(supervisor), supervisor.workers()
         (folder / "big.py").write_text("print('this is new code', flush=True)\n" + BIG)
         supervisor.send(signal.SIGHUP)
         wait_until(lambda: len((folder / "loaded").read_text().split()) == 2)
@@ -128,7 +128,7 @@ def test_a_hang_up_reads_the_code_anew_in_a_process_of_its_own(folder: Path, sta
             lambda: len(supervisor.workers()) == 2 and set(supervisor.workers().values()).isdisjoint(before.values())
         )
         wait_until(lambda: not psutil.pid_exists(first))
-        assert nursery(supervisor) == int((folder / "loaded").read_text().split()[1])
+        assert fork_server(supervisor) == int((folder / "loaded").read_text().split()[1])
         assert supervisor.stop() == 0
 
 
@@ -136,12 +136,12 @@ def test_a_hang_up_with_broken_code_keeps_what_there_is(folder: Path, start: Sta
     with start("--workers", "2", "--preload", app=big) as supervisor:
         supervisor.expected = ["ZeroDivisionError"]
         supervisor.wait_ready(2)
-        first, before = nursery(supervisor), supervisor.workers()
+        first, before = fork_server(supervisor), supervisor.workers()
         (folder / "big.py").write_text("1 / 0")
         supervisor.send(signal.SIGHUP)
         supervisor.wait_for("ZeroDivisionError: division by zero; the workers go on with the app that they have")
         wait_until(lambda: len(supervisor.children()) == 3)  # The one that failed is gone.
-        assert (nursery(supervisor), supervisor.workers()) == (first, before)
+        assert (fork_server(supervisor), supervisor.workers()) == (first, before)
         supervisor.send(signal.SIGKILL, slot=1)
         supervisor.wait_ready(2, times=2)
         assert supervisor.stop() == 0
@@ -151,13 +151,13 @@ def test_a_hang_up_with_code_whose_import_hangs_keeps_what_there_is(folder: Path
     with start("--workers", "1", "--preload", "--hang-timeout", "2") as supervisor:
         supervisor.expected = ["is given up"]
         supervisor.wait_ready(1)
-        before = nursery(supervisor), supervisor.workers()
+        before = fork_server(supervisor), supervisor.workers()
         with (folder / "jobs.py").open("a") as file:
             file.write("\ntime.sleep(1000)\n")
         supervisor.send(signal.SIGHUP)
         supervisor.wait_for("is given up: the app was not loaded after 20 s, 10 times --hang-timeout;", timeout=30)
         wait_until(lambda: len(supervisor.children()) == 2)
-        assert (nursery(supervisor), supervisor.workers()) == before
+        assert (fork_server(supervisor), supervisor.workers()) == before
         assert supervisor.stop() == 0
 
 
@@ -200,7 +200,7 @@ UNHEARD = [b"hello", b"[" * 100_000, b'{"pid": 1}', b'{"failed": 1}', b'{"failed
 
 
 @pytest.mark.parametrize("said", UNHEARD, ids=["no JSON", "nested", "early", "a number", "no exit code"])
-def test_what_code_of_the_app_writes_on_the_nurserys_line_ends_that_process_and_nothing_else(
+def test_what_code_of_the_app_writes_on_the_fork_servers_line_ends_that_process_and_nothing_else(
     start: Start, folder: Path, said: bytes
 ) -> None:
     jobs = folder / "jobs.py"
@@ -237,12 +237,12 @@ def test_a_process_that_is_not_a_new_worker_is_not_taken_for_one(start: Start, f
         assert supervisor.stop() == 0
 
 
-def test_a_killed_nursery_is_replaced_and_disturbs_no_worker(start: Start, big: str, folder: Path) -> None:
+def test_a_killed_fork_server_is_replaced_and_disturbs_no_worker(start: Start, big: str, folder: Path) -> None:
     with start("--workers", "2", "--preload", app=big) as supervisor:
         supervisor.wait_ready(2)
         # If the worker is killed before the app is loaded again.
         supervisor.expected = ["no process has the app loaded; another one is loading it"]
-        first, before = nursery(supervisor), supervisor.workers()
+        first, before = fork_server(supervisor), supervisor.workers()
         os.kill(first, signal.SIGKILL)
         supervisor.wait_for("the process that has the app loaded was killed by SIGKILL")
         wait_until(lambda: len((folder / "loaded").read_text().split()) == 2)
@@ -252,14 +252,14 @@ def test_a_killed_nursery_is_replaced_and_disturbs_no_worker(start: Start, big: 
         assert supervisor.stop() == 0
 
 
-def test_a_nursery_that_cannot_be_replaced_is_tried_again_until_the_code_is_mended(
+def test_a_fork_server_that_cannot_be_replaced_is_tried_again_until_the_code_is_mended(
     start: Start, big: str, folder: Path
 ) -> None:
     with start("--workers", "1", "--preload", app=big) as supervisor:
         supervisor.expected = ["no process has the app loaded", "ZeroDivisionError"]
         supervisor.wait_ready(1)
         (folder / "big.py").write_text("1 / 0")
-        os.kill(nursery(supervisor), signal.SIGKILL)
+        os.kill(fork_server(supervisor), signal.SIGKILL)
         supervisor.wait_for("ZeroDivisionError: division by zero; the workers go on", 2)
         (folder / "big.py").write_text(BIG)
         wait_until(lambda: len((folder / "loaded").read_text().split()) == 2)
@@ -268,7 +268,7 @@ def test_a_nursery_that_cannot_be_replaced_is_tried_again_until_the_code_is_mend
         assert supervisor.stop() == 0
 
 
-def test_a_killed_master_takes_nursery_and_workers_along(
+def test_a_killed_master_takes_fork_server_and_workers_along(
     start: Start, redis_server: RedisServer, helpers: PyTaskHelpers
 ) -> None:
     client = redis_server.client(decode_responses=True)
