@@ -24,7 +24,7 @@ from pytask_supervisor.host.sd_notify import Notify
 from pytask_supervisor.master.embedded_server import EmbeddedServer
 from pytask_supervisor.master.spawner import Spawner
 from pytask_supervisor.master.supervisor import Supervisor
-from pytask_supervisor.master.systemd import Announcer
+from pytask_supervisor.master.systemd import SystemdNotifier
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.exits import Exit, StartError
 from pytask_supervisor.shared.logs import counted, set_up, write_line
@@ -96,7 +96,7 @@ def supervise(
             counted(config.workers, "worker"),
             config.label,
         )
-        announcer = Announcer(Notify.take(os.environ))
+        systemd = SystemdNotifier(Notify.take(os.environ))
         embedded_server = EmbeddedServer(config.embedded_program, config.embedded_dir) if config.is_embedded else None
         fork_server = ForkServer(_run_fork_server, inbox) if config.preload else None
         spawner = Spawner(config, run_child, inbox, fork_loaded=fork_server.fork if fork_server else None)
@@ -106,7 +106,7 @@ def supervise(
             spawner,
             inbox,
             embedded_server=embedded_server,
-            announcer=announcer,
+            systemd=systemd,
             fork_server=fork_server,
             read=read,
         )

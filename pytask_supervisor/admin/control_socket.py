@@ -1,7 +1,7 @@
 """``ControlSocket``: takes requests of ``pytaskctl`` on a unix socket that only its owner can open.
 
 One JSON line comes in, such as ``{"do": "scale", "workers": 4}``, one goes out: ``{"said": sentence}``, of a reload or
-restart with its ``change``; ``{"told": data}``; or ``{"refused": sentence}``. ``server.Server`` does the talking,
+restart with its ``change``; ``{"told": data}``; or ``{"refused": sentence}``. ``RequestServer`` does the talking,
 ``Commands`` the doing. An order whose client has hung up meanwhile is not carried out.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pytask_supervisor import __version__
-from pytask_supervisor.admin.server import Server
+from pytask_supervisor.admin.server import RequestServer
 from pytask_supervisor.master.commands import Commands, OrderError
 from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.shared.socket_path import SocketPathError, checked, name_for, own_folder, sockets
@@ -138,7 +138,7 @@ class ControlSocket:
         self._label = label
         self._begun = time.monotonic()
         too_long = _line({"refused": f"a request has {LONGEST} bytes at most"})
-        self.server = Server(listener, self._answer, too_long, longest=LONGEST)
+        self.server = RequestServer(listener, self._answer, too_long, longest=LONGEST)
         self._verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "show": lambda _request: {"told": self._show()},
             "deaths": lambda _request: {"told": [{**asdict(death), "text": str(death)} for death in commands.deaths]},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pytask_supervisor.admin.control_socket import ControlSocket, open_control
 from pytask_supervisor.admin.http import MetricsPort, open_port
 from pytask_supervisor.admin.queue_counts import QueueCounts
-from pytask_supervisor.admin.server import Server
+from pytask_supervisor.admin.server import RequestServer
 from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.master.commands import Commands
 from pytask_supervisor.master.stats import MasterStats
@@ -73,7 +73,7 @@ class Endpoints:
             self._queue_counts.ask(ready)
 
     def close(self) -> None:
-        """Let go of all descriptors; in a child, of the copies that it inherited."""
+        """Let go of all descriptors; in a worker, of the copies that it inherited."""
         for server in self._servers:
             server.close()
 
@@ -84,7 +84,7 @@ class Endpoints:
         self.close()
 
     @property
-    def _servers(self) -> list[Server]:
+    def _servers(self) -> list[RequestServer]:
         return [desk.server for desk in (self._control, self._metrics) if desk is not None]
 
 

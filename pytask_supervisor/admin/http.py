@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from pytask_supervisor.admin.health import health
-from pytask_supervisor.admin.server import Server
+from pytask_supervisor.admin.server import RequestServer
 from pytask_supervisor.master.commands import Commands
 
 #: Bytes of a request with its headers. A proxy adds some; nobody needs more.
@@ -64,7 +64,7 @@ class MetricsPort:
         #: By format: when it was written, and the page.
         self._written: dict[str, tuple[float, Page]] = {}
         too_long = _response(_told(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE), with_body=True)
-        self.server = Server(listener, self._answer, too_long, longest=LONGEST, clock=clock)
+        self.server = RequestServer(listener, self._answer, too_long, longest=LONGEST, clock=clock)
 
     def _answer(self, received: bytes) -> bytes | None:
         head, blank, _ = received.replace(b"\r\n", b"\n").partition(b"\n\n")

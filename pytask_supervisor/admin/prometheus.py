@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from pytask_supervisor.master.commands import Commands, SlotReport
-from pytask_supervisor.master.stats import Histogram, MasterStats
+from pytask_supervisor.master.stats import MasterStats, SummedTimes
 from pytask_supervisor.shared.logs import dropped_lines
 
 #: All that a worker can be; each is shown, also where there is none of it.
@@ -108,7 +108,7 @@ class Exposition(Collector):
 
 
 def _gauge(name: str, text: str, key: str, slots: list[SlotReport]) -> Metric:
-    """One figure of each place; while a place changes hands, that of the worker that leaves last is shown once."""
+    """One figure of each slot; while a slot changes hands, that of the worker that leaves last is shown once."""
     family = GaugeMetricFamily(name, text, labels=("slot",))
     figures = {slot.slot: slot.figures[key] for slot in slots if key in slot.figures}
     for number, value in figures.items():
@@ -116,7 +116,7 @@ def _gauge(name: str, text: str, key: str, slots: list[SlotReport]) -> Metric:
     return family
 
 
-def _histogram(name: str, text: str, times: Iterable[tuple[str, Histogram]]) -> Metric:
+def _histogram(name: str, text: str, times: Iterable[tuple[str, SummedTimes]]) -> Metric:
     family = HistogramMetricFamily(name, text, labels=("name",))
     for task, histogram in times:
         if histogram.counts:

@@ -1,4 +1,4 @@
-"""``Server``: answers clients in the master's loop, and lets none of them hold it up.
+"""``RequestServer``: answers clients in the master's loop, and lets none of them hold it up.
 
 One request a connection, one reply, and it is closed. Nothing here waits: each turn takes a bounded
 part of what has come, a client that is too slow is dropped, and where too many come the oldest of the address from
@@ -57,7 +57,7 @@ class _Client:
         self.socket.close()
 
 
-class Server:
+class RequestServer:
     """``listener`` listens already; a request that is not whole after ``longest`` bytes gets ``too_long``."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Server:
         self._clients = [client for client in self._clients if not client.closed]
 
     def close(self) -> None:
-        """Let go of everything; in a child, of the copies that it inherited."""
+        """Let go of everything; in a worker, of the copies that it inherited."""
         self._listener.close()
         for client in self._clients:
             client.close()

@@ -37,7 +37,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GOODBYE = 1.0
 #: Seconds beyond the graceful timeout after which a child without a master ends itself: more than
 #: the living master would grant, and less than the two seconds we promise.
-LEASH = 1.5
+BEYOND_GRACE = 1.5
 
 
 def run_child(job: Assignment) -> int:
@@ -121,7 +121,9 @@ def _tie_to_master(job: Assignment, handler: logging.Handler) -> MonitorThread |
     """Step 4; None if there is no room for a thread, which counts as a process, and the master knows."""
     from pytask_supervisor.child.monitor_thread import MonitorThread, die_with  # noqa: PLC0415 - children only
 
-    monitor_thread = MonitorThread(job.wire, job.config.graceful_timeout + LEASH, job.config.hang_timeout, handler)
+    monitor_thread = MonitorThread(
+        job.wire, job.config.graceful_timeout + BEYOND_GRACE, job.config.hang_timeout, handler
+    )
     try:
         monitor_thread.start()
     except RuntimeError as error:
@@ -150,7 +152,7 @@ def _load(job: Assignment, monitor_thread: MonitorThread) -> PyTask | Exit:
 
 def _work(job: Assignment, app: PyTask, monitor_thread: MonitorThread) -> Exit:
     """Steps 8 and 9."""
-    # What comes from now on until the liaison listens is noted.
+    # What comes from now on until the link to the master listens is noted.
     stop_asked: list[int] = []
     _handle_stop(lambda signum, _frame: stop_asked.append(signum))
 

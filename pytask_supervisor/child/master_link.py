@@ -70,13 +70,13 @@ class MasterLink:
     """One for each worker's life."""
 
     def __init__(
-        self, worker: Worker, channel: Channel, slot: int, monitor_thread: MonitorThread, gauges: ProcessStats
+        self, worker: Worker, channel: Channel, slot: int, monitor_thread: MonitorThread, process_stats: ProcessStats
     ) -> None:
         self._worker = worker
         self._channel = channel
         self._slot = slot
         self._monitor_thread = monitor_thread
-        self._gauges = gauges
+        self._process_stats = process_stats
         self._is_stopping = False
         #: As the title begins.
         self._stage = ""
@@ -107,7 +107,7 @@ class MasterLink:
 
     def _stop(self) -> None:
         # It may be asked for by the master's SIGINT, the kernel's when the master dies, the
-        # leash's, and the channel's end; the worker would take a second asking for impatience.
+        # monitor thread's, and the channel's end; the worker would take a second asking for impatience.
         if self._is_stopping:
             return
         self._is_stopping = True
@@ -131,8 +131,8 @@ class MasterLink:
     def _tell(self) -> None:
         # What is taken from the counters must not be dropped, so it waits until there is room.
         if self._channel.has_room:
-            self._channel.send({"beat": self._gauges.read()})
-            self._channel.send({"tally": self._gauges.take()})
+            self._channel.send({"beat": self._process_stats.read()})
+            self._channel.send({"tally": self._process_stats.take()})
 
     def _show_title(self) -> None:
         figures = f"{self._worker.running} running"

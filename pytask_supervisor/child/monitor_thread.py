@@ -44,7 +44,7 @@ _STDLIB, _LIBRARIES = os.path.dirname(os.__file__) + os.sep, os.sep + "site-pack
 
 
 class Inside(Protocol):
-    """What is to be known of the tasks; the liaison has it."""
+    """What is to be known of the tasks; the link to the master has it."""
 
     def blocking(self, frame: FrameType | None) -> str:
         """Which task blocks the loop, and where: words."""
@@ -260,7 +260,7 @@ def _file(frame: FrameType) -> str:
 
 
 def die_with(master_pid: int, signum: int = signal.SIGINT) -> None:
-    """Have the kernel send ``signum`` when the master dies; where it cannot, the leash sees it."""
+    """Have the kernel send ``signum`` when the master dies; where it cannot, the monitor thread sees it."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 - in children only, so that the master stays small
 

@@ -40,7 +40,7 @@ class Change:
         self._why = ""
         #: Places that were to be filled anew, those that were, and those of which it is not known yet.
         self._workers = self._replaced = self._open = 0
-        #: Those that took places over, oldest first. All are younger than this one.
+        #: Those that took slots over, oldest first. All are younger than this one.
         self._later: list[Change] = []
 
     @property
@@ -49,7 +49,7 @@ class Change:
         return self.state in (State.REPLACED, State.GIVEN_UP, State.STOPPING)
 
     def expect(self, workers: int) -> None:
-        """So many places are to be filled anew, each of which is replaced, left out or superseded one day."""
+        """So many slots are to be filled anew, each of which is replaced, left out or superseded one day."""
         self._workers = self._open = workers
 
     def begun(self) -> None:
@@ -58,22 +58,22 @@ class Change:
             self.state = State.ROLLING
 
     def replaced(self) -> None:
-        """A place has a new worker, and its old one is gone."""
+        """A slot has a new worker, and its old one is gone."""
         self._replaced += 1
         self._close_one()
 
     def left_out(self) -> None:
-        """A place is not to be filled any more."""
+        """A slot is not to be filled any more."""
         self._close_one()
 
     def superseded(self, later: Change) -> None:
-        """A place is filled anew for another one."""
+        """A slot is filled anew for another one."""
         if later not in self._later:
             self._later.append(later)
         self._close_one()
 
     def loading_superseded(self, later: Change) -> None:
-        """The app is loaded anew for another one, before this one had any place filled."""
+        """The app is loaded anew for another one, before this one had any slot filled."""
         self._later.append(later)
         self.settle()
 
@@ -129,7 +129,7 @@ class Changes:
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._changes: deque[Change] = deque(maxlen=MOST)
-        #: Tells ours from those of a supervisor that answers at the same place later.
+        #: Tells ours from those of a supervisor that answers at the same path later.
         self._mark = secrets.token_hex(4)
         self._number = 0
 

@@ -21,13 +21,13 @@ from pytask_supervisor.shared.logs import counted
 
 @dataclass(frozen=True)
 class SlotReport:
-    """A place as it is shown."""
+    """A slot as it is shown."""
 
     slot: int
     pid: int | None  #: None while it is empty.
     stage: str  #: ``started``, ``ready``, ``draining``, ``stopping``, ``killed``, or ``empty``.
     uptime: float  #: Seconds since the fork.
-    restarts: int  #: How often the place was filled anew.
+    restarts: int  #: How often the slot was filled anew.
     running: int
     done: int
     #: The last beat as it came; see ``WorkerHandle.figures``.
@@ -39,7 +39,7 @@ class OrderError(Exception):
 
 
 class Commands:
-    """Steers the team; the supervisor's loop carries out what takes time. ``announce`` is called before a reload."""
+    """Steers the workers; the supervisor's loop carries out what takes time. ``announce`` is called before a reload."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class Commands:
 
     @property
     def slots(self) -> list[SlotReport]:
-        """All places, also those whose worker is to leave for good."""
-        shown = [_shown(place, place.child) for place in self._pool.places]
-        members = {place.child for place in self._pool.places}
-        shown += [_shown(self._pool.place_of(child), child) for child in self._pool.children if child not in members]
+        """All slots, also those whose worker is to leave for good."""
+        shown = [_shown(slot, slot.worker) for slot in self._pool.slots]
+        members = {slot.worker for slot in self._pool.slots}
+        shown += [_shown(self._pool.slot_of(worker), worker) for worker in self._pool.workers if worker not in members]
         return sorted(shown, key=lambda slot: slot.slot)
 
     @property
@@ -116,31 +116,31 @@ class Commands:
     def stop_slot(self, number: int, by: str = "stop") -> str:
         """Stop that worker for good; raises ``OrderError`` if it is the last, or is not there."""
         self._refuse_while_stopping()
-        place = self._place(number)
+        slot = self._slot(number)
         if self._pool.size == 1:
             raise OrderError(f"worker {number} is the last one: stop the supervisor itself")
-        self._pool.retire(place, Cause(Kind.ASKED, f"was asked to stop ({by})"))
+        self._pool.retire(slot, Cause(Kind.ASKED, f"was asked to stop ({by})"))
         return f"worker {number} stops; {counted(self._pool.size, 'worker')} now"
 
     def quiet(self, is_on: bool) -> str:
         """No worker claims anything new, or all do again; the tasks that run go on."""
         self._refuse_while_stopping()
         self._spawner.is_quiet = is_on
-        for child in self._pool.children:
-            child.tell_quiet(is_on)
+        for worker in self._pool.workers:
+            worker.tell_quiet(is_on)
         return "workers are quiet: running tasks go on, nothing new is claimed" if is_on else "workers claim again"
 
     def dump(self) -> str:
         """Every worker logs where each of its tasks stands."""
-        for child in self._pool.children:
-            child.tell_dump()
-        return f"{counted(len(self._pool.children), 'worker')} to tell where each task stands"
+        for worker in self._pool.workers:
+            worker.tell_dump()
+        return f"{counted(len(self._pool.workers), 'worker')} to tell where each task stands"
 
     def restart(self, number: int | None = None, by: str = "restart") -> str:
         """Replace all workers, or one, one at a time, each once its successor is ready. Code is loaded anew."""
         self._refuse_while_stopping()
-        places = self._pool.places if number is None else [self._place(number)]
-        return self._reloading.replace(places, by)
+        slots = self._pool.slots if number is None else [self._slot(number)]
+        return self._reloading.replace(slots, by)
 
     def reload(self, by: str = "reload") -> str:
         """Likewise, with the configuration read anew; raises ``OrderError`` if that cannot be used."""
@@ -157,11 +157,11 @@ class Commands:
         self.is_stopping = True
         self._reloading.changes.stop()
 
-    def _place(self, number: int) -> Slot:
-        for place in self._pool.places:
-            if place.number == number:
-                return place
-        numbers = ", ".join(str(place.number) for place in self._pool.places)
+    def _slot(self, number: int) -> Slot:
+        for slot in self._pool.slots:
+            if slot.slot == number:
+                return slot
+        numbers = ", ".join(str(slot.slot) for slot in self._pool.slots)
         raise OrderError(f"there is no worker {number}; there are: {numbers}")
 
     def _refuse_while_stopping(self) -> None:
@@ -169,8 +169,8 @@ class Commands:
             raise OrderError("not now: the supervisor is starting or stopping")
 
 
-def _shown(place: Slot, child: WorkerHandle | None) -> SlotReport:
-    if child is None:
-        return SlotReport(place.number, None, "empty", 0.0, place.restarts, 0, 0)
-    stage, figures = child.stage.name.lower(), child.figures
-    return SlotReport(place.number, child.pid, stage, child.uptime, place.restarts, child.running, child.done, figures)
+def _shown(slot: Slot, worker: WorkerHandle | None) -> SlotReport:
+    if worker is None:
+        return SlotReport(slot.slot, None, "empty", 0.0, slot.restarts, 0, 0)
+    stage, figures = worker.stage.name.lower(), worker.figures
+    return SlotReport(slot.slot, worker.pid, stage, worker.uptime, slot.restarts, worker.running, worker.done, figures)

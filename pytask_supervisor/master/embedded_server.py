@@ -2,7 +2,7 @@
 
 The process itself is ``pytask_core/embedded/server.py`` or ``cluster.py``, run by its path so that nothing of the
 core is imported here. It starts the server or finds it, tells us where, and stops it once the pipe that the
-master and all its children hold open is closed by the last of them: the server outlives us all.
+master and all its workers hold open is closed by the last of them: the server outlives us all.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class EmbeddedServer:
         return True
 
     def release(self) -> None:
-        """We need the server no more; call it when no child is left."""
+        """We need the server no more; call it when no worker is left."""
         if self._release_by is None:
             os.close(self._hold_write)
             self._release_by = self._clock() + STOP_PATIENCE
@@ -142,7 +142,7 @@ class EmbeddedServer:
         return self.due if self.due is not None else self._release_by
 
     def close(self) -> None:
-        """In a child: let go of all but the writing end, by whose holding the server lives."""
+        """In a worker: let go of all but the writing end, by whose holding the server lives."""
         os.close(self._hold_read)
         if self._answer_fd is not None:
             os.close(self._answer_fd)

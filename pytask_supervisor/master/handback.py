@@ -50,15 +50,15 @@ class Handback:
 
     def give_out(self, ready: Iterable[WorkerHandle]) -> None:
         """Tell a ready worker of each order that nobody has, or that somebody has had too long."""
-        children = sorted(ready, key=lambda child: child.slot)
+        workers = sorted(ready, key=lambda worker: worker.slot)
         for order in self._orders.values():
-            child = self._choose(order, children)
-            if child is not None:
+            worker = self._choose(order, workers)
+            if worker is not None:
                 # If it cannot be sent, the carrier is dead or deaf, and the next one's turn comes.
                 named = {"culprit": order.culprit, "why": order.why} if order.culprit else {}
-                child.channel.send({"hand_back": order.worker_id, **named})
-                order.carrier, order.given_at = child.pid, self._clock()
-                order.told.add(child.pid)
+                worker.channel.send({"hand_back": order.worker_id, **named})
+                order.carrier, order.given_at = worker.pid, self._clock()
+                order.told.add(worker.pid)
 
     def confirm(self, worker_id: str, by: WorkerHandle) -> str | None:
         """The order is carried out; tells whose tasks they were. None: that was known, or ``by`` has no such order."""
@@ -74,12 +74,12 @@ class Handback:
             return None
         return min(order.given_at for order in self._orders.values()) + PATIENCE
 
-    def _choose(self, order: _Order, children: list[WorkerHandle]) -> WorkerHandle | None:
-        carried_by = [child for child in children if child.pid == order.carrier]
+    def _choose(self, order: _Order, workers: list[WorkerHandle]) -> WorkerHandle | None:
+        carried_by = [worker for worker in workers if worker.pid == order.carrier]
         if carried_by and self._clock() < order.given_at + PATIENCE:
             return None
-        others = [child for child in children if child.pid != order.carrier]
+        others = [worker for worker in workers if worker.pid != order.carrier]
         if not others:
             return None
-        after = [child for child in others if carried_by and child.slot > carried_by[0].slot]
+        after = [worker for worker in others if carried_by and worker.slot > carried_by[0].slot]
         return (after or others)[0]

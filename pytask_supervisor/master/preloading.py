@@ -109,7 +109,7 @@ class Preloading:
             self._take(self._fork_server.reaped(pid, status))
 
     def _start(self, fork_server: ForkServer) -> None:
-        foreign = (*self._pool.foreign, *self._pool.children)
+        foreign = (*self._pool.foreign, *self._pool.workers)
         fork_server.start(self._spawner.config, self._spawner.redis_url, foreign)
 
     def _take(self, outcome: Outcome | None) -> None:

@@ -33,16 +33,16 @@ class Limits:
     tasks: int
     age: float  #: seconds
 
-    def exceeded_by(self, child: WorkerHandle) -> str:
+    def exceeded_by(self, worker: WorkerHandle) -> str:
         """Why it is to be replaced, in words; empty if it is not."""
-        if self.memory and child.memory >= self.memory:
-            return f"its memory is {megabytes(child.memory)}, and {megabytes(self.memory)} its limit"
-        if self.tasks and child.done >= self.tasks:
-            return f"{child.done} tasks have ended there, and {self.tasks} is its limit"
-        if self.tasks and child.is_spent:
-            return f"{child.done} tasks have ended there, and with those that run it has begun all it may"
-        if self.age and child.uptime >= self.age:
-            return f"it is {child.uptime:.0f} s old, and {self.age:.0f} s is its limit"
+        if self.memory and worker.memory >= self.memory:
+            return f"its memory is {megabytes(worker.memory)}, and {megabytes(self.memory)} its limit"
+        if self.tasks and worker.done >= self.tasks:
+            return f"{worker.done} tasks have ended there, and {self.tasks} is its limit"
+        if self.tasks and worker.is_spent:
+            return f"{worker.done} tasks have ended there, and with those that run it has begun all it may"
+        if self.age and worker.uptime >= self.age:
+            return f"it is {worker.uptime:.0f} s old, and {self.age:.0f} s is its limit"
         return ""
 
 
@@ -66,7 +66,7 @@ class Recycling:
         self._policy = RespawnPolicy(jitter)
         #: After a successor that failed, nobody is replaced before that.
         self._not_before = float("-inf")
-        #: Seconds for which the memory of a place's worker does not count, where that is longer than for others.
+        #: Seconds for which the memory of a slot's worker does not count, where that is longer than for others.
         self._graces: dict[int, float] = {}
         #: The limit for which they were found, and whether it was told of.
         self._max_memory = 0
@@ -81,34 +81,34 @@ class Recycling:
         self._roll.ask(self._wishes(config))
 
     def _wishes(self, config: SupervisorConfig) -> Iterator[Wish]:
-        places = [place for place in self._pool.places if place.child is not None]
-        living = {place.child.pid for place in places if place.child}
+        slots = [slot for slot in self._pool.slots if slot.worker is not None]
+        living = {slot.worker.pid for slot in slots if slot.worker}
         self._parts = {pid: part for pid, part in self._parts.items() if pid in living}
-        for place in places:
-            child = place.child
-            if child is None or child.stage is not Stage.READY or self._roll.is_asked(place):
+        for slot in slots:
+            worker = slot.worker
+            if worker is None or worker.stage is not Stage.READY or self._roll.is_asked(slot):
                 continue
-            part = self._parts.setdefault(child.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
-            grace = self._graces.get(place.number, LONG_RUN)
-            limits = _limits(config, part, child, grace)
-            why = limits.exceeded_by(child)
+            part = self._parts.setdefault(worker.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
+            grace = self._graces.get(slot.slot, LONG_RUN)
+            limits = _limits(config, part, worker, grace)
+            why = limits.exceeded_by(worker)
             if why:
-                if limits.memory and child.memory >= limits.memory:
-                    self._learn(place, child, grace)
+                if limits.memory and worker.memory >= limits.memory:
+                    self._learn(slot, worker, grace)
                 cause = Cause(Kind.RECYCLED, f"was recycled: {why}")
-                yield Wish(place, cause, self._on_failure(place), self._on_success)
+                yield Wish(slot, cause, self._on_failure(slot), self._on_success)
 
-    def _learn(self, place: Slot, child: WorkerHandle, grace: float) -> None:
+    def _learn(self, slot: Slot, worker: WorkerHandle, grace: float) -> None:
         """Who is over the limit as soon as it counts needs so much, as the successor will: replace it more rarely."""
-        if child.ready_for >= grace + SOON:
-            self._graces.pop(place.number, None)
+        if worker.ready_for >= grace + SOON:
+            self._graces.pop(slot.slot, None)
             return
-        self._graces[place.number] = min(2 * grace, LONGEST_GRACE)
+        self._graces[slot.slot] = min(2 * grace, LONGEST_GRACE)
         # The first may have had a task that took so much; the second shows that it is the app.
         if grace > LONG_RUN and not self._is_told:
             self._is_told = True
             self._tell(
-                f"worker {place.number} takes {megabytes(child.memory)} {child.ready_for:.0f} s after it was ready, "
+                f"worker {slot.slot} takes {megabytes(worker.memory)} {worker.ready_for:.0f} s after it was ready, "
                 f"and --max-memory is {megabytes(self._max_memory)}: its successor will take as much, so it is "
                 "replaced for that ever more rarely; raise --max-memory"
             )
@@ -116,20 +116,20 @@ class Recycling:
     def _on_success(self) -> None:
         self._policy = RespawnPolicy(self._jitter)
 
-    def _on_failure(self, place: Slot) -> Callable[[str], None]:
+    def _on_failure(self, slot: Slot) -> Callable[[str], None]:
         def tell(why: str) -> None:
-            if place.child is not None and place.child.is_spent:
+            if slot.worker is not None and slot.worker.is_spent:
                 # It claims nothing any more, and no successor does in its place.
-                place.child.channel.send({"carry_on": True})
+                slot.worker.channel.send({"carry_on": True})
             pause = self._policy.pause_after(0.0)
             self._not_before = self._clock() + pause
-            self._tell(f"worker {place.number} is not recycled yet: the new one {why}; again in {pause:.1f} s")
+            self._tell(f"worker {slot.slot} is not recycled yet: the new one {why}; again in {pause:.1f} s")
 
         return tell
 
 
-def _limits(config: SupervisorConfig, part: float, child: WorkerHandle, grace: float) -> Limits:
-    memory = 0 if child.ready_for < grace else int(config.max_memory * part)
+def _limits(config: SupervisorConfig, part: float, worker: WorkerHandle, grace: float) -> Limits:
+    memory = 0 if worker.ready_for < grace else int(config.max_memory * part)
     return Limits(memory, math.ceil(config.max_tasks * part), config.max_age * part)
 
 

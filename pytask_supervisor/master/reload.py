@@ -55,7 +55,7 @@ class Reload:
         self._spawner.config = fresh
 
     def begin(self, by: str) -> str:
-        """Have all places filled anew, once the app is loaded anew where it is loaded ahead."""
+        """Have all slots filled anew, once the app is loaded anew where it is loaded ahead."""
         told: list[str] = []
         change = self.changes.begin(by)
         if self._loading is not None:
@@ -64,7 +64,7 @@ class Reload:
 
         def go_on() -> None:
             self._loading = None
-            told.append(self._replace(self._pool.places, by, change))
+            told.append(self._replace(self._pool.slots, by, change))
             if len(told) > 1:
                 log.info("%s: the app is loaded; %s", by, told[-1])
 
@@ -80,33 +80,32 @@ class Reload:
             told.append("the app is loaded anew, in another process than the workers come from; they follow once it is")
         return told[0]
 
-    def replace(self, places: list[Slot], by: str) -> str:
-        """Have these places filled anew, one after another; ``by`` is the name of what is done."""
-        return self._replace(places, by, self.changes.begin(by))
+    def replace(self, slots: list[Slot], by: str) -> str:
+        """Have these slots filled anew, one after another; ``by`` is the name of what is done."""
+        return self._replace(slots, by, self.changes.begin(by))
 
-    def _replace(self, places: list[Slot], by: str, change: Change) -> str:
-        change.expect(len(places))
+    def _replace(self, slots: list[Slot], by: str, change: Change) -> str:
+        change.expect(len(slots))
         cause = Cause(Kind.RELOADED, f"was replaced ({by})")
         tried = self._spawner.config
         self._roll.ask(
-            Wish(place, cause, self._on_failure(place, by, change), lambda: self._prove(tried), change)
-            for place in places
+            Wish(slot, cause, self._on_failure(slot, by, change), lambda: self._prove(tried), change) for slot in slots
         )
-        return f"{counted(len(places), 'worker')} to be replaced, one after another"
+        return f"{counted(len(slots), 'worker')} to be replaced, one after another"
 
     def _prove(self, tried: SupervisorConfig) -> None:
         if self._proven is not tried:
             before, self._proven = self._proven, tried
             self._on_change(before, tried)
 
-    def _on_failure(self, place: Slot, by: str, change: Change) -> Callable[[str], None]:
+    def _on_failure(self, slot: Slot, by: str, change: Change) -> Callable[[str], None]:
         def give_up(why: str) -> None:
-            left = sum(self._roll.is_asked(other) for other in self._pool.places)
+            left = sum(self._roll.is_asked(other) for other in self._pool.slots)
             for given_up in (change, *(wish.change for wish in self._roll.drop(_is_reload))):
-                given_up.give_up(f"the new worker {place.number} {why}")
+                given_up.give_up(f"the new worker {slot.slot} {why}")
             self._spawner.config = self._proven
             text = "%s is given up: the new worker %s %s; the old one goes on%s"
-            log.error(text, by, place.number, why, f", and so do {left} more" if left else "")
+            log.error(text, by, slot.slot, why, f", and so do {left} more" if left else "")
 
         return give_up
 

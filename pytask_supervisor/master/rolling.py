@@ -25,12 +25,12 @@ DROPPED = Cause(Kind.RELOADED, "was not ready yet when its place was to be fille
 
 @dataclass(frozen=True)
 class Wish:
-    """A place is to be filled anew, for that reason; ``on_failure`` is told why it could not be.
+    """A slot is to be filled anew, for that reason; ``on_failure`` is told why it could not be.
 
     ``change`` is told of all else that becomes of it; its default is one that nobody looks at.
     """
 
-    place: Slot
+    slot: Slot
     cause: Cause
     on_failure: Callable[[str], None]
     on_success: Callable[[], None] = lambda: None
@@ -44,7 +44,7 @@ class Roll:
         self._pool = pool
         #: By number, in the order in which they come; the first may be under way.
         self._wishes: dict[int, Wish] = {}
-        #: By number, for places that were empty when their turn came: whoever fills them fulfils these.
+        #: By number, for slots that were empty when their turn came: whoever fills them fulfils these.
         self._fills: dict[int, Wish] = {}
         self._current: Wish | None = None
         self._successor: WorkerHandle | None = None
@@ -57,19 +57,19 @@ class Roll:
         return bool(self._wishes) or self._current is not None
 
     def ask(self, wishes: Iterable[Wish]) -> None:
-        """Replace these. A place that has its turn already has another one: its successor may be outdated."""
+        """Replace these. A slot that has its turn already has another one: its successor may be outdated."""
         for wish in wishes:
-            number = wish.place.number
+            number = wish.slot.slot
             for old in (self._wishes.pop(number, None), self._fills.pop(number, None)):
                 if old is not None:
                     old.change.superseded(wish.change)
             self._wishes[number] = wish
             self._begin_anew(wish)
 
-    def is_asked(self, place: Slot) -> bool:
-        """Whether the place is to be filled anew, or is being."""
-        is_current = self._current is not None and self._current.place is place
-        return is_current or place.number in self._wishes
+    def is_asked(self, slot: Slot) -> bool:
+        """Whether the slot is to be filled anew, or is being."""
+        is_current = self._current is not None and self._current.slot is slot
+        return is_current or slot.slot in self._wishes
 
     def drop(self, is_dropped: Callable[[Wish], bool]) -> list[Wish]:
         """Forget what has not begun; returns it."""
@@ -82,51 +82,51 @@ class Roll:
         while self._advance():
             pass
         for number, wish in list(self._fills.items()):
-            place = wish.place
-            if place.is_retired or (place.child is not None and place.child.stage is Stage.READY):
+            slot = wish.slot
+            if slot.is_retired or (slot.worker is not None and slot.worker.stage is Stage.READY):
                 del self._fills[number]
-                _end(wish, place.is_retired)
+                _end(wish, slot.is_retired)
 
-    def failed(self, child: WorkerHandle, why: str) -> bool:
-        """A child has died; whether it was a successor of ours, whose predecessor goes on."""
+    def failed(self, worker: WorkerHandle, why: str) -> bool:
+        """A worker has died; whether it was a successor of ours, whose predecessor goes on."""
         wish = self._current
-        fill = self._fills.get(child.slot)
-        if fill is not None and fill.place.child is child:
-            del self._fills[child.slot]
-            fill.change.give_up(f"worker {child.slot} was not there, and the new one {why}")
-        if wish is None or child is not self._successor or self._is_replaced:
+        fill = self._fills.get(worker.slot)
+        if fill is not None and fill.slot.worker is worker:
+            del self._fills[worker.slot]
+            fill.change.give_up(f"worker {worker.slot} was not there, and the new one {why}")
+        if wish is None or worker is not self._successor or self._is_replaced:
             return False
         self._current = None
         wish.on_failure(why)
-        return wish.place.successor is child
+        return wish.slot.successor is worker
 
     def _begin_anew(self, later: Wish) -> None:
         """Give up a successor that is not ready: it may be one that never will be, and would hold up everybody."""
-        wish, successor, place = self._current, self._successor, later.place
-        if wish is None or successor is None or wish.place is not place or successor.stage is not Stage.STARTED:
+        wish, successor, slot = self._current, self._successor, later.slot
+        if wish is None or successor is None or wish.slot is not slot or successor.stage is not Stage.STARTED:
             return
         self._current = None
         wish.change.superseded(later.change)
-        if place.successor is successor:  # Else its predecessor has died, and it took the place at once.
-            self._pool.drop_successor(place, DROPPED)
+        if slot.successor is successor:  # Else its predecessor has died, and it took the slot at once.
+            self._pool.drop_successor(slot, DROPPED)
 
     def _advance(self) -> bool:
         wish, successor = self._current, self._successor
         if wish is None or successor is None:
             return self._begin()
-        place = wish.place
-        if place.is_retired:
+        slot = wish.slot
+        if slot.is_retired:
             self._current = None
             _end(wish, is_left_out=not self._is_replaced)
             return True
         if not self._is_replaced and successor.stage is Stage.READY:
             self._is_replaced = True
-            log.info("worker %s is pid %s from now on", place.number, successor.pid)
-            if place.successor is successor:  # Else its predecessor has died, and it took the place at once.
-                self._pool.promote(place, wish.cause)
+            log.info("worker %s is pid %s from now on", slot.slot, successor.pid)
+            if slot.successor is successor:  # Else its predecessor has died, and it took the slot at once.
+                self._pool.promote(slot, wish.cause)
             wish.on_success()
             return True
-        if self._is_replaced and not place.leaving:
+        if self._is_replaced and not slot.leaving:
             self._current = None
             wish.change.replaced()
             return True
@@ -140,23 +140,23 @@ class Roll:
             return False
         wish = next(iter(self._wishes.values()))
         # Who was given up leaves first, so that there is one process more at most.
-        if wish.place.leaving and not wish.place.is_retired:
+        if wish.slot.leaving and not wish.slot.is_retired:
             return False
-        del self._wishes[wish.place.number]
-        if wish.place.is_retired:
+        del self._wishes[wish.slot.slot]
+        if wish.slot.is_retired:
             wish.change.left_out()
             return True
-        # An empty place is filled with what is wished for in any case.
+        # An empty slot is filled with what is wished for in any case.
         wish.change.begun()
-        if wish.place.child is None:
-            self._fills[wish.place.number] = wish
+        if wish.slot.worker is None:
+            self._fills[wish.slot.slot] = wish
             return True
         try:
-            self._successor = self._pool.start_successor(wish.place)
+            self._successor = self._pool.start_successor(wish.slot)
         except OSError as error:
             wish.on_failure(f"could not be started: {explain_shortage(error)}")
             return True
-        log.info("worker %s is about to be replaced by pid %s", wish.place.number, self._successor.pid)
+        log.info("worker %s is about to be replaced by pid %s", wish.slot.slot, self._successor.pid)
         self._current, self._is_replaced, self._is_told = wish, False, False
         return True
 

@@ -48,10 +48,10 @@ class Shutdown:
         self._verdict = verdict
         self._close("was asked to stop, since the supervisor gives up")
 
-    def exit_code(self, orders: Handback, deaths: Deaths) -> Exit:
+    def exit_code(self, handback: Handback, deaths: Deaths) -> Exit:
         """How it has ended, now that all are gone; the last words of the log."""
-        if orders:
-            dead = "a dead worker" if len(orders) == 1 else f"{len(orders)} dead workers"
+        if handback:
+            dead = "a dead worker" if len(handback) == 1 else f"{len(handback)} dead workers"
             log.warning("what %s held, if anything, comes back once its time is up", dead)
         if self._verdict is not None:
             return self._verdict.code
@@ -74,21 +74,21 @@ class Shutdown:
             self._kill(signum)
             return
         self._is_hurried = True
-        children = self._pool.children
+        workers = self._pool.workers
         text = "%s: stopping %s at once; tasks go back to the queue, and their stop() is not waited for"
-        log.info(text, signal_name(signum), counted(len(children), "worker"))
+        log.info(text, signal_name(signum), counted(len(workers), "worker"))
         words = f"was asked to stop at once ({signal_name(signum)})"
         self._close(words)
-        for child in children:
-            child.stop_at_once(Cause(Kind.ASKED, words))
+        for worker in workers:
+            worker.stop_at_once(Cause(Kind.ASKED, words))
 
     def _kill(self, signum: int) -> None:
-        children = self._pool.children
-        log.warning("%s: killing what is left: %s", signal_name(signum), counted(len(children), "worker"))
+        workers = self._pool.workers
+        log.warning("%s: killing what is left: %s", signal_name(signum), counted(len(workers), "worker"))
         self._close(f"was asked to stop ({signal_name(signum)})")
-        for child in children:
-            child.kill(Cause(Kind.TIMEOUT, f"was killed ({signal_name(signum)})"))
-        if self._embedded_server is not None and not children:
+        for worker in workers:
+            worker.kill(Cause(Kind.TIMEOUT, f"was killed ({signal_name(signum)})"))
+        if self._embedded_server is not None and not workers:
             self._embedded_server.abandon()
 
     def _close(self, words: str) -> None:

@@ -1,4 +1,4 @@
-"""``Spawner``: forks one worker. Comes from ``Team``; the child goes to ``worker.run_child``."""
+"""``Spawner``: forks one worker. Comes from ``WorkerPool``; the worker goes to ``child.main.run_child``."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Spawner:
     ) -> None:
         #: The embedded server's address, once it is known.
         self.embedded_url: str | None = None
-        #: What the next child is told.
+        #: What the next worker is told.
         self.config = config
-        #: Whether the next child is to claim nothing for now.
+        #: Whether the next worker is to claim nothing for now.
         self.is_quiet = False
         self._run_child = run_child
         self._inbox = inbox
@@ -47,11 +47,11 @@ class Spawner:
 
     @property
     def redis_url(self) -> str | None:
-        """Where the children find Redis."""
+        """Where the workers find Redis."""
         return self.embedded_url or self.config.redis
 
     def spawn(self, slot: int, foreign: Iterable[Closable]) -> WorkerHandle:
-        """Fork; ``foreign`` is what the new child must not keep. Raises ``OSError`` if it cannot."""
+        """Fork; ``foreign`` is what the new worker must not keep. Raises ``OSError`` if it cannot."""
         ours, theirs = Line.both_ends()
         mark = secrets.token_hex(MARK)
         try:
@@ -67,7 +67,7 @@ class Spawner:
             raise
         finally:
             theirs.close()
-        # The child does the same; whoever is first, the group stands before anybody signals it.
+        # The worker does the same; whoever is first, the group stands before anybody signals it.
         with suppress(OSError):
             os.setpgid(pid, pid)
         return WorkerHandle(

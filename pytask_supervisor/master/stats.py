@@ -21,7 +21,7 @@ STATES = ("SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
 
 
 @dataclass
-class Histogram:
+class SummedTimes:
     """Times by their size: how many were above the bound before and not above this one; seconds."""
 
     counts: Counter[float] = field(default_factory=Counter)
@@ -45,19 +45,19 @@ class Histogram:
 
 
 @dataclass
-class OfName:
+class SumsOfName:
     """The sums for one task name."""
 
     ended: Counter[str] = field(default_factory=Counter)
-    run: Histogram = field(default_factory=Histogram)
-    queue: Histogram = field(default_factory=Histogram)
+    run: SummedTimes = field(default_factory=SummedTimes)
+    queue: SummedTimes = field(default_factory=SummedTimes)
 
 
 class MasterStats:
     """The sums, and the last word on the queues."""
 
     def __init__(self) -> None:
-        self.names: dict[str, OfName] = {}
+        self.names: dict[str, SumsOfName] = {}
         self.claimed = 0
         #: Seconds of CPU.
         self.cpu = 0.0
@@ -83,7 +83,7 @@ class MasterStats:
         """How many tasks ended in each state."""
         return {state: sum(one.ended[state] for one in self.names.values()) for state in STATES}
 
-    def _of(self, name: str) -> OfName:
+    def _of(self, name: str) -> SumsOfName:
         if name not in self.names and len(self.names) >= MOST_NAMES:
             name = OTHER
-        return self.names.setdefault(name, OfName())
+        return self.names.setdefault(name, SumsOfName())

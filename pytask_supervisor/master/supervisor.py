@@ -1,7 +1,7 @@
-"""``Supervisor.run``: the master's loop. Comes from ``cli.main``; children go to ``run_child``.
+"""``Supervisor.run``: the master's loop. Comes from ``cli.main``; workers go to ``run_child``.
 
 It holds no task and no connection, and acts on nothing but its four senses: exit statuses, signals,
-messages from children, and the clock.
+messages from workers, and the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pytask_supervisor.master.rolling import Roll
 from pytask_supervisor.master.shutdown import Shutdown
 from pytask_supervisor.master.spawner import Spawner
 from pytask_supervisor.master.stats import MasterStats
-from pytask_supervisor.master.systemd import Announcer
+from pytask_supervisor.master.systemd import SystemdNotifier
 from pytask_supervisor.master.watchdog import Watchdog
 from pytask_supervisor.master.worker_messages import WorkerMessages
 from pytask_supervisor.master.worker_pool import WorkerPool
@@ -41,12 +41,12 @@ from pytask_supervisor.shared.signals import GATHER, SignalInbox
 
 log = logging.getLogger("pytask.supervisor")
 
-#: Seconds that the loop sleeps at most while children live.
+#: Seconds that the loop sleeps at most while workers live.
 WATCH = 1.0
 
 
 class Supervisor:
-    """Keeps a team of workers alive until it is told to stop. ``inbox`` is entered by the caller."""
+    """Keeps the workers alive until it is told to stop. ``inbox`` is entered by the caller."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Supervisor:
         inbox: SignalInbox,
         *,
         embedded_server: EmbeddedServer | None = None,
-        announcer: Announcer | None = None,
+        systemd: SystemdNotifier | None = None,
         fork_server: ForkServer | None = None,
         read: Callable[[], SupervisorConfig] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -64,31 +64,31 @@ class Supervisor:
         self._spawner = spawner
         self._inbox = inbox
         self._embedded_server = embedded_server
-        self._announcer = announcer or Announcer(Notify(None), clock)
+        self._systemd = systemd or SystemdNotifier(Notify(None), clock)
         self._clock = clock
-        self._orders = Handback(clock)
+        self._handback = Handback(clock)
         self._watchdog = Watchdog(clock)
         self._roll = Roll(pool)
         self._recycling = Recycling(pool, self._roll, log.warning, clock)
         self.death_log = DeathLog()
         self._oom = OomCounter()
-        self._deaths = Deaths(pool, self._orders, self._roll, self.death_log, self._oom)
+        self._deaths = Deaths(pool, self._handback, self._roll, self.death_log, self._oom)
         #: What all workers have done.
         self.stats = MasterStats()
-        self._hearing = WorkerMessages(self._deaths, self._orders, self.stats)
-        self._preloading = Preloading(fork_server, spawner, pool, self._hearing.warn_once, clock)
+        self._messages = WorkerMessages(self._deaths, self._handback, self.stats)
+        self._preloading = Preloading(fork_server, spawner, pool, self._messages.warn_once, clock)
         reloading = Reload(
             pool, self._roll, spawner, read or (lambda: spawner.config), self._on_change, self._preloading
         )
         #: For whoever is to steer: the control socket, as the signals do.
-        self.commands = Commands(pool, self.death_log, spawner, reloading, self._announcer.reloading)
-        self._ending = Shutdown(pool, self.commands, spawner, embedded_server)
+        self.commands = Commands(pool, self.death_log, spawner, reloading, self._systemd.reloading)
+        self._shutdown = Shutdown(pool, self.commands, spawner, embedded_server)
         self._endpoints: Endpoints | None = None
         pool.foreign = (embedded_server,) if embedded_server else ()
         #: Of how many workers it was said that they are ready.
         self._complete_at = 0
         self._on_signal: dict[int, Callable[[int], None]] = {
-            **self._ending.by_signal,
+            **self._shutdown.by_signal,
             signal.SIGTTIN: self._steer(self.commands.more),
             signal.SIGTTOU: self._steer(self.commands.fewer),
             signal.SIGHUP: self._steer(self.commands.reload),
@@ -111,31 +111,31 @@ class Supervisor:
             self._embedded_server.start()
         while not self._is_done():
             writable = self._endpoints.writable if self._endpoints else ()
-            self._inbox.wait(self._until_next(), self._readable(), writable, self._children_fds())
+            self._inbox.wait(self._until_next(), self._readable(), writable, self._workers_fds())
             self._reap()
             self._oom.forget_old()
             for signum in self._inbox.drain():
                 self._on_signal[signum](signum)
-            for child in self._pool.children:
-                self._hearing.listen(child)
+            for worker in self._pool.workers:
+                self._messages.listen(worker)
             self._escalate_overdue()
-            self._watchdog.turn(self._pool.children, self._config.hang_timeout)
+            self._watchdog.turn(self._pool.workers, self._config.hang_timeout)
             self._tend_guardian()
-            if not self._ending.has_begun:
+            if not self._shutdown.has_begun:
                 self._recycling.turn(self._config)
-            self._preloading.turn(is_stopping=self._ending.has_begun)
+            self._preloading.turn(is_stopping=self._shutdown.has_begun)
             self._roll.turn()
             self._tell_complete()
             self._pool.fill_due()
-            self._orders.give_out(self._pool.ready)
+            self._handback.give_out(self._pool.ready)
             if self._endpoints is not None:
                 self._endpoints.tend(self._pool.ready)
-            self._announcer.turn(
+            self._systemd.turn(
                 self._pool,
-                is_stopping=self._ending.has_begun,
+                is_stopping=self._shutdown.has_begun,
                 is_rolling=bool(self._roll) or self._preloading.is_loading,
             )
-        return self._ending.exit_code(self._orders, self._deaths)
+        return self._shutdown.exit_code(self._handback, self._deaths)
 
     # What a turn of the loop does, in its order.
 
@@ -148,24 +148,24 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            child = self._pool.find(pid)
-            if child is not None:
-                self._hearing.listen_to_end(child)
-                if self._pool.is_missed(child):
+            worker = self._pool.find(pid)
+            if worker is not None:
+                self._messages.listen_to_end(worker)
+                if self._pool.is_missed(worker):
                     self._complete_at = 0
-                verdict = self._deaths.bury(child, status, is_stopping=self._ending.has_begun)
+                verdict = self._deaths.bury(worker, status, is_stopping=self._shutdown.has_begun)
                 if verdict is not None:
-                    self._ending.give_up(verdict)
+                    self._shutdown.give_up(verdict)
             elif self._embedded_server is None or not self._embedded_server.reaped(pid):
                 self._preloading.reaped(pid, status)
 
     def _escalate_overdue(self) -> None:
-        for child in self._pool.children:
-            child.end_drain()
-            if child.is_overdue:
+        for worker in self._pool.workers:
+            worker.end_drain()
+            if worker.is_overdue:
                 text = "%s did not stop within %g s and is killed, last seen with %s running"
-                log.warning(text, child, child.granted, counted(child.running, "task"))
-                child.kill(Cause(Kind.TIMEOUT, f"was killed, since it did not stop within {child.granted:g} s"))
+                log.warning(text, worker, worker.granted, counted(worker.running, "task"))
+                worker.kill(Cause(Kind.TIMEOUT, f"was killed, since it did not stop within {worker.granted:g} s"))
 
     def _tell_complete(self) -> None:
         size = self._pool.size
@@ -179,14 +179,14 @@ class Supervisor:
         if embedded_server is None:
             return
         embedded_server.read()
-        if embedded_server.error is not None and embedded_server.url is None and not self._ending.has_begun:
-            self._ending.give_up(Verdict(Exit.USAGE, embedded_server.error))
+        if embedded_server.error is not None and embedded_server.url is None and not self._shutdown.has_begun:
+            self._shutdown.give_up(Verdict(Exit.USAGE, embedded_server.error))
         elif embedded_server.url is not None and self._spawner.embedded_url != embedded_server.url:
             self._spawner.embedded_url = embedded_server.url
             log.info("the embedded server listens at %s", embedded_server.url)
-            if not self._ending.has_begun:
+            if not self._shutdown.has_begun:
                 self._open()
-        if self._ending.has_begun and not self._pool.children:
+        if self._shutdown.has_begun and not self._pool.workers:
             embedded_server.release()
         elif embedded_server.due is not None and embedded_server.due <= self._clock():
             embedded_server.start()
@@ -194,36 +194,36 @@ class Supervisor:
     def _is_done(self) -> bool:
         is_alone = self._embedded_server is None or self._embedded_server.is_gone
         is_alone = is_alone and self._preloading.is_gone
-        return self._ending.has_begun and not self._pool.children and is_alone
+        return self._shutdown.has_begun and not self._pool.workers and is_alone
 
     def _until_next(self) -> float | None:
-        deadlines = [child.deadline for child in self._pool.children]
-        deadlines += [self._pool.next_due(), self._orders.next_deadline(self._pool.ready)]
-        deadlines.append(self._announcer.next_deadline)
+        deadlines = [worker.deadline for worker in self._pool.workers]
+        deadlines += [self._pool.next_due(), self._handback.next_deadline(self._pool.ready)]
+        deadlines.append(self._systemd.next_deadline)
         if self._embedded_server is not None:
             deadlines.append(self._embedded_server.next_deadline)
         if self._endpoints is not None:
             deadlines.append(self._endpoints.next_deadline)
         deadlines.append(self._preloading.due)
-        if any(child.is_behind for child in self._pool.children):
+        if any(worker.is_behind for worker in self._pool.workers):
             deadlines.append(self._clock() + GATHER)
-        # While children live somebody must notice when they fall silent.
-        longest = [WATCH] if self._pool.children else []
+        # While workers live somebody must notice when they fall silent.
+        longest = [WATCH] if self._pool.workers else []
         return min([*longest, *(d - self._clock() for d in deadlines if d is not None)], default=None)
 
     def _readable(self) -> list[int]:
         fds = [*(self._embedded_server.fds if self._embedded_server else []), *self._preloading.fds]
         return fds + (self._endpoints.readable if self._endpoints else [])
 
-    def _children_fds(self) -> list[int]:
-        """What children say can wait a moment: that one has died is told by a signal."""
-        lines = [line for child in self._pool.children for line in (child.channel, child.wire)]
+    def _workers_fds(self) -> list[int]:
+        """What workers say can wait a moment: that one has died is told by a signal."""
+        lines = [line for worker in self._pool.workers for line in (worker.channel, worker.wire)]
         return [line.fileno() for line in lines if not line.at_end]
 
     # Decisions.
 
     def _open(self) -> None:
-        self._preloading.load(self._fill, lambda failure, code: self._ending.give_up(Verdict(code, failure)))
+        self._preloading.load(self._fill, lambda failure, code: self._shutdown.give_up(Verdict(code, failure)))
 
     def _fill(self) -> None:
         for _ in range(self._config.workers):
@@ -239,7 +239,7 @@ class Supervisor:
         self._show_title()
         logging.getLogger().setLevel(config.log_level.upper())
         # What was scaled by hand stays, unless the number itself was changed.
-        if config.workers != before.workers and not self._ending.has_begun:
+        if config.workers != before.workers and not self._shutdown.has_begun:
             log.info("%s", self.commands.scale(config.workers, "changed configuration"))
 
     def _show_title(self) -> None:
@@ -248,7 +248,7 @@ class Supervisor:
     # The table of signals.
 
     def _steer(self, order: Callable[[str], str]) -> Callable[[int], None]:
-        """A signal that is an order to the helm."""
+        """A signal that is an order."""
 
         def handle(signum: int) -> None:
             name = signal_name(signum)

@@ -1,4 +1,4 @@
-"""``Announcer``: tells the service manager how the supervisor is.
+"""``SystemdNotifier``: tells the service manager how the supervisor is.
 
 The supervisor gives it a turn in each turn of its own. It says that all is well only while some worker could run a
 task: a master that lives, and none of whose workers answers, is restarted by the watchdog as one that hangs.
@@ -23,7 +23,7 @@ EXTEND_EVERY, EXTEND_BY = 5.0, 15.0
 STATUS_EVERY = 1.0
 
 
-class Announcer:
+class SystemdNotifier:
     """Says what has changed, and the watchdog's word in time."""
 
     def __init__(self, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +62,7 @@ class Announcer:
         if is_stopping and not self._is_stopping:
             self._is_stopping, self._extend_due = True, 0.0
             self._notify.send("STOPPING=1")
-        elif not self._is_ready and not is_stopping and pool.places and pool.is_whole:
+        elif not self._is_ready and not is_stopping and pool.slots and pool.is_whole:
             self._is_ready = True
             self._notify.send("READY=1")
         elif self._is_reloading and not is_rolling:
@@ -80,9 +80,9 @@ class Announcer:
             self._notify.send(f"STATUS={status}")
 
     def _describe(self, pool: WorkerPool) -> str:
-        running = counted(sum(child.running for child in pool.children), "task")
+        running = counted(sum(worker.running for worker in pool.workers), "task")
         if self._is_stopping:
-            return f"stopping: {counted(len(pool.children), 'worker')} left, {running} running"
+            return f"stopping: {counted(len(pool.workers), 'worker')} left, {running} running"
         doing = "reloading: " if self._is_reloading else ""
         return f"{doing}{len(pool.ready)} of {counted(pool.size, 'worker')} ready, {running} running"
 
@@ -97,5 +97,5 @@ class Announcer:
         if self._notify.watchdog is None or now < self._watchdog_due:
             return
         self._watchdog_due = now + self._notify.watchdog / 3
-        if self._is_stopping or any(child.silence + child.loop_silence < FRESH for child in pool.ready):
+        if self._is_stopping or any(worker.silence + worker.loop_silence < FRESH for worker in pool.ready):
             self._notify.send("WATCHDOG=1")

@@ -15,13 +15,13 @@ from pytask_supervisor.shared.channel import Channel
 from pytask_supervisor.shared.messages import Message
 from pytask_supervisor.shared.shapes import MisshapenError
 
-#: Seconds that a child has beyond the graceful timeout, at which it cuts its tasks off by itself:
+#: Seconds that a worker has beyond the graceful timeout, at which it cuts its tasks off by itself:
 #: for putting back what has not stopped. Shorter, and we kill it while it does.
 LAST_WORDS = 1.0
-#: Seconds that a child may take to requeue its tasks without waiting for their ``stop``. A task that
+#: Seconds that a worker may take to requeue its tasks without waiting for their ``stop``. A task that
 #: swallows what is thrown at it costs two of them.
 AT_ONCE = 4.0
-#: Characters that a child may say of what blocks its loop. More tells little, and goes to a sibling.
+#: Characters that a worker may say of what blocks its loop. More tells little, and goes to a sibling.
 MOST_WORDS = 4_000
 #: Seconds that a process may take from the closing of its lines to its death. Longer: one that goes on with a line
 #: closed is replaced later. Shorter: on a busy machine one that is about to end by itself is killed.
@@ -31,7 +31,7 @@ RECOVERED = 1.0
 
 
 class Stage(Enum):
-    """How far a child's life has got."""
+    """How far a worker's life has got."""
 
     STARTED = auto()  #: It loads the app and connects.
     READY = auto()  #: It works.
@@ -90,7 +90,7 @@ class WorkerHandle:
         self.deadline: float | None = None
         #: Seconds that it was granted for leaving.
         self.granted = graceful_timeout
-        #: With what its id in Redis ends: no other child's does, so it can speak for no other.
+        #: With what its id in Redis ends: no other worker's does, so it can speak for no other.
         self._mark = mark
         self._drain_timeout = drain_timeout
         #: When to stop it although tasks of its may still be about to end.
@@ -108,7 +108,7 @@ class WorkerHandle:
         return f"worker {self.slot} (pid {self.pid})"
 
     def hear(self, message: Message) -> None:
-        """Remember what a message says of the child itself. Raises ``MisshapenError`` where it names another."""
+        """Remember what a message says of the worker itself. Raises ``MisshapenError`` where it names another."""
         if "worker" in message:
             self._identify(message["worker"])
         elif "ready" in message:
@@ -277,7 +277,7 @@ class WorkerHandle:
         self.kill_group()
 
     def kill_group(self) -> None:
-        """End what a dead child's tasks started: another worker is about to start it again."""
+        """End what a dead worker's tasks started: another worker is about to start it again."""
         self._signal(-self.pid, signal.SIGKILL)
 
     def _expect_end(self) -> None:

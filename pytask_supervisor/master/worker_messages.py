@@ -17,7 +17,7 @@ log = logging.getLogger("pytask.supervisor")
 
 #: Warnings that are told. More tells more, and lets task code, which may have the line, fill our memory and the log.
 MOST_WARNINGS = 100
-#: Turns in which all is heard that a dead child has said: more than a socket holds. What programs that it has started
+#: Turns in which all is heard that a dead worker has said: more than a socket holds. What programs that it has started
 #: go on writing there is not its word.
 LAST_TURNS = 16
 
@@ -25,50 +25,50 @@ LAST_TURNS = 16
 class WorkerMessages:
     """Takes in whatever has come; never waits."""
 
-    def __init__(self, deaths: Deaths, orders: Handback, stats: MasterStats) -> None:
+    def __init__(self, deaths: Deaths, handback: Handback, stats: MasterStats) -> None:
         self._deaths = deaths
-        self._orders = orders
+        self._handback = handback
         self._stats = stats
         #: Those that were told.
         self.warnings: set[str] = set()
 
-    def listen(self, child: WorkerHandle) -> None:
-        """Take what this child has said, or a bounded part of it; one that says what is not a message is killed."""
-        if self._hear(child):
-            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
-        elif not child.is_unheard and child.is_half_deaf:
-            child.is_unheard = True
+    def listen(self, worker: WorkerHandle) -> None:
+        """Take what this worker has said, or a bounded part of it; one that says what is not a message is killed."""
+        if self._hear(worker):
+            worker.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was written to by others"))
+        elif not worker.is_unheard and worker.is_half_deaf:
+            worker.is_unheard = True
             log.error(
                 "%s has closed a line to the supervisor, and lives. Only code of a task or of the app can have done "
                 "that, with a descriptor that is not its own; the worker is killed, and its tasks are handed back",
-                child,
+                worker,
             )
-            child.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was closed by others"))
+            worker.kill(Cause(Kind.BREACH, "was killed, since its line to the supervisor was closed by others"))
 
-    def listen_to_end(self, child: WorkerHandle) -> None:
-        """Take all that a dead child has said."""
+    def listen_to_end(self, worker: WorkerHandle) -> None:
+        """Take all that a dead worker has said."""
         for _ in range(LAST_TURNS):
-            self._hear(child)
-            if child.channel.at_end and child.wire.at_end and not child.is_behind:
+            self._hear(worker)
+            if worker.channel.at_end and worker.wire.at_end and not worker.is_behind:
                 return
 
-    def _hear(self, child: WorkerHandle) -> bool:
+    def _hear(self, worker: WorkerHandle) -> bool:
         """Whether it said what is not a message; nothing is heard of it after that."""
-        if child.is_unheard:
+        if worker.is_unheard:
             return False
-        for line in (child.channel, child.wire):
+        for line in (worker.channel, worker.wire):
             try:
                 for message in line.receive():
-                    child.hear(message)
-                    self._act_on(message, child)
+                    worker.hear(message)
+                    self._act_on(message, worker)
                 if line.breach is not None:
                     raise MisshapenError(line.breach)
             except MisshapenError as error:
-                child.is_unheard = True
+                worker.is_unheard = True
                 log.error(
                     "%s said what a worker never says: %s. Only code of a task or of the app can have written that, to "
                     "a descriptor that is not its own; the worker is killed, and its tasks are handed back",
-                    child,
+                    worker,
                     error,
                 )
                 return True
@@ -83,7 +83,7 @@ class WorkerMessages:
             warning = "workers have more warnings than can be remembered here; no more of them are told"
         log.warning("%s", warning)
 
-    def _act_on(self, message: Message, child: WorkerHandle) -> None:
+    def _act_on(self, message: Message, worker: WorkerHandle) -> None:
         if "ready" in message:
             self._deaths.was_ever_ready = True
         elif "tally" in message:
@@ -91,7 +91,7 @@ class WorkerMessages:
         elif "queues" in message:
             self._stats.queues = message["queues"]
         elif "handed_back" in message:
-            whose = self._orders.confirm(message["handed_back"], child)
+            whose = self._handback.confirm(message["handed_back"], worker)
             if whose is not None:
                 level = logging.INFO if message["count"] else logging.DEBUG
                 log.log(level, "back in the queue: %s of %s", counted(message["count"], "task"), whose)

@@ -21,9 +21,9 @@ log = logging.getLogger("pytask.supervisor")
 class Slot:
     """Worker number so and so, whoever that is just now."""
 
-    number: int
+    slot: int
     policy: RespawnPolicy
-    child: WorkerHandle | None = None
+    worker: WorkerHandle | None = None
     #: It takes over once it is ready.
     successor: WorkerHandle | None = None
     #: Those that were replaced and are not gone yet.
@@ -43,7 +43,7 @@ class Slot:
     @property
     def all(self) -> list[WorkerHandle]:
         """Everybody who lives here."""
-        return [child for child in (self.child, self.successor, *self.leaving) if child]
+        return [worker for worker in (self.worker, self.successor, *self.leaving) if worker]
 
 
 class WorkerPool:
@@ -59,152 +59,152 @@ class WorkerPool:
         self._spawn = spawn
         self._clock = clock
         self._policy = policy
-        self._places: dict[int, Slot] = {}
-        #: What a new child must not keep of the master's, beside the lines to other children.
+        self._slots: dict[int, Slot] = {}
+        #: What a new worker must not keep of the master's, beside the lines to other workers.
         self.foreign: tuple[Closable, ...] = ()
 
     @property
-    def places(self) -> list[Slot]:
+    def slots(self) -> list[Slot]:
         """Those that are to be filled, in order."""
-        return [place for _, place in sorted(self._places.items()) if not place.is_retired]
+        return [slot for _, slot in sorted(self._slots.items()) if not slot.is_retired]
 
     @property
     def size(self) -> int:
         """How many workers there should be."""
-        return len(self.places)
+        return len(self.slots)
 
     @property
-    def children(self) -> list[WorkerHandle]:
+    def workers(self) -> list[WorkerHandle]:
         """All that live, also those on their way out."""
-        return [child for place in self._places.values() for child in place.all]
+        return [worker for slot in self._slots.values() for worker in slot.all]
 
     @property
     def ready(self) -> list[WorkerHandle]:
         """Those that work."""
-        return [child for child in self.children if child.stage is Stage.READY]
+        return [worker for worker in self.workers if worker.stage is Stage.READY]
 
     @property
     def is_whole(self) -> bool:
-        """Whether a ready worker sits in every place."""
-        return all(place.child and place.child.stage is Stage.READY for place in self.places)
+        """Whether a ready worker sits in every slot."""
+        return all(slot.worker and slot.worker.stage is Stage.READY for slot in self.slots)
 
     @property
     def is_proven(self) -> bool:
         """Whether some worker has been ready for long enough to show that the app works."""
-        return any(child.ready_for >= PROVEN_AFTER for child in self.ready)
+        return any(worker.ready_for >= PROVEN_AFTER for worker in self.ready)
 
     def find(self, pid: int) -> WorkerHandle | None:
-        """The child with that process id."""
-        return next((child for child in self.children if child.pid == pid), None)
+        """The worker with that process id."""
+        return next((worker for worker in self.workers if worker.pid == pid), None)
 
-    def is_missed(self, child: WorkerHandle) -> bool:
-        """Whether its death leaves a place empty that is to be filled."""
-        place = self._places[child.slot]
-        return place.child is child and not place.is_retired
+    def is_missed(self, worker: WorkerHandle) -> bool:
+        """Whether its death leaves a slot empty that is to be filled."""
+        slot = self._slots[worker.slot]
+        return slot.worker is worker and not slot.is_retired
 
-    def place_of(self, child: WorkerHandle) -> Slot:
+    def slot_of(self, worker: WorkerHandle) -> Slot:
         """Where it sits, or is about to, or sat."""
-        return self._places[child.slot]
+        return self._slots[worker.slot]
 
     def grow(self) -> None:
-        """One place more, to be filled at once; it takes the lowest free number."""
-        number = next(n for n in range(1, len(self._places) + 2) if n not in self._places)
-        self._places[number] = Slot(number, self._policy(), due=self._clock())
+        """One slot more, to be filled at once; it takes the lowest free number."""
+        number = next(n for n in range(1, len(self._slots) + 2) if n not in self._slots)
+        self._slots[number] = Slot(number, self._policy(), due=self._clock())
 
     def shrink(self, cause: Cause) -> None:
-        """One place less: the newest."""
-        self.retire(self.places[-1], cause)
+        """One slot less: the newest."""
+        self.retire(self.slots[-1], cause)
 
-    def retire(self, place: Slot, cause: Cause) -> None:
+    def retire(self, slot: Slot, cause: Cause) -> None:
         """Ask whoever sits there to leave, for good."""
-        place.is_retired = True
-        place.due = None
-        for child in place.all:
-            child.stop(cause)
-        self._forget_empty(place)
+        slot.is_retired = True
+        slot.due = None
+        for worker in slot.all:
+            worker.stop(cause)
+        self._forget_empty(slot)
 
     def close(self, cause: Cause) -> None:
-        """No place is filled any more, and everybody is asked to leave."""
-        for place in list(self._places.values()):
-            self.retire(place, cause)
+        """No slot is filled any more, and everybody is asked to leave."""
+        for slot in list(self._slots.values()):
+            self.retire(slot, cause)
 
     def fill_due(self) -> None:
-        """Fork for each place whose time has come."""
-        for place in self._places.values():
-            if place.due is not None and place.due <= self._clock():
-                self._fill(place)
+        """Fork for each slot whose time has come."""
+        for slot in self._slots.values():
+            if slot.due is not None and slot.due <= self._clock():
+                self._fill(slot)
 
     def next_due(self) -> float | None:
         """When ``fill_due`` has something to do."""
-        return min((p.due for p in self._places.values() if p.due is not None), default=None)
+        return min((p.due for p in self._slots.values() if p.due is not None), default=None)
 
-    def postpone(self, place: Slot, seconds: float) -> None:
-        """Let an empty place wait for so long at least."""
-        if place.due is not None:
-            place.due = max(place.due, self._clock() + seconds)
+    def postpone(self, slot: Slot, seconds: float) -> None:
+        """Let an empty slot wait for so long at least."""
+        if slot.due is not None:
+            slot.due = max(slot.due, self._clock() + seconds)
 
-    def pause_before(self, place: Slot) -> float:
-        """Seconds until the place is filled again."""
-        return 0.0 if place.due is None else max(0.0, place.due - self._clock())
+    def pause_before(self, slot: Slot) -> float:
+        """Seconds until the slot is filled again."""
+        return 0.0 if slot.due is None else max(0.0, slot.due - self._clock())
 
-    def start_successor(self, place: Slot) -> WorkerHandle:
+    def start_successor(self, slot: Slot) -> WorkerHandle:
         """Fork one that is to take over. Raises ``OSError`` if that cannot be."""
-        place.successor = self._fork(place)
-        return place.successor
+        slot.successor = self._fork(slot)
+        return slot.successor
 
-    def drop_successor(self, place: Slot, cause: Cause) -> None:
+    def drop_successor(self, slot: Slot, cause: Cause) -> None:
         """It is not to take over any more; it has no task that would need time to stop."""
-        if place.successor is not None:
-            place.leaving.append(place.successor)
-            place.successor.stop_at_once(cause)
-            place.successor = None
+        if slot.successor is not None:
+            slot.leaving.append(slot.successor)
+            slot.successor.stop_at_once(cause)
+            slot.successor = None
 
-    def promote(self, place: Slot, cause: Cause) -> None:
-        """The successor takes the place, and its predecessor is asked to leave once its short tasks have ended."""
-        if place.child is not None:
-            place.leaving.append(place.child)
-            place.child.drain(cause)
-        place.child, place.successor = place.successor, None
-        place.restarts += 1
+    def promote(self, slot: Slot, cause: Cause) -> None:
+        """The successor takes the slot, and its predecessor is asked to leave once its short tasks have ended."""
+        if slot.worker is not None:
+            slot.leaving.append(slot.worker)
+            slot.worker.drain(cause)
+        slot.worker, slot.successor = slot.successor, None
+        slot.restarts += 1
 
-    def bury(self, child: WorkerHandle) -> Slot:
-        """Its place may be empty now, and due after a pause unless somebody else is there or to come."""
-        place = self._places[child.slot]
-        child.close()
-        if child is place.child:
-            place.child, place.successor = place.successor, None
-            place.restarts += 1
-            if place.child is None and not place.is_retired:
-                place.due = self._clock() + place.policy.pause_after(child.ready_for)
-        elif child is place.successor:
-            place.successor = None
+    def remove(self, worker: WorkerHandle) -> Slot:
+        """Its slot may be empty now, and due after a pause unless somebody else is there or to come."""
+        slot = self._slots[worker.slot]
+        worker.close()
+        if worker is slot.worker:
+            slot.worker, slot.successor = slot.successor, None
+            slot.restarts += 1
+            if slot.worker is None and not slot.is_retired:
+                slot.due = self._clock() + slot.policy.pause_after(worker.ready_for)
+        elif worker is slot.successor:
+            slot.successor = None
         else:
-            place.leaving.remove(child)
-        self._forget_empty(place)
-        return place
+            slot.leaving.remove(worker)
+        self._forget_empty(slot)
+        return slot
 
-    def _fill(self, place: Slot) -> None:
+    def _fill(self, slot: Slot) -> None:
         try:
-            place.child = self._fork(place)
-            place.due = None
-            place.shortage = ""
+            slot.worker = self._fork(slot)
+            slot.due = None
+            slot.shortage = ""
         except OSError as error:
-            pause = place.policy.pause_without_fork()
-            place.due = self._clock() + pause
+            pause = slot.policy.pause_without_fork()
+            slot.due = self._clock() + pause
             why = explain_shortage(error)
-            level = logging.DEBUG if why == place.shortage else logging.ERROR
-            place.shortage = why
+            level = logging.DEBUG if why == slot.shortage else logging.ERROR
+            slot.shortage = why
             text = "worker %s cannot be started: %s; trying again every few seconds"
-            log.log(level, text, place.number, why)
+            log.log(level, text, slot.slot, why)
 
-    def _fork(self, place: Slot) -> WorkerHandle:
-        child = self._spawn(place.number, (*self.children, *self.foreign))
+    def _fork(self, slot: Slot) -> WorkerHandle:
+        worker = self._spawn(slot.slot, (*self.workers, *self.foreign))
         # With --preload the process id is told by a process that has the app's code in it.
-        if self.find(child.pid) is not None:
-            child.close()
-            raise OSError(errno.ESRCH, f"its process id was told as {child.pid}, which is another worker's")
-        return child
+        if self.find(worker.pid) is not None:
+            worker.close()
+            raise OSError(errno.ESRCH, f"its process id was told as {worker.pid}, which is another worker's")
+        return worker
 
-    def _forget_empty(self, place: Slot) -> None:
-        if place.is_retired and not place.all:
-            self._places.pop(place.number, None)
+    def _forget_empty(self, slot: Slot) -> None:
+        if slot.is_retired and not slot.all:
+            self._slots.pop(slot.slot, None)

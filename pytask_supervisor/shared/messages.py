@@ -8,7 +8,7 @@ up, from the child                    meaning
 ===================================== ==========================================================
 ``{"worker": id}``                    its id in Redis, said once, before it claims anything
 ``{"ready": true}``                   it waits for work now
-``{"beat": figures}``                 each second, see ``gauges.py``
+``{"beat": figures}``                 each second, see ``process_stats.py``
 ``{"tally": figures}``                likewise: what was done since the last one, see ``tally.py``
 ``{"queues": lengths}``               how many ids stand in each queue, when asked
 ``{"warning": sentence}``             for the operator; the master says each sentence once

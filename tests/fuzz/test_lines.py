@@ -1,4 +1,4 @@
-"""What the master reads: from a child, from the process that has the app loaded, from clients of its control socket."""
+"""What the master reads: from a worker, from the fork server, from clients of its control socket."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=l
 
 
 class Master(Bridge):
-    """All that reads of a child's words, with one child after another."""
+    """All that reads of a worker's words, with one worker after another."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stats = MasterStats()
-        self.messages = WorkerMessages(self.deaths, self.orders, self.stats)
+        self.messages = WorkerMessages(self.deaths, self.handback, self.stats)
         self.page = Exposition(self.commands, self.stats)
         self.raw: list[socket.socket] = []
         self.pool.grow()
@@ -60,14 +60,14 @@ class Master(Bridge):
     def birth(self) -> WorkerHandle:
         self.now += 1000
         self.pool.fill_due()
-        (child,) = self.pool.children
-        return child
+        (worker,) = self.pool.workers
+        return worker
 
-    def death(self, child: WorkerHandle) -> None:
+    def death(self, worker: WorkerHandle) -> None:
         for end in self.raw:
             end.close()
-        self.messages.listen_to_end(child)
-        self.deaths.bury(child, 9, is_stopping=False)
+        self.messages.listen_to_end(worker)
+        self.deaths.bury(worker, 9, is_stopping=False)
 
 
 @pytest.fixture(scope="module")
@@ -90,23 +90,23 @@ def timed(step: Any, *words: Any) -> None:
 
 @relaxed
 @given(said=st.lists(st.tuples(st.integers(0, 1), lines), max_size=8))
-def test_no_word_of_a_child_ends_stalls_or_fills_the_master(master: Master, said: list[tuple[int, bytes]]) -> None:
-    child = master.birth()
+def test_no_word_of_a_worker_ends_stalls_or_fills_the_master(master: Master, said: list[tuple[int, bytes]]) -> None:
+    worker = master.birth()
     for line, text in said:
         with suppress(BlockingIOError, BrokenPipeError):
             master.raw[line].send(text)
-        timed(master.messages.listen, child)
+        timed(master.messages.listen, worker)
         # All that looks at its figures.
-        _ = child.running, child.done, child.memory, str(child)
+        _ = worker.running, worker.done, worker.memory, str(worker)
         health(master.commands.slots, master.now, is_quiet=False)
         timed(master.page.render, "")
-        for channel in (child.channel, child.wire):
+        for channel in (worker.channel, worker.wire):
             assert channel.unread <= LONGEST_LINE + CHUNK
-    if child.is_unheard:
-        assert child.stage is Stage.KILLED
-        assert child.cause is not None
-        assert child.cause.kind is Kind.BREACH
-    timed(master.death, child)
+    if worker.is_unheard:
+        assert worker.stage is Stage.KILLED
+        assert worker.cause is not None
+        assert worker.cause.kind is Kind.BREACH
+    timed(master.death, worker)
     remembered = pickle.dumps((master.stats, master.death_log, master.messages.warnings))
     assert len(remembered) < MOST_REMEMBERED
 

@@ -35,7 +35,7 @@ def test_workers_of_a_killed_master_requeue_and_leave_within_a_second(
 
         assert Counter(client.lrange("new-task", 0, -1)) == Counter(ids)
         assert {client.hget(f"task-{one}", "state") for one in ids} == {"WAIT"}
-        # Told by kernel, leash and channel alike, each stopped once, without hurry.
+        # Told by kernel, monitor thread and channel alike, each stopped once, without hurry.
         assert supervisor.text.count("Stopping. ") == 3
 
 

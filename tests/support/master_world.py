@@ -38,11 +38,11 @@ class World:
         self.far_wires: dict[int, Channel] = {}
         self._pid = 1000
         self.pool = WorkerPool(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
-        self.orders = Handback(self.clock)
+        self.handback = Handback(self.clock)
         self.roll = Roll(self.pool)
         self.death_log = DeathLog()
         no_counter = OomCounter(Path("/nowhere"))
-        self.deaths = Deaths(self.pool, self.orders, self.roll, self.death_log, no_counter, self.clock)
+        self.deaths = Deaths(self.pool, self.handback, self.roll, self.death_log, no_counter, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -66,27 +66,27 @@ class World:
         for _ in range(count):
             self.pool.grow()
         self.pool.fill_due()
-        for child in self.pool.children:
-            child.hear({"worker": f"w{child.pid}"})
-            child.hear({"ready": True})
-        return self.pool.children
+        for worker in self.pool.workers:
+            worker.hear({"worker": f"w{worker.pid}"})
+            worker.hear({"ready": True})
+        return self.pool.workers
 
-    def told(self, child: WorkerHandle) -> list[str]:
-        return [message["hand_back"] for message in self.far_ends[child.pid].receive()]
+    def told(self, worker: WorkerHandle) -> list[str]:
+        return [message["hand_back"] for message in self.far_ends[worker.pid].receive()]
 
-    def die(self, child: WorkerHandle, status: int = KILLED) -> Verdict | None:
-        self.gone.add(child.pid)
-        return self.deaths.bury(child, status, is_stopping=False)
+    def die(self, worker: WorkerHandle, status: int = KILLED) -> Verdict | None:
+        self.gone.add(worker.pid)
+        return self.deaths.bury(worker, status, is_stopping=False)
 
     def close(self) -> None:
-        for child in self.pool.children:
-            child.close()
+        for worker in self.pool.workers:
+            worker.close()
         for channel in (*self.far_ends.values(), *self.far_wires.values()):
             channel.close()
 
 
 class Bridge(World):
-    """A world with a helm."""
+    """A world with commands."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,14 +109,14 @@ class Bridge(World):
 
     def get_ready(self) -> None:
         """All that were forked get ready."""
-        for child in self.pool.children:
-            if child.stage is Stage.STARTED:
-                child.hear({"ready": True})
+        for worker in self.pool.workers:
+            if worker.stage is Stage.STARTED:
+                worker.hear({"ready": True})
 
-    def leave(self, child: WorkerHandle) -> None:
+    def leave(self, worker: WorkerHandle) -> None:
         """It does what it was asked for."""
-        child.hear({"left": True})
-        self.die(child, status=0)
+        worker.hear({"left": True})
+        self.die(worker, status=0)
 
     def turn(self) -> None:
         self.roll.turn()

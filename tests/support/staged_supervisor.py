@@ -52,7 +52,7 @@ def faulty(argv: list[str]) -> int:
 
 
 def struck_at_birth(argv: list[str]) -> int:
-    """Each child is sent TERM before its first line of code; pauses as in ``hasty``."""
+    """Each worker is sent TERM before its first line of code; pauses as in ``hasty``."""
 
     def fork() -> int:
         pid = os.fork()
@@ -95,7 +95,7 @@ def into_fifo(argv: list[str]) -> int:
 
 
 def subreaper(argv: list[str]) -> int:
-    """Orphans among our descendants become our children, as those of process 1 do."""
+    """Orphans among our descendants become our workers, as those of process 1 do."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     return cli.main(argv, os.environ)
 

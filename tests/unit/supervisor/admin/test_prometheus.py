@@ -22,8 +22,8 @@ def slot(number: int = 1, stage: str = "ready", restarts: int = 0, **figures: An
     return SlotReport(number, 100 + number, stage, 5.0, restarts, figures.get("running", 0), 0, figures)
 
 
-class Helm:
-    """The figures that a helm shows, as given."""
+class Shown:
+    """The figures that ``Commands`` shows, as given."""
 
     def __init__(self, *slots: SlotReport, **deaths: int) -> None:
         self.slots = list(slots)
@@ -31,7 +31,7 @@ class Helm:
         self.is_quiet = False
 
 
-def page(commands: Helm, stats: MasterStats) -> dict[tuple[str, tuple[str, ...]], float]:
+def page(commands: Shown, stats: MasterStats) -> dict[tuple[str, tuple[str, ...]], float]:
     """Each sample by its name and the values of its labels, as Prometheus reads them."""
     body, content_type = Exposition(commands, stats).render("")  # type: ignore[arg-type]
     assert content_type.startswith("text/plain; version=0.0.4")
@@ -76,7 +76,7 @@ def test_the_page_shows_what_there_is() -> None:
     worker.ended("job", "SUCCESS", 0.3)
     stats.add({**told(worker), "dropped": 3})
     stats.queues = {"new": 7, "active": 1, "end": 0}
-    commands = Helm(
+    commands = Shown(
         slot(1, names={"job": 2}, lag=0.25, memory=1000, rss=2000, up=True),
         slot(2, "stopping", restarts=3, names={"job": 1, "rest": 1}, lag=0.5, memory=10, rss=20, up=False),
         signal=1,
@@ -117,4 +117,4 @@ def test_the_page_shows_what_there_is() -> None:
 
 
 def test_a_place_that_changes_hands_is_shown_once() -> None:
-    page(Helm(slot(1, lag=1.0, memory=1), slot(1, "started", lag=2.0, memory=2)), MasterStats())
+    page(Shown(slot(1, lag=1.0, memory=1), slot(1, "started", lag=2.0, memory=2)), MasterStats())

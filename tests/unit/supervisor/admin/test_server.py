@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytask_supervisor.admin.server import MOST_CLIENTS, PATIENCE, PAUSE, Server
+from pytask_supervisor.admin.server import MOST_CLIENTS, PATIENCE, PAUSE, RequestServer
 from tests.support.waiting import wait_until
 
 BIG = b"x" * 5_000_000
@@ -29,7 +29,7 @@ class Place:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path)
         listener.listen(2 * MOST_CLIENTS)
-        self.server = Server(listener, self.answer, b"too long\n", longest=100, clock=lambda: self.now)
+        self.server = RequestServer(listener, self.answer, b"too long\n", longest=100, clock=lambda: self.now)
 
     def answer(self, received: bytes) -> bytes | None:
         line, newline, _ = received.partition(b"\n")
@@ -167,7 +167,7 @@ def test_where_too_many_come_the_oldest_go_and_the_newest_is_served(place: Place
 
 def test_a_host_that_connects_without_end_pushes_out_itself_and_nobody_else(place: Place) -> None:
     with closing(socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_CLIENTS)) as listener:
-        server = Server(listener, place.answer, b"", longest=100, clock=lambda: place.now)
+        server = RequestServer(listener, place.answer, b"", longest=100, clock=lambda: place.now)
         slow = socket.create_connection(listener.getsockname(), source_address=("127.0.0.2", 0))
         server.tend()
         crowd = []

@@ -60,7 +60,7 @@ def test_a_slot_is_stopped_for_good_but_never_the_last(bridge: Bridge) -> None:
 def test_quiet_is_told_to_all_and_to_those_to_come(bridge: Bridge) -> None:
     first, second = bridge.staff(2)
     bridge.commands.quiet(True)
-    told = [bridge.far_ends[child.pid].receive() for child in (first, second)]
+    told = [bridge.far_ends[worker.pid].receive() for worker in (first, second)]
     assert told == [[{"quiet": True}]] * 2
     assert bridge.spawner.is_quiet
     bridge.commands.quiet(False)
@@ -79,21 +79,21 @@ def test_nothing_is_steered_while_stopping(bridge: Bridge) -> None:
 def test_a_restart_replaces_one_worker_after_another_each_by_one_that_is_ready(bridge: Bridge) -> None:
     old = bridge.staff(3)
     bridge.commands.restart()
-    for number, child in enumerate(old, start=1):
+    for number, worker in enumerate(old, start=1):
         bridge.turn()
         # One more at most, and all of the old ones at work until the new one is.
-        assert len(bridge.pool.children) == 4
+        assert len(bridge.pool.workers) == 4
         assert len(bridge.pool.ready) == 3
         bridge.get_ready()
         bridge.turn()
-        assert child.stage is Stage.STOPPING
+        assert worker.stage is Stage.STOPPING
         assert len(bridge.pool.ready) == 3
-        assert len(bridge.pool.children) == 4
-        bridge.leave(child)
+        assert len(bridge.pool.workers) == 4
+        bridge.leave(worker)
         assert [death.slot for death in bridge.commands.deaths] == list(range(1, number + 1))
     bridge.turn()
     assert not bridge.roll
-    assert not set(old) & set(bridge.pool.children)
+    assert not set(old) & set(bridge.pool.workers)
     assert {death.kind for death in bridge.commands.deaths} == {Kind.RELOADED}
     assert [slot.restarts for slot in bridge.commands.slots] == [1, 1, 1]
 
@@ -102,11 +102,11 @@ def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog
     old = bridge.staff(2)
     bridge.commands.restart()
     bridge.turn()
-    (successor,) = set(bridge.pool.children) - set(old)
+    (successor,) = set(bridge.pool.workers) - set(old)
     successor.hear({"failed": "there is no module x"})
     assert bridge.die(successor, 3 << 8) is None
     bridge.turn()
-    assert bridge.pool.children == old
+    assert bridge.pool.workers == old
     assert not bridge.roll
     expected = "restart is given up: the new worker 1 could not load the app (exit code 3): there is no module x"
     assert expected in caplog.text
@@ -118,12 +118,12 @@ def test_a_worker_that_dies_while_its_successor_starts_is_followed_by_that(bridg
     bridge.turn()
     bridge.die(old)
     bridge.turn()
-    (new,) = bridge.pool.children
+    (new,) = bridge.pool.workers
     assert new.pid != old.pid
     bridge.get_ready()
     bridge.turn()
     assert not bridge.roll
-    assert bridge.pool.children == [new]
+    assert bridge.pool.workers == [new]
 
 
 def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(bridge: Bridge) -> None:
@@ -135,12 +135,12 @@ def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(brid
         bridge.turn()
         if len(bridge.commands.deaths) == 1 and bridge.roll:
             bridge.commands.restart()
-        for child in bridge.pool.children:
-            if child.stage is Stage.STOPPING:
-                bridge.leave(child)
+        for worker in bridge.pool.workers:
+            if worker.stage is Stage.STOPPING:
+                bridge.leave(worker)
     assert not bridge.roll
     assert len(bridge.commands.deaths) >= 4
-    assert not set(old) & set(bridge.pool.children)
+    assert not set(old) & set(bridge.pool.workers)
 
 
 def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_asked_again(
@@ -149,7 +149,7 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
     (old,) = bridge.staff(1)
     bridge.commands.restart()
     bridge.turn()
-    (stuck,) = set(bridge.pool.children) - {old}
+    (stuck,) = set(bridge.pool.workers) - {old}
     stuck.hear({"worker": "w"})
     bridge.now += SLOW - 1
     bridge.turn()
@@ -162,7 +162,7 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
     bridge.turn()
     assert (old.stage, stuck.stage) == (Stage.READY, Stage.STOPPING)
     # One process more at most, and no longer than four seconds for one that does not even leave.
-    assert bridge.pool.children == [old, stuck]
+    assert bridge.pool.workers == [old, stuck]
     assert stuck.deadline == bridge.now + AT_ONCE
     bridge.leave(stuck)
     bridge.turn()
@@ -171,7 +171,7 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
     bridge.leave(old)
     bridge.turn()
     assert not bridge.roll
-    assert not {old, stuck} & set(bridge.pool.children)
+    assert not {old, stuck} & set(bridge.pool.workers)
     assert len(bridge.pool.ready) == 1
 
 
@@ -180,7 +180,7 @@ def test_a_successor_that_is_ready_is_not_given_up(bridge: Bridge) -> None:
     bridge.commands.restart()
     bridge.turn()
     bridge.get_ready()
-    (ready,) = set(bridge.pool.children) - {old}
+    (ready,) = set(bridge.pool.workers) - {old}
     bridge.commands.restart()
     bridge.turn()
     assert (old.stage, ready.stage) == (Stage.STOPPING, Stage.READY)
@@ -192,7 +192,7 @@ def test_whoever_retires_during_a_restart_is_not_followed(bridge: Bridge) -> Non
     bridge.turn()
     bridge.commands.stop_slot(1)
     bridge.turn()
-    assert all(child.stage is Stage.STOPPING for child in bridge.pool.children if child.slot == 1)
+    assert all(worker.stage is Stage.STOPPING for worker in bridge.pool.workers if worker.slot == 1)
 
 
 def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
@@ -202,7 +202,7 @@ def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
     bridge.fork_fails = True
     bridge.commands.restart()
     bridge.turn()
-    assert bridge.pool.children == old
+    assert bridge.pool.workers == old
     assert not bridge.roll
     assert "the new worker 1 could not be started" in caplog.text
 
@@ -227,10 +227,10 @@ def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
     bridge.file = SupervisorConfig(workers=1, app="new:app")
     bridge.commands.reload()
     bridge.turn()
-    (successor,) = set(bridge.pool.children) - set(old)
+    (successor,) = set(bridge.pool.workers) - set(old)
     bridge.die(successor, 3 << 8)
     bridge.turn()
-    assert bridge.pool.children == old
+    assert bridge.pool.workers == old
     assert bridge.spawner.config is before
     assert "reload is given up: the new worker 1 could not load the app" in caplog.text
     assert "; the old one goes on, and so do 2 more" in caplog.text
@@ -242,7 +242,7 @@ def test_a_configuration_that_is_wrong_changes_nothing(bridge: Bridge) -> None:
     with pytest.raises(OrderError, match="cannot be used, so nothing changes: --workers must be a number"):
         bridge.commands.reload()
     bridge.turn()
-    assert bridge.pool.children == old
+    assert bridge.pool.workers == old
 
 
 @pytest.mark.parametrize(
@@ -276,11 +276,11 @@ def test_a_successor_that_had_to_take_over_early_and_dies_is_replaced_as_any_oth
     bridge.commands.restart()
     bridge.turn()
     bridge.die(old)
-    (new,) = bridge.pool.children
+    (new,) = bridge.pool.workers
     bridge.die(new)
     bridge.now += 1
     bridge.turn()
-    (third,) = bridge.pool.children
+    (third,) = bridge.pool.workers
     assert third.pid not in (old.pid, new.pid)
     assert not bridge.roll
 

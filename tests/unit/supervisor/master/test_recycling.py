@@ -27,11 +27,11 @@ class Yard(World):
         self.recycling.turn(SupervisorConfig(workers=1, **limits))  # type: ignore[arg-type]
         self.roll.turn()
 
-    def beat(self, child: WorkerHandle, memory: int = 0, done: int = 0) -> None:
-        child.hear({"beat": {"running": 0, "done": done, "memory": memory, "lag": 0.0}})
+    def beat(self, worker: WorkerHandle, memory: int = 0, done: int = 0) -> None:
+        worker.hear({"beat": {"running": 0, "done": done, "memory": memory, "lag": 0.0}})
 
     def successors(self) -> list[int]:
-        return [child.slot for child in self.pool.children if child.stage is Stage.STARTED]
+        return [worker.slot for worker in self.pool.workers if worker.stage is Stage.STARTED]
 
 
 @pytest.fixture
@@ -42,28 +42,28 @@ def yard() -> Iterator[Yard]:
 
 
 def test_without_limits_nobody_is_replaced(yard: Yard) -> None:
-    (child,) = yard.staff(1)
-    yard.beat(child, memory=10**12, done=10**9)
+    (worker,) = yard.staff(1)
+    yard.beat(worker, memory=10**12, done=10**9)
     yard.now += 10**9
     yard.turn()
     assert yard.successors() == []
 
 
 def test_who_is_over_a_limit_is_replaced_one_at_a_time_with_the_reason_in_words(yard: Yard) -> None:
-    children = yard.staff(3)
+    workers = yard.staff(3)
     yard.now += LONG_RUN
-    for child in (children[0], children[2]):
-        yard.beat(child, memory=600 * MIB)
-    yard.beat(children[1], memory=500 * MIB)
+    for worker in (workers[0], workers[2]):
+        yard.beat(worker, memory=600 * MIB)
+    yard.beat(workers[1], memory=500 * MIB)
     for _ in range(3):
         yard.turn(max_memory=512 * MIB)
     assert yard.successors() == [1]
     for expected in (1, 3):
-        (new,) = (child for child in yard.pool.children if child.stage is Stage.STARTED)
+        (new,) = (worker for worker in yard.pool.workers if worker.stage is Stage.STARTED)
         assert new.slot == expected
         new.hear({"ready": True})
         yard.turn(max_memory=512 * MIB)
-        (old,) = (child for child in yard.pool.children if child.stage is Stage.STOPPING)
+        (old,) = (worker for worker in yard.pool.workers if worker.stage is Stage.STOPPING)
         assert len(yard.pool.ready) == 3
         old.hear({"left": True})
         yard.die(old, 0)
@@ -74,47 +74,47 @@ def test_who_is_over_a_limit_is_replaced_one_at_a_time_with_the_reason_in_words(
 
 
 def test_tasks_and_age_count_too_each_with_a_part_of_its_own(yard: Yard) -> None:
-    (child,) = yard.staff(1)
+    (worker,) = yard.staff(1)
     yard.part = 0.0
-    yard.beat(child, done=89)
+    yard.beat(worker, done=89)
     yard.turn(max_tasks=100, max_age=1000)
     assert yard.successors() == []
-    yard.beat(child, done=90)
+    yard.beat(worker, done=90)
     yard.turn(max_tasks=100, max_age=1000)
     assert yard.successors() == [1]
 
 
 def test_an_old_worker_is_replaced(yard: Yard) -> None:
-    (child,) = yard.staff(1)
+    (worker,) = yard.staff(1)
     yard.now += 999
     yard.turn(max_age=1000)
     assert yard.successors() == []
     yard.now += 1
     yard.turn(max_age=1000)
-    assert yard.successors() == [child.slot]
+    assert yard.successors() == [worker.slot]
 
 
 def test_a_worker_that_needs_more_from_the_start_is_not_replaced_at_once(yard: Yard) -> None:
-    (child,) = yard.staff(1)
-    yard.beat(child, memory=600 * MIB)
+    (worker,) = yard.staff(1)
+    yard.beat(worker, memory=600 * MIB)
     yard.turn(max_memory=512 * MIB)
     assert yard.successors() == []
 
 
 def live(yard: Yard, need: int, limit: int) -> float:
     """Have the only worker take so many MiB from its start until it is replaced; how long it had been ready."""
-    (child,) = yard.pool.children
-    while child.stage is Stage.READY:
-        assert child.ready_for < LONGEST_GRACE + 2
+    (worker,) = yard.pool.workers
+    while worker.stage is Stage.READY:
+        assert worker.ready_for < LONGEST_GRACE + 2
         yard.now += 1
-        yard.beat(child, memory=need * MIB)
+        yard.beat(worker, memory=need * MIB)
         yard.turn(max_memory=limit * MIB)
-        for successor in set(yard.pool.children) - {child}:
+        for successor in set(yard.pool.workers) - {worker}:
             successor.hear({"ready": True})
         yard.roll.turn()
-    lived = child.ready_for
-    child.hear({"left": True})
-    yard.die(child, 0)
+    lived = worker.ready_for
+    worker.hear({"left": True})
+    yard.die(worker, 0)
     yard.turn(max_memory=limit * MIB)
     return lived
 
@@ -134,13 +134,13 @@ def test_an_app_that_needs_more_than_the_limit_is_replaced_ever_more_rarely_and_
 
 
 def test_after_a_successor_that_failed_the_next_try_waits(yard: Yard) -> None:
-    (child,) = yard.staff(1)
+    (worker,) = yard.staff(1)
     yard.now += 2000
     yard.turn(max_age=1000)
-    (new,) = set(yard.pool.children) - {child}
+    (new,) = set(yard.pool.workers) - {worker}
     yard.die(new, 3 << 8)
     yard.turn(max_age=1000)
-    assert yard.pool.children == [child]
+    assert yard.pool.workers == [worker]
     assert yard.said == [
         "worker 1 is not recycled yet: the new one could not load the app (exit code 3); again in 0.1 s"
     ]

@@ -29,9 +29,9 @@ class Kennel(World):
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 1)
-            for child in alive:
-                child.hear({"pulse": 0.0})
-            self.watchdog.turn(self.pool.children, timeout)
+            for worker in alive:
+                worker.hear({"pulse": 0.0})
+            self.watchdog.turn(self.pool.workers, timeout)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def kennel() -> Iterator[Kennel]:
     made.close()
 
 
-def test_a_stopped_child_is_named_once_and_killed_after_the_timeout(
+def test_a_stopped_worker_is_named_once_and_killed_after_the_timeout(
     kennel: Kennel, caplog: pytest.LogCaptureFixture
 ) -> None:
     stopped, alive = kennel.staff(2)
@@ -57,55 +57,55 @@ def test_a_stopped_child_is_named_once_and_killed_after_the_timeout(
     assert alive.stage is Stage.READY
 
 
-def test_a_silent_child_that_runs_is_asked_for_its_stack_at_once_and_before_it_is_killed(kennel: Kennel) -> None:
+def test_a_silent_worker_that_runs_is_asked_for_its_stack_at_once_and_before_it_is_killed(kennel: Kennel) -> None:
     kennel.state = "R"
-    (child,) = kennel.staff(1)
+    (worker,) = kennel.staff(1)
     kennel.look(SILENT_AFTER)
-    assert kennel.kills == [(child.pid, signal.SIGUSR1)]
+    assert kennel.kills == [(worker.pid, signal.SIGUSR1)]
     kennel.look(TIMEOUT - SILENT_AFTER)
-    assert kennel.kills == [(child.pid, signal.SIGUSR1)] * 2
+    assert kennel.kills == [(worker.pid, signal.SIGUSR1)] * 2
     kennel.look(LAST_LOOK)
-    assert kennel.kills[2:] == [(child.pid, signal.SIGKILL), (-child.pid, signal.SIGKILL)]
+    assert kennel.kills[2:] == [(worker.pid, signal.SIGKILL), (-worker.pid, signal.SIGKILL)]
 
 
 def test_nobody_is_blamed_for_the_time_in_which_the_master_was_away(kennel: Kennel) -> None:
-    children = kennel.staff(2)
-    kennel.look(2, *children)
+    workers = kennel.staff(2)
+    kennel.look(2, *workers)
     kennel.now += 1000
-    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
-    kennel.look(60, *children)
+    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
+    kennel.look(60, *workers)
     assert kennel.kills == []
-    assert all(child.stage is Stage.READY for child in children)
+    assert all(worker.stage is Stage.READY for worker in workers)
 
 
 def test_a_loop_that_its_thread_calls_hung_is_killed_with_its_words(kennel: Kennel) -> None:
-    (child,) = kennel.staff(1)
-    child.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
+    (worker,) = kennel.staff(1)
+    worker.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
     kennel.look(1, timeout=0)
     assert kennel.kills == []
     kennel.look(1)
-    kennel.die(child)
+    kennel.die(worker)
     assert (
         kennel.death_log.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3, for 30.2 s"
     )
 
 
 def test_a_loop_that_was_hung_and_runs_again_when_we_hear_of_it_is_left_alone(kennel: Kennel) -> None:
-    (child,) = kennel.staff(1)
-    child.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
-    child.hear({"pulse": 0.1})
-    kennel.look(2, child)
+    (worker,) = kennel.staff(1)
+    worker.hear({"hung": "task 'x' (y) blocks the loop at z.py:3", "seconds": 30.2})
+    worker.hear({"pulse": 0.1})
+    kennel.look(2, worker)
     assert kennel.kills == []
 
 
 def test_a_blocked_loop_of_which_the_thread_tells_nothing_more_is_killed_a_little_later(kennel: Kennel) -> None:
-    (child,) = kennel.staff(1)
-    child.hear({"pulse": TIMEOUT + MARGIN - 0.1})
-    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
+    (worker,) = kennel.staff(1)
+    worker.hear({"pulse": TIMEOUT + MARGIN - 0.1})
+    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
     assert kennel.kills == []
-    child.hear({"pulse": TIMEOUT + MARGIN})
-    kennel.watchdog.turn(kennel.pool.children, TIMEOUT)
-    assert child.stage is Stage.KILLED
+    worker.hear({"pulse": TIMEOUT + MARGIN})
+    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
+    assert worker.stage is Stage.KILLED
 
 
 def test_a_timeout_of_0_names_and_kills_nobody(kennel: Kennel, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,11 +118,11 @@ def test_a_timeout_of_0_names_and_kills_nobody(kennel: Kennel, caplog: pytest.Lo
 def test_loading_may_take_ten_times_as_long(kennel: Kennel) -> None:
     kennel.pool.grow()
     kennel.pool.fill_due()
-    (child,) = kennel.pool.children
-    kennel.look(LOADING * TIMEOUT - 1, child)
+    (worker,) = kennel.pool.workers
+    kennel.look(LOADING * TIMEOUT - 1, worker)
     assert kennel.kills == []
-    kennel.look(1, child)
-    assert child.stage is Stage.KILLED
+    kennel.look(1, worker)
+    assert worker.stage is Stage.KILLED
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_what_the_kernel_does_not_tell_is_left_open() -> None:
     assert "or the machine has too little CPU" in explain(None, None)
 
 
-def test_a_silent_child_of_which_the_thread_has_told_who_blocks_it_is_killed_with_those_words(kennel: Kennel) -> None:
+def test_a_silent_worker_of_which_the_thread_has_told_who_blocks_it_is_killed_with_those_words(kennel: Kennel) -> None:
     kennel.state = "R"
-    (child,) = kennel.staff(1)
-    child.hear({"blocked": "task 'x' (y) blocks the loop at z.py:3", "culprit": "x"})
+    (worker,) = kennel.staff(1)
+    worker.hear({"blocked": "task 'x' (y) blocks the loop at z.py:3", "culprit": "x"})
     for _ in range(2):
         kennel.look(TIMEOUT)
-    assert child.culprit == "x"
-    kennel.die(child)
+    assert worker.culprit == "x"
+    kennel.die(worker)
     assert kennel.death_log.deaths[-1].cause == "hung and was killed: task 'x' (y) blocks the loop at z.py:3"
