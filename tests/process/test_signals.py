@@ -86,12 +86,12 @@ def test_quit_requeues_at_once_without_waiting_for_stop(
     with start("--workers", "2") as supervisor:
         supervisor.wait_ready(2)
         client = redis_server.client()
-        helpers.start_tasks([("slow", {})] * 20)
+        helpers.start_tasks([("dawdler", {})] * 20)
         wait_until(lambda: client.llen("new-task") == 0)
         began = time.monotonic()
         assert supervisor.stop(signal.SIGQUIT) == 0
-        # A stop() takes a second.
-        assert time.monotonic() - began < 0.9
+        # A stop() is given ten seconds.
+        assert time.monotonic() - began < 5
         assert client.llen("new-task") == 20
         assert "SIGQUIT: stopping 2 workers at once" in supervisor.text
         assert supervisor.lines("WARNING") == []

@@ -13,6 +13,7 @@ import redis
 
 from pytask_core import PyTaskException, PyTaskHelpers
 from pytask_core.connection import RedisSource, disconnect, outage
+from pytask_core.worker import claimer
 from tests.support.core_apps import Echo, Forever
 from tests.support.descriptors import CLOSE_WAIT, tcp_states
 from tests.support.redis_cluster import Node, ServerCluster
@@ -163,7 +164,10 @@ def test_when_all_known_nodes_are_gone_the_start_nodes_lead_to_the_others(tmp_pa
             disconnect(client)
 
 
-def test_a_worker_on_a_cluster_stops_at_once_though_it_waits_for_work(cluster: ServerCluster, make_live: Make) -> None:
+def test_a_worker_on_a_cluster_stops_at_once_though_it_waits_for_work(
+    cluster: ServerCluster, make_live: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claimer, "TAKE_TIMEOUT", 4.0)
     live = make_live(cluster, TAGGED)
     worker = live.worker(Echo)
     live.run("echo")
@@ -172,7 +176,7 @@ def test_a_worker_on_a_cluster_stops_at_once_though_it_waits_for_work(cluster: S
     began = time.monotonic()
     live.end(worker)
 
-    assert time.monotonic() - began < 0.5, "the blocking take would last for a second"
+    assert time.monotonic() - began < 2, "the blocking take would last for four seconds"
 
 
 def test_tasks_run_on_when_the_master_of_the_queue_is_killed(cluster: ServerCluster, make_live: Make) -> None:

@@ -205,11 +205,11 @@ def test_a_server_that_has_no_room_any_more_is_told_of_once_and_once_when_it_has
     with RedisServer(tcp=True) as server:
         admin = server.client()
         # Whoever has a connection goes on, the probe among them.
-        seen = link.Link("the server", admin.ping, lambda: 30.0)
+        seen = link.RedisLink("the server", admin.ping, lambda: 30.0)
         seen.begin()
         admin.config_set("maxclients", "1")
         for _ in range(3):
-            with pytest.raises(link.Away, match="maxclients"), seen.guard():
+            with pytest.raises(link.Unreachable, match="maxclients"), seen.guard():
                 server.client().ping()
             assert not seen.up
             assert seen.wait(10)
