@@ -9,16 +9,21 @@ SERVER ?=
 BENCH ?=
 # What else pytest is told, as in `make test PYTEST='-k crawl'`.
 PYTEST ?=
-# Tests at once. Most wait most of the time; more than that would have to wait for a CPU, and take it for a fault.
-JOBS ?= 3
+# Tests at once, besides one of the workers. Most wait most of the time; more than that would have to wait for a CPU, and
+# take it for a fault.
+JOBS ?= 2
 side_by_side := -n $(JOBS) --dist worksteal
+# The tests of the workers run one by one in a process of their own, beside the others: they need little of the CPUs. What
+# each of the two says comes as a whole, except in a terminal, where it is to be seen at once.
+beside := --no-print-directory --keep-going --jobs=2 \
+	$(if $(MAKE_TERMOUT),,$(if $(filter output-sync,$(.FEATURES)),--output-sync=target))
 
 in_tests := $(if $(SERVER),PYTASK_TEST_SERVER=$(SERVER) )$(BIN)/python
 
 # Every development environment can run the hello example too.
 ready_to_run := $(if $(wildcard $(VENV)/.installed-dev),$(VENV)/.installed-dev,$(VENV)/.installed-embedded)
 
-.PHONY: help run test test-main test-worker test-redis test-setup test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster test-floors check bench bench-quick bench-recovery
+.PHONY: help run test test-main test-worker test-redis test-store test-setup test-setup-beside test-setup-store test-setup-worker test-setup-faults test-redis-py-cluster test-floors check bench bench-quick bench-recovery
 .PHONY: bench-handover soak faults fuzz clean
 
 help: ## List the targets.
@@ -46,7 +51,7 @@ run: $(ready_to_run) ## Start the embedded server and four workers with the hell
 	if [ -t 0 ]; then set -m; "$$@"; else exec "$$@"; fi
 
 test: ## Run all tests; SERVER=redis-server: against that one instead of Valkey.
-	@$(MAKE) --no-print-directory --keep-going test-main test-worker
+	@$(MAKE) $(beside) test-main test-worker
 
 test-main: $(VENV)/.installed-dev
 	$(in_tests) -m pytest $(side_by_side) tests --ignore=tests/worker $(PYTEST)
@@ -56,13 +61,18 @@ test-worker: $(VENV)/.installed-dev
 	$(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
 
 # What could differ from one server to another.
-test-redis: $(VENV)/.installed-dev ## Run the tests of the store and the workers only, as for SERVER=redis-server.
+test-redis: ## Run the tests of the store and the workers only, as for SERVER=redis-server.
+	@$(MAKE) $(beside) test-store test-worker
+
+test-store: $(VENV)/.installed-dev
 	$(in_tests) -m pytest $(side_by_side) tests/store $(PYTEST)
-	$(in_tests) -m gevent.monkey --module pytest tests/worker $(PYTEST)
 
 # The set-ups that `make test` does not take: tests/support/setups.py.
 test-setup: ## The same, and the faults, on another set-up: SETUP=cluster-tag, or cluster: the default names.
-	@$(MAKE) --no-print-directory --keep-going test-setup-store test-setup-worker test-setup-faults
+	@$(MAKE) --no-print-directory --keep-going test-setup-beside test-setup-faults
+
+test-setup-beside:
+	@$(MAKE) $(beside) test-setup-store test-setup-worker
 
 test-setup-store: $(VENV)/.installed-dev
 	PYTASK_TEST_SETUP=$(or $(SETUP),cluster-tag) $(in_tests) -m pytest $(side_by_side) \
