@@ -7,9 +7,39 @@ systems with different names share nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 _TAG = re.compile(r"\{([^{}]+)\}")
+
+#: The names that users choose: three keys, and what stands before the id of a task.
+KEY_NAMES = ("task_set", "task_prefix", "new_queue", "end_queue")
+
+
+def has_stray_braces(name: str) -> bool:
+    """Whether a name has braces besides one hash tag such as ``{pytask}``."""
+    return bool(re.search(r"[{}]", _TAG.sub("", name, count=1)))
+
+
+def clashes(names: Mapping[str, str], called: Callable[[str], str] = str) -> list[str]:
+    """Why these values of :data:`KEY_NAMES` cannot be used together: a sentence each.
+
+    ``called`` tells what the user calls an option.
+    """
+    prefix, found, seen = names["task_prefix"], [], dict[str, str]()
+    for option in KEY_NAMES:
+        name = names[option]
+        if option == "task_prefix":
+            continue
+        if name in seen:
+            found.append(f"{called(option)} and {called(seen[name])} must differ: both are {name!r}")
+        elif name.startswith(prefix):
+            found.append(
+                f"{called('task_prefix')} {prefix!r} is the beginning of {called(option)} {name!r}, so a task id could "
+                "name that key: choose a longer prefix"
+            )
+        seen.setdefault(name, option)
+    return found
 
 
 def beside(base: str, suffix: str) -> str:
@@ -37,24 +67,14 @@ class RedisKeys:
     end_queue: str = "end-task"
 
     def __post_init__(self) -> None:
-        names = {
-            "task_set": self.task_set,
-            "new_queue": self.new_queue,
-            "end_queue": self.end_queue,
-        }
-        for option, name in {**names, "task_prefix": self.task_prefix}.items():
+        names = asdict(self)
+        for option, name in names.items():
             if not isinstance(name, str) or not name:
                 raise ValueError(f"{option} must be a text that is not empty, not {name!r}")
-            if re.search(r"[{}]", _TAG.sub("", name, count=1)):
-                raise ValueError(f"{option}={name!r} has braces that form no hash tag such as {{pytask}}")
-        if len(set(names.values())) < len(names):
-            raise ValueError(f"task_set, new_queue and end_queue must differ, not {names}")
-        for option, name in names.items():
-            if name.startswith(self.task_prefix):
-                raise ValueError(
-                    f"task_prefix={self.task_prefix!r} is the beginning of {option}={name!r}, so a task id could name "
-                    "that key; choose a longer prefix"
-                )
+            if has_stray_braces(name):
+                raise ValueError(f"{option}={name!r} has braces that do not form one hash tag such as {{pytask}}")
+        for mistake in clashes(names):
+            raise ValueError(mistake)
 
     @property
     def one_slot(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -101,7 +101,8 @@ def violations(package: Path, rules: Rules) -> list[str]:
             other = room_of(item.target, rules)
             is_allowed = other == room or _is_allowed(other, item, rules.imports.get(room), rules.lazily.get(room))
         elif first in rules.guarded:
-            is_allowed = _is_allowed(room, item, rules.guarded[first], rules.guarded_lazily.get(first))
+            guard = _longest_prefix(item.target, rules.guarded) or first
+            is_allowed = _is_allowed(room, item, rules.guarded[guard], rules.guarded_lazily.get(guard))
         else:
             is_allowed = True
         if not is_allowed:
@@ -126,11 +127,13 @@ def loads(*packages: Path) -> dict[str, set[str]]:
 
 def _module(target: str, known: set[str]) -> str:
     """The module that a dotted name is, or lies in; of a package that is not ours its first word."""
+    return _longest_prefix(target, known) or target.partition(".")[0]
+
+
+def _longest_prefix(target: str, known: Collection[str]) -> str | None:
     parts = target.split(".")
-    for length in range(len(parts), 0, -1):
-        if ".".join(parts[:length]) in known:
-            return ".".join(parts[:length])
-    return parts[0]
+    prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((each for each in prefixes if each in known), None)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
@@ -178,6 +181,8 @@ def test_what_the_master_loads_leads_to_neither_gevent_nor_redis() -> None:
         ("host/child.py", "from .. import master", "host must not import pytask_supervisor.master"),
         ("master/a.py", "from importlib import import_module\nimport_module('redis')", "master must not import redis"),
         ("child/loader.py", "import gevent, pytask_core", ""),
+        ("config/types.py", "from pytask_core.keys import RedisKeys\nfrom pytask_core import redis_url", ""),
+        ("config/types.py", "from pytask_core import keys, PyTask", "config must not import pytask_core.PyTask"),
         ("ctl/verbs.py", "from ..master.pool import Pool", "ctl must not import pytask_supervisor.master.pool.Pool"),
         ("extra.py", "", "pytask_supervisor/extra is not in the table"),
     ],

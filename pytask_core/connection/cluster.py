@@ -8,8 +8,9 @@ from typing import Any
 from redis.connection import SSLConnection
 
 from ..errors import PyTaskException
+from ..redis_url import Address
 from .patient import patient
-from .urls import Address, Place, check_files, shown
+from .urls import Place, check_files, shown
 from .wire import NO_RETRY, SHARED, accepted, own_options
 
 library: Any

@@ -27,9 +27,10 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from ..redis_url import Address
 from .first_use import AtFirstUse
 from .pool import Pool, Turns
-from .urls import Address, shown
+from .urls import shown
 from .wire import TEXT, quiet_cluster
 
 #: What a node answers that refers to another, or that cannot answer yet.

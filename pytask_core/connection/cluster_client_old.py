@@ -24,9 +24,9 @@ from rediscluster import RedisCluster
 from rediscluster.connection import ClusterConnection, ClusterConnectionPool, SSLClusterConnection
 from rediscluster.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
 
+from ..redis_url import Address
 from .first_use import AtFirstUse
 from .pool import AllTaken, Pool, Turns
-from .urls import Address
 from .wire import accepted
 
 #: What a node answers that refers to another, or that cannot answer yet.

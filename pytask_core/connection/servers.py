@@ -8,9 +8,10 @@ import redis
 from redis.connection import ConnectionPool, SSLConnection
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
+from ..redis_url import Address
 from .patient import patient
 from .pool import Pool, Turns
-from .urls import Address, Place, shown
+from .urls import Place, shown
 from .wire import NO_RETRY, SHARED, own_options, quiet
 
 #: Seconds that a Sentinel may take to answer, before the next one is asked.

@@ -12,6 +12,7 @@ from redis.connection import ConnectionPool
 from ..embedded import cluster as embedded_cluster
 from ..embedded import server as embedded
 from ..errors import PyTaskException
+from ..redis_url import DEFAULT, UrlError, parse
 from . import cluster, urls
 from .cluster import Cluster
 from .pool import Pool
@@ -28,39 +29,26 @@ HELPERS_CONNECTIONS = 16
 #: Connections for one blocking command or subscription, and the odd question beside it.
 _OWN_CONNECTIONS = 2
 
-SCHEMES = "redis://HOST:PORT/DB, redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE (or \
-these with rediss), unix:///PATH, embedded[:DIR] or embedded-cluster[:DIR]"
 
-
-def _from_url(url: str) -> Server | Cluster:
-    if any(each < " " for each in url.strip()):
-        # urllib would leave it out, and so use another password.
-        raise PyTaskException("the Redis URL has a line break or another control character in it")
-    scheme, _, rest = url.partition(":")
-    if scheme.startswith("valkey"):
-        scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
-        url = f"{scheme}:{rest}"
-    if scheme == "embedded":
-        try:
-            return Server(redis.Redis(unix_socket_path=str(embedded.socket_path(rest or None)), **quiet()))
-        except embedded.EmbeddedError as error:
-            raise PyTaskException(str(error)) from error
-    if scheme == "embedded-cluster":
-        try:
-            plan = embedded_cluster.read_plan(rest or None)
-        except embedded.EmbeddedError as error:
-            raise PyTaskException(str(error)) from error
-        return cluster.of_options([("127.0.0.1", port) for port in plan.ports], {"password": plan.password})
-    if scheme in {"redis+cluster", "rediss+cluster"}:
+def _from_url(text: str) -> Server | Cluster:
+    try:
+        url = parse(text)
+        if url.scheme == "embedded":
+            return Server(redis.Redis(unix_socket_path=str(embedded.socket_path(url.directory)), **quiet()))
+        if url.scheme == "embedded-cluster":
+            plan = embedded_cluster.read_plan(url.directory)
+            return cluster.of_options([("127.0.0.1", port) for port in plan.ports], {"password": plan.password})
+    except UrlError as error:
+        raise PyTaskException(f"the Redis URL {error}") from None
+    except embedded.EmbeddedError as error:
+        raise PyTaskException(str(error)) from error
+    if url.kind == "cluster":
         return cluster.of_place(urls.read_many(url))
-    if scheme in {"redis+sentinel", "rediss+sentinel"}:
+    if url.kind == "sentinel":
         return Server(by_sentinels(urls.read_many(url)))
-    if scheme in {"redis", "rediss", "unix"}:
-        place = urls.read(url)
-        pool = ConnectionPool(connection_class=place.connection_class, **{**quiet(), **place.options})
-        return Server(redis.Redis(connection_pool=pool))
-    # Not the URL itself: what is none cannot be searched for the password in it.
-    raise PyTaskException(f"that is no Redis URL that pytask knows; use {SCHEMES}")
+    place = urls.read(url.text)
+    pool = ConnectionPool(connection_class=place.connection_class, **{**quiet(), **place.options})
+    return Server(redis.Redis(connection_pool=pool))
 
 
 def _from_nodes(nodes: Sequence[Any]) -> Server | Cluster:
@@ -81,7 +69,7 @@ def _from_options(options: Mapping[str, Any]) -> Server:
 def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
     """Return how to reach whatever the user has given."""
     if instance is None:
-        return _from_url(environ.get("PYTASK_REDIS_URL") or "redis://localhost:6379")
+        return _from_url(environ.get("PYTASK_REDIS_URL") or DEFAULT)
     if isinstance(instance, str):
         return _from_url(instance)
     if isinstance(instance, Mapping):

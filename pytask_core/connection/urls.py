@@ -1,9 +1,8 @@
-"""Reads Redis URLs, and never shows one in an error, since it may hold a password."""
+"""What a Redis URL means to the client library. No error shows the URL, since it may hold a password."""
 
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,18 +10,16 @@ from typing import Any
 
 from redis.connection import ConnectionPool
 
+from .. import redis_url
 from ..errors import PyTaskException
+from ..redis_url import Address, RedisUrl
 from .wire import OF_THE_POOL, URL_OPTIONS, accepted, quiet
-
-Address = tuple[str, int]
 
 #: Options that name files: those that cannot be read are said at once instead of at each connection.
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 
 #: Options of a pool of connections, which a URL may name too.
 _OF_POOLS = {"max_connections", "timeout", "connection_class"}
-
-_SENTINEL_PORT, _PORT = 26379, 6379
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ def read(url: str) -> Place:
     except (ValueError, UserWarning):
         # Its text may quote a piece of the password.
         raise PyTaskException(
-            "the Redis URL cannot be read: host, port or an option is no such thing; in a user name or password write "
-            "/ ? # @ : and % as %2F %3F %23 %40 %3A and %25"
+            f"the Redis URL cannot be read: its host, its port or an option is wrong; {redis_url.ESCAPES}"
         ) from None
     options = {key: value for key, value in pool.connection_kwargs.items() if key not in OF_THE_POOL}
     unknown = sorted(set(options) - accepted(pool.connection_class) - _OF_POOLS)
@@ -71,44 +67,20 @@ def check_files(options: Mapping[str, Any]) -> None:
             raise PyTaskException(f"Redis: there is no readable {name}={path}")
 
 
-def read_many(url: str) -> Place:
+def read_many(url: RedisUrl) -> Place:
     """Read a URL with several hosts, of a cluster or of Sentinels; raises ``PyTaskException``."""
-    scheme, _, rest = url.partition("://")
-    tls, _, kind = scheme.partition("+")
-    authority, path, query = _split(rest)
-    credentials, at, hosts = authority.rpartition("@")
-    default = _SENTINEL_PORT if kind == "sentinel" else None
-    addresses = tuple(_address(host, number, default) for number, host in enumerate(hosts.split(","), 1))
-    service, _, database = path.strip("/").partition("/")
-    if kind == "sentinel" and not service:
-        raise PyTaskException(f"{scheme}://HOST:PORT,HOST:PORT/SERVICE: the name of the service is missing")
-    if kind == "cluster" and path not in {"", "/", "/0"}:
-        raise PyTaskException(f"{scheme}:// ends with the hosts: a cluster has one database")
-    aside, rest_of_query = _take_aside(query) if kind == "sentinel" else ({}, query)
-    place = read(
-        f"{tls}://{credentials}{at}host:1/{database if kind == 'sentinel' else path.strip('/')}?{rest_of_query}"
-    )
+    tls, _, kind = url.scheme.partition("+")
+    service, _, database = url.path.strip("/").partition("/")
+    aside, query = _take_aside(url.query) if kind == "sentinel" else ({}, url.query)
+    at = "@" if url.credentials else ""
+    place = read(f"{tls}://{url.credentials}{at}host:1/{database if kind == 'sentinel' else ''}?{query}")
     options = {key: value for key, value in place.options.items() if key not in {"host", "port"}}
-    return Place(place.connection_class, options, addresses, service, aside)
+    return Place(place.connection_class, options, url.addresses, service, aside)
 
 
 def shown(addresses: Iterable[tuple[Any, Any]]) -> str:
     """Return addresses as they stand in a URL."""
     return ",".join(f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}" for host, port in addresses)
-
-
-def _split(rest: str) -> tuple[str, str, str]:
-    found = re.match(r"([^/?#]*)([^?#]*)\??(.*)", rest, re.S)
-    assert found is not None
-    authority, path, query = found.groups()
-    return authority, path, query
-
-
-def _address(text: str, number: int, default: int | None) -> Address:
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", text)
-    if found is None or not (found.group(2) or default):
-        raise PyTaskException(f"server {number} in the Redis URL is no HOST:PORT")
-    return found.group(1).strip("[]"), int(found.group(2) or default or 0)
 
 
 def _take_aside(query: str) -> tuple[dict[str, str], str]:

@@ -29,7 +29,6 @@ import platform
 import select
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,13 +36,19 @@ from pathlib import Path
 from typing import Any
 
 private: Any
+socket_folder: Any
 if __package__:
-    from . import private
+    from . import private, socket_folder
 else:
-    _spec = importlib.util.spec_from_file_location("private", Path(__file__).with_name("private.py"))
-    assert _spec is not None and _spec.loader is not None  # noqa: PT018 - one thing
-    private = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(private)
+
+    def _neighbour(name: str) -> Any:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None and spec.loader is not None  # noqa: PT018 - one thing
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    private, socket_folder = _neighbour("private"), _neighbour("socket_folder")
 
 #: Seconds without a sign of life after which a start has failed. A server that reads a long file
 #: says so when asked, and is waited for without end.
@@ -58,8 +63,6 @@ ORPHAN_PATIENCE = 1.0
 #: Seconds between two looks at a server that somebody else guards. Shorter: more wakes for nothing; longer: its heirs
 #: are without one for longer.
 STAND_BY_INTERVAL = 0.5
-#: What fits into the kernel's ``sun_path`` besides its closing zero byte.
-MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 #: What the server and its guardian write in their folder, and open again at the next start.
 NAMES = ("valkey.sock", "valkey.log", "valkey.lock", "valkey.conf", "nodes.conf", "dump.rdb", "appendonlydir")
@@ -88,12 +91,8 @@ def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
     """
     folder = Path(os.path.abspath(os.path.expanduser(directory))) if directory else _default_dir()
     path = folder / "valkey.sock"
-    length = len(os.fsencode(path))
-    if length > MAX_SOCKET_PATH:
-        raise EmbeddedError(
-            f"{path} has {length} bytes, a unix socket's path at most {MAX_SOCKET_PATH}: "
-            "name a shorter folder (embedded:DIR)"
-        )
+    if excess := socket_folder.excess(path):
+        raise EmbeddedError(f"{excess}: name a shorter folder (embedded:DIR)")
     with ours_alone():
         private.check_folder(folder)
         private.check_names(folder, [path.name])
@@ -134,21 +133,10 @@ def server_binary() -> str:
 
 
 def _default_dir() -> Path:
-    run_time = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(run_time) and os.path.isdir(run_time) and _is_ours(os.stat(run_time)):
-        folder = Path(run_time, "pytask")
-    else:
-        folder = Path(f"/tmp/pytask-{os.getuid()}")  # noqa: S108 - guarded by the next lines
-    # In /tmp anybody could have made it before us, to read our tasks or to feed us theirs.
-    if os.path.lexists(folder):
-        found = os.lstat(folder)
-        if not stat.S_ISDIR(found.st_mode) or not _is_ours(found):
-            raise EmbeddedError(f"{folder} is not a folder of ours: remove it, or use embedded:DIR")
+    folder: Path = socket_folder.default_folder()
+    if not socket_folder.may_be_ours(folder):
+        raise EmbeddedError(f"{folder} is not a folder of ours: remove it, or use embedded:DIR")
     return folder
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    return found.st_uid == os.getuid()
 
 
 class State(enum.Enum):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pytask_core.keys import RedisKeys
+from pytask_core.redis_url import EMBEDDED
 from pytask_supervisor.config import types
 
 
@@ -178,10 +180,10 @@ class SupervisorConfig:
     unknown_timeout: float = _option(
         86_400.0, types.some_seconds, "SECONDS", "with --tasks: how long a task waits whose name no worker knows"
     )
-    task_set: str = _option("tasks", types.key_name, "KEY", "with --tasks: the set of active ids")
-    task_prefix: str = _option("task-", types.key_name, "PREFIX", "with --tasks: before each task's id")
-    new_queue: str = _option("new-task", types.key_name, "KEY", "with --tasks: the list of new ids")
-    end_queue: str = _option("end-task", types.key_name, "KEY", "with --tasks: the list of ended ids")
+    task_set: str = _option(RedisKeys.task_set, types.key_name, "KEY", "with --tasks: the set of active ids")
+    task_prefix: str = _option(RedisKeys.task_prefix, types.key_name, "PREFIX", "with --tasks: before each task's id")
+    new_queue: str = _option(RedisKeys.new_queue, types.key_name, "KEY", "with --tasks: the list of new ids")
+    end_queue: str = _option(RedisKeys.end_queue, types.key_name, "KEY", "with --tasks: the list of ended ids")
     #: The names of the options that somebody set, wherever.
     given: frozenset[str] = frozenset()
     #: Where the app is looked for: the folder of ``chdir``, links followed; empty: the current one.
@@ -190,12 +192,12 @@ class SupervisorConfig:
     @property
     def is_embedded(self) -> bool:
         """Whether ``--redis`` asks for a server of our own."""
-        return (self.redis or "").partition(":")[0] in types.EMBEDDED
+        return (self.redis or "").partition(":")[0] in EMBEDDED
 
     @property
     def embedded_program(self) -> str:
         """The file in ``pytask_core/embedded`` that runs it."""
-        return types.EMBEDDED[(self.redis or "").partition(":")[0]]
+        return EMBEDDED[(self.redis or "").partition(":")[0]]
 
     @property
     def embedded_dir(self) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pytask_core.keys import KEY_NAMES, clashes
 from pytask_supervisor import __version__
 from pytask_supervisor.config.options import Option, SupervisorConfig, options
 from pytask_supervisor.shared.exits import StartError
@@ -131,20 +132,9 @@ def _settle_app_or_tasks(sources: list[Found]) -> list[str]:
 
 
 def _clashes(values: Mapping[str, Any]) -> list[str]:
-    """Key names that cannot stand side by side, as the core would say too, but only in a worker."""
+    """Key names that cannot be used together, as the core would say too, but only in a worker."""
     flags = {option.name: option.flag for option in options()}
-    prefix, found, seen = values["task_prefix"], [], dict[str, str]()
-    for option in ("task_set", "new_queue", "end_queue"):
-        name = values[option]
-        if name in seen:
-            found.append(f"{flags[option]} must not be the same as {flags[seen[name]]}: both are {name!r}")
-        elif name.startswith(prefix):
-            found.append(
-                f"{flags['task_prefix']} {prefix!r} is the beginning of {flags[option]} {name!r}, so a task's id could "
-                "name that key: choose a longer prefix"
-            )
-        seen.setdefault(name, option)
-    return found
+    return clashes({name: values[name] for name in KEY_NAMES}, flags.__getitem__)
 
 
 def _from_flags(argv: Sequence[str]) -> tuple[Found, str | None]:

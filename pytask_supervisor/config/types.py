@@ -10,6 +10,8 @@ import math
 import re
 from typing import Any
 
+from pytask_core.keys import has_stray_braces
+from pytask_core.redis_url import MOST_PORT, UrlError, parse
 from pytask_supervisor.host.cpus import granted_cpus
 from pytask_supervisor.shared.redact import redact, shown_url
 
@@ -18,22 +20,8 @@ MOST_WORKERS = 1000
 
 #: Seconds. Workers give signs of life twice a second, and on a busy machine somewhat later.
 SHORTEST_HANG = 2.0
-MOST_PORT = 65_535
 
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-
-SCHEMES = (
-    "redis",
-    "rediss",
-    "unix",
-    "redis+cluster",
-    "rediss+cluster",
-    "redis+sentinel",
-    "rediss+sentinel",
-)
-
-#: Servers of our own, and which file in ``pytask_core/embedded`` runs them.
-EMBEDDED = {"embedded": "server.py", "embedded-cluster": "cluster.py"}
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
@@ -128,46 +116,16 @@ def modules(value: Any) -> tuple[str, ...]:
 
 def redis_url(value: Any) -> str:
     """A URL that ``pytask_core`` understands, ``embedded[:DIR]`` or ``embedded-cluster[:DIR]``."""
-    url = text(value)
-    if any(each < " " for each in url):
-        # urllib would leave it out, and our log break the line there, with half a password behind it.
-        raise ValueError("must have no line break and no other control character in it")
-    if url.partition(":")[0] in EMBEDDED:
-        return url
-    if url.startswith(("valkey://", "valkeys://")):
-        url = "redis" + url.removeprefix("valkey")
-    scheme, separator, rest = url.partition("://")
-    if scheme not in SCHEMES or not separator or not rest:
-        known = " ".join(f"{name}://" for name in SCHEMES)
-        # Not the value itself: what is no URL cannot be searched for the password in it.
-        raise ValueError(f"must be embedded[:DIR], embedded-cluster[:DIR] or a URL that starts with one of {known}")
-    kind = scheme.partition("+")[2]
-    authority, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")[::2]
-    hosts = authority.rpartition("@")[2]
-    if scheme != "unix" and not all(_is_address(host, kind) for host in (hosts.split(",") if kind else [hosts])):
-        form = "HOST:PORT" if kind == "cluster" else "HOST or HOST:PORT"
-        raise ValueError(
-            f"must name {'each server' if kind else 'the server'} as {form}, with a port up to {MOST_PORT}; in a user "
-            "name or password write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
-        )
-    if kind == "sentinel" and not path.partition("/")[0]:
-        raise ValueError(f"must end with the name of the service, as in {scheme}://HOST:PORT,HOST:PORT/SERVICE")
+    url = parse(text(value)).text
+    if url.endswith("://"):
+        raise UrlError("must name a server")
     return url
-
-
-def _is_address(text: str, kind: str) -> bool:
-    """Only a single server and Sentinels have a port that goes without saying."""
-    found = re.fullmatch(r"(\[[^\[\]]+\]|[^:,\[\]\s]*)(?::([0-9]*))?", text)
-    if found is None:
-        return False
-    host, number = found[1], found[2] or ""
-    return bool(host or not kind) and bool(number or kind != "cluster") and int(number or 0) <= MOST_PORT
 
 
 def key_name(value: Any) -> str:
     """What a key of Redis is called, or begins with; braces in it are a cluster's hash tag."""
     name = text(value)
-    if re.search("[{}]", re.sub(r"\{[^{}]+\}", "", name, count=1)):
+    if has_stray_braces(name):
         raise _wrong("a name whose braces, if any, form one hash tag such as {pytask}", value)
     return name
 

@@ -13,18 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from pytask_core import redis_url
+from pytask_core.keys import KEY_NAMES
 from pytask_supervisor.config.settings import ConfigError, texts_in_file
 
-DEFAULT_REDIS = "redis://localhost:6379"
 STATES = ("WAIT", "RUNNING", "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
 
 #: Flag to the argument of ``PyTaskHelpers``; in the environment ``PYTASK_TASK_SET`` and so on.
-KEY_NAMES = {
-    "--task-set": "task_set",
-    "--task-prefix": "task_prefix",
-    "--new-queue": "new_queue",
-    "--end-queue": "end_queue",
-}
+KEY_FLAGS = {f"--{name.replace('_', '-')}": name for name in KEY_NAMES}
 
 #: What ``workers`` can be told, which of it takes a number, and which can do without.
 ACTIONS = ("scale", "quiet", "resume", "restart", "reload", "stop")
@@ -98,17 +94,14 @@ def parse(
     if words and found.verb not in ("start", "stop", "restart", "reload", "remove"):
         raise UsageError(f"{found.verb}: one word too many: {words[0]!r}")
     given, file = vars(found), _in_file(folder)
-    names = {
-        name: given.get(name) or environ.get(f"PYTASK_{name.upper()}") or file.get(name, "")
-        for name in KEY_NAMES.values()
-    }
+    names = {name: given.get(name) or environ.get(f"PYTASK_{name.upper()}") or file.get(name, "") for name in KEY_NAMES}
     ids = [] if found.verb == "start" else [*given.get("ids", []), *words]
     if found.verb == "events" and len(ids) > 1:
         raise UsageError(f"events: one word too many: {ids[1]!r}")
     socket = given.get("control_socket") or environ.get("PYTASK_CONTROL_SOCKET") or file.get("control_socket")
     return Options(
         verb=found.verb,
-        redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or file.get("redis") or DEFAULT_REDIS,
+        redis=given.get("redis") or environ.get("PYTASK_REDIS_URL") or file.get("redis") or redis_url.DEFAULT,
         names={name: value for name, value in names.items() if value},
         as_json=given.get("json", False),
         ids=ids,
@@ -133,7 +126,7 @@ def _in_file(folder: Path | None) -> dict[str, str]:
     if folder is None:
         return {}
     try:
-        return texts_in_file(folder, ("redis", "control_socket", *KEY_NAMES.values()))
+        return texts_in_file(folder, ("redis", "control_socket", *KEY_NAMES))
     except ConfigError as error:
         raise UsageError(str(error)) from error
 
@@ -144,9 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--redis",
         metavar="URL",
-        help=f"redis://, unix://, embedded[:DIR] … (else PYTASK_REDIS_URL, else {DEFAULT_REDIS})",
+        help=f"redis://, unix://, embedded[:DIR] … (else PYTASK_REDIS_URL, else {redis_url.DEFAULT})",
     )
-    for flag in KEY_NAMES:
+    for flag in KEY_FLAGS:
         common.add_argument(flag, metavar="NAME", help="as the workers have it")
     common.add_argument("--json", action="store_true", help="write JSON")
     parser = _Parser(

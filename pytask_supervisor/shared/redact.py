@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from pytask_core.redis_url import EMBEDDED
+
 HIDDEN = "***"
 
 #: Beginnings of the schemes whose URLs are ours. Their passwords may have any character that their owner typed.
@@ -40,7 +42,7 @@ def shown_url(url: str) -> str:
     """A whole URL without its passwords; ``***`` in the place of all that cannot be taken apart."""
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return url if scheme.partition(":")[0] in ("embedded", "embedded-cluster") else HIDDEN
+        return url if scheme.partition(":")[0] in EMBEDDED else HIDDEN
     if not scheme.startswith(_OURS) or len(scheme) > _LONGEST_SCHEME or not _SCHEME.issuperset(scheme):
         return HIDDEN
     end = _end_of_credentials(rest) if scheme != "unix" or not rest.startswith("/") else -1

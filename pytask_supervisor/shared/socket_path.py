@@ -6,12 +6,10 @@ Nothing is opened here, and only ``own_folder`` creates something.
 from __future__ import annotations
 
 import os
-import stat
-import sys
 from pathlib import Path
 
-#: What fits into the kernel's ``sun_path`` besides its closing zero byte.
-MOST_BYTES = 107 if sys.platform == "linux" else 103
+from pytask_core.embedded.private import WRITABLE
+from pytask_core.embedded.socket_folder import default_folder, excess, may_be_ours
 
 
 class SocketPathError(Exception):
@@ -38,26 +36,16 @@ def sockets() -> list[Path]:
 def checked(path: Path) -> Path:
     """The path made absolute; ``SocketPathError`` where no unix socket can have it."""
     path = Path(os.path.abspath(path))
-    length = len(os.fsencode(path))
-    if length > MOST_BYTES:
-        raise SocketPathError(
-            f"{path} has {length} bytes, a unix socket's path at most {MOST_BYTES}: name a shorter one"
-        )
+    if too_long := excess(path):
+        raise SocketPathError(f"{too_long}: name a shorter one")
     return path
 
 
 def _folder() -> Path:
-    """The same folder as the embedded server's: the session's own, else one in /tmp."""
-    run_time = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(run_time) and os.path.isdir(run_time) and os.stat(run_time).st_uid == os.geteuid():
-        folder = Path(run_time, "pytask")
-    else:
-        folder = Path(f"/tmp/pytask-{os.geteuid()}")  # noqa: S108 - guarded by the next lines
-    # In /tmp anybody could have made it before us, to give our orders another ear.
-    if os.path.lexists(folder):
-        found = os.lstat(folder)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise SocketPathError(
-                f"{folder} is not a folder of ours alone: remove it, or name a socket elsewhere with --control-socket"
-            )
+    """The same folder as the embedded server's."""
+    folder = default_folder()
+    if not may_be_ours(folder) or (folder.exists() and folder.stat().st_mode & WRITABLE):
+        raise SocketPathError(
+            f"{folder} is not a folder of ours alone: remove it, or name a socket elsewhere with --control-socket"
+        )
     return folder

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytask_supervisor.ctl.options import DEFAULT_REDIS, Options, parse
+from pytask_core import redis_url
+from pytask_supervisor.ctl.options import Options, parse
 from tests.ctl.conftest import run_ctl
 
 
@@ -91,7 +92,7 @@ def test_what_stands_after_two_dashes_is_an_id() -> None:
 
 def test_a_flag_beats_the_environment_and_that_the_default() -> None:
     environ = {"PYTASK_REDIS_URL": "unix:///environ", "PYTASK_TASK_SET": "environ", "HOME": "/"}
-    assert options("queues").redis == DEFAULT_REDIS
+    assert options("queues").redis == redis_url.DEFAULT
     assert options("queues").names == {}
     assert options("queues", environ=environ).redis == "unix:///environ"
     assert options("queues", environ=environ).names == {"task_set": "environ"}

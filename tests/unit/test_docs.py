@@ -18,7 +18,7 @@ from pytask_core.keys import RedisKeys
 from pytask_core.worker.stats import BOUNDS, WorkerStats
 from pytask_supervisor.admin.prometheus import STAGES, Exposition
 from pytask_supervisor.config.options import TASKS_ONLY, options
-from pytask_supervisor.ctl.options import KEY_NAMES
+from pytask_supervisor.ctl.options import KEY_FLAGS
 from pytask_supervisor.ctl.verbs import __file__ as verbs_file
 from pytask_supervisor.master.commands import SlotReport
 from pytask_supervisor.master.death_log import Kind
@@ -163,7 +163,7 @@ def test_the_pages_name_every_state_and_verb() -> None:
     verbs += ["workers", "top"]
     for verb in verbs:
         assert re.search(rf"^``{verb}\b", page("docs/api.rst"), re.MULTILINE)
-    assert set(KEY_NAMES) <= words(page("docs/api.rst"))
+    assert set(KEY_FLAGS) <= words(page("docs/api.rst"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -228,7 +228,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         (["--redis", "redis://127.0.0.1:abc"], ["--redis", "HOST or HOST:PORT"]),
         (["--redis", "redis://127.0.0.1:65536"], ["--redis", "a port up to 65535"]),
         (["--redis", "redis://a:1,b:2"], ["--redis", "the server"]),
-        (["--redis", "redis+cluster://a:1,b"], ["--redis", "each server as HOST:PORT"]),
+        (["--redis", "redis+cluster://a:1,b"], ["--redis", "server 2 as HOST:PORT"]),
         (["--redis", "redis+sentinel://h:1"], ["--redis", "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"]),
         (["--redis", "rediss+sentinel://h:1/?db=3"], ["--redis", "the name of the service"]),
         (["--app", "module"], ["--app", "module:attribute"]),
