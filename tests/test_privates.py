@@ -29,7 +29,6 @@ ALLOWED = {
     "store: _deadlines": "as above",
     "store: _clock": "as above",
     "store: _promises": "as above",
-    "unit/core/test_embedded.py: _writing_end": "the end of a pipe that the guardian holds open",
 }
 
 

@@ -34,7 +34,7 @@ class Guardian:
 
     def __init__(self, directory: Path | None, prefix: tuple[str, ...] = ()) -> None:
         self.socket = None if directory is None else directory / "valkey.sock"
-        reading_end, self._writing_end = os.pipe()
+        reading_end, self.writing_end = os.pipe()
         where = [] if directory is None else ["--dir", str(directory)]
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-P", str(PROGRAM), *where, "--hold-fd", str(reading_end)],
@@ -64,9 +64,9 @@ class Guardian:
 
     def release(self) -> None:
         """End the pipe, as the end of the last of the supervisor's processes does."""
-        if self._writing_end >= 0:
-            os.close(self._writing_end)
-            self._writing_end = -1
+        if self.writing_end >= 0:
+            os.close(self.writing_end)
+            self.writing_end = -1
 
     def wait(self) -> int:
         """Its exit code."""

@@ -13,6 +13,7 @@ from flask import Flask, current_app
 from pytask_core import PyTaskHelpers, Task
 from pytask_core.helpers import run_loop
 from tests.support.redis_server import RedisServer
+from tests.support.supervisor_process import ROOT
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -53,7 +54,7 @@ def test_starting_workers(tmp_path: Path) -> None:
         # The port is the test's server's.
         (tmp_path / "program.py").write_text(WORKER.replace("6379", str(server.port)))
         (tmp_path / "mytasks.py").write_text(MYTASKS)
-        environ = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"}
+        environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
         process = subprocess.Popen(
             [sys.executable, "program.py"], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from pathlib import Path
 
 import gevent
 import pytest
@@ -14,6 +13,7 @@ from pytask_core import InvalidTask, PyTask, Task
 from pytask_core.connection import disconnect
 from pytask_core.connection.nodes import is_cluster
 from pytask_core.tasks import Cleanup, Monitor
+from tests.support.supervisor_process import ROOT
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 
@@ -151,11 +151,11 @@ def test_a_local_task_stands_in_the_task_set_and_is_said_to_be_local(live: Live)
 
 
 def test_every_logger_that_is_named_is_below_pytask_and_there() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "moving_from_pytask.rst").read_text()
+    text = (ROOT / "docs" / "moving_from_pytask.rst").read_text()
     entry = text.partition("Loggers\n")[2].partition("``run_loop``")[0]
     named = {word.strip("`") for word in entry.replace(",", " ").split() if word.startswith("``pytask.")}
     assert len(named) >= 5
-    source = "".join(path.read_text() for path in Path(__file__).parents[2].glob("pytask_*/**/*.py"))
+    source = "".join(path.read_text() for path in ROOT.glob("pytask_*/**/*.py"))
     for name in named:
         assert f'getLogger("{name}")' in source, name
         assert logging.getLogger(name).parent in (logging.getLogger("pytask"), logging.getLogger())

@@ -101,7 +101,7 @@ def test_the_server_lives_while_any_holder_of_the_pipe_does(folder: Path) -> Non
     with Guardian(folder) as guardian:
         pid = guardian.report()["pid"]
         # Given a child that inherited the writing end, like a worker after its master's kill -9
-        worker = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[guardian._writing_end])
+        worker = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[guardian.writing_end])
         guardian.release()
         with pytest.raises(subprocess.TimeoutExpired):
             guardian.process.wait(timeout=0.3)
