@@ -208,7 +208,6 @@ class Inbox:
 
     def __init__(self, hold_fd: int) -> None:
         os.set_inheritable(hold_fd, False)
-        self._hold_fd = hold_fd
         self._wake_fd, wake_end = os.pipe()
         os.set_blocking(self._wake_fd, False)
         os.set_blocking(wake_end, False)

@@ -13,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from pytask_core.connection import SOCKET_TIMEOUT, outage
 from pytask_core.loops import Backoff
+from pytask_core.states import FINAL, TaskState
 
 from .options import Options
 from .output import Output, as_text
@@ -25,9 +26,6 @@ LOOK_INTERVAL = 1.0
 #: Seconds of silence after which a connection is tried, and after as many more counts as lost. Longer costs less,
 #: shorter misses fewer events of a node whose host has fallen silent.
 HEALTH_CHECK = 4.0
-
-#: The states that come with an output; their last event is the state in small letters.
-_WITH_OUTPUT = ("SUCCESS", "ERROR", "EXCEPTION")
 
 
 class Feed:
@@ -144,14 +142,14 @@ def start(session: Session, options: Options, output: Output) -> int:
         raise
     finally:
         feed.close()
-    if state in _WITH_OUTPUT:
+    if state in FINAL:
         if options.as_json:
             output.json(result)
         else:
             output.text(as_text(result))
-    if state != "SUCCESS":
+    if state != TaskState.SUCCESS:
         output.complain(f"task {task_id} ended as {state}")
-    return 0 if state == "SUCCESS" else 1
+    return 0 if state == TaskState.SUCCESS else 1
 
 
 def events(session: Session, options: Options, output: Output) -> int:
@@ -192,7 +190,7 @@ def _wait(session: Session, feed: Feed, task_id: str) -> tuple[str, Any]:
         found = _look(session, task_id)
         if found is None and event is not None:
             return event  # a Cleanup was quicker than we
-        if found is not None and found[0] in (*_WITH_OUTPUT, "STOPPED"):
+        if found is not None and found[0] in {*FINAL, TaskState.STOPPED}:
             return found
         unseen = unseen + 1 if found is None else 0
         if unseen > 1:
@@ -205,7 +203,8 @@ def _last_event(feed: Feed, seconds: float) -> tuple[str, Any] | None:
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         found = feed.next(left)
-        if found is not None and found[1]["event"].upper() in _WITH_OUTPUT:
+        # The event of an end is the state in small letters.
+        if found is not None and found[1]["event"].upper() in FINAL:
             return found[1]["event"].upper(), found[1].get("data")
     return None
 
@@ -215,7 +214,7 @@ def _look(session: Session, task_id: str) -> tuple[str, Any] | None:
     try:
         state, output, name = session.helpers.get_task(task_id, ["state", "output", "task"])
     except (RedisError, OSError):
-        return "WAIT", None
+        return TaskState.WAIT, None
     if not (state or name):
         return None
-    return state or "WAIT", parsed(output or "null")
+    return state or TaskState.WAIT, parsed(output or "null")

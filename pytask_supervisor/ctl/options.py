@@ -15,9 +15,10 @@ from typing import Any, NoReturn, TextIO
 
 from pytask_core import redis_url
 from pytask_core.keys import KEY_NAMES
+from pytask_core.states import TaskState
 from pytask_supervisor.config.settings import ConfigError, texts_in_file
 
-STATES = ("WAIT", "RUNNING", "SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
+STATES = tuple(state.value for state in TaskState)
 
 #: Flag to the argument of ``PyTaskHelpers``; in the environment ``PYTASK_TASK_SET`` and so on.
 KEY_FLAGS = {f"--{name.replace('_', '-')}": name for name in KEY_NAMES}

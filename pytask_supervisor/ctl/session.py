@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from pytask_core import PyTaskHelpers
 from pytask_core.connection import RedisSource, denied, disconnect, outage
 from pytask_core.keys import RedisKeys
+from pytask_core.states import TaskState
 
 from .options import Options
 
@@ -100,7 +101,7 @@ class Session:
 
 def worker_of(task: Mapping[str, Any]) -> str:
     """The worker that runs a task; '' where none does."""
-    return str(task.get("owner") or "").rpartition(":")[0] if task.get("state") == "RUNNING" else ""
+    return str(task.get("owner") or "").rpartition(":")[0] if task.get("state") == TaskState.RUNNING else ""
 
 
 def heard(silent: float | None) -> str:

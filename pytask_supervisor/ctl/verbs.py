@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from pytask_core.states import TaskState
+
 from .options import Options
 from .output import Output, as_text
 from .session import Session, heard
@@ -147,7 +149,7 @@ def _each(
         answers.append({"id": task_id, "done": False})
         name, state = session.helpers.get_task(task_id, ["task", "state"])
         if name or state:
-            output.complain(f"task {task_id} {not_done}: it is {state or 'WAIT'}")
+            output.complain(f"task {task_id} {not_done}: it is {state or TaskState.WAIT}")
         else:
             output.complain(f"there is no task {task_id}")
     if any(answer["done"] for answer in answers) and (why := session.why_unheard(options.ids[0])):
@@ -185,7 +187,7 @@ def _state(task: dict[str, Any]) -> str:
     """No state means WAIT, for whoever pushed the task by hand."""
     if not task.get("task") and not task.get("state"):
         return "?"
-    return str(task.get("state") or "WAIT")
+    return str(task.get("state") or TaskState.WAIT)
 
 
 def _when(task: dict[str, str]) -> str:

@@ -11,13 +11,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytask_core.states import FINAL, TaskState
+
 #: Names that are told apart, whatever workers say; the rest counts as ``OTHER``, as it does in a worker.
 MOST_NAMES = 200
 #: Upper bounds in one histogram, likewise; the rest counts as infinity.
 MOST_BOUNDS = 40
 OTHER = "other"
 
-STATES = ("SUCCESS", "ERROR", "EXCEPTION", "STOPPED")
+#: In which a run ends.
+STATES = tuple(state.value for state in TaskState if state in FINAL or state is TaskState.STOPPED)
 
 
 @dataclass
