@@ -173,7 +173,7 @@ FLOWS = {
                 (
                     ("shared/signals", "notes the number, wakes the loop"),
                     ("master/supervisor", "its loop looks into its table"),
-                    ("master/shutdown", "begins; a second SIGINT hurries"),
+                    ("master/shutdown", "begins; a second SIGINT kills all"),
                     ("master/worker_pool", "stops all workers"),
                     ("master/worker_handle", "sends SIGINT, sets a deadline"),
                 ),
