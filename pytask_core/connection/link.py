@@ -1,6 +1,7 @@
 """Whether Redis can be reached: one answer and one prober for all parts of a worker.
 
-Rooms wrap what they send in :meth:`RedisLink.guard` and wait for :meth:`RedisLink.wait` before they go on.
+Rooms wrap what they send in :meth:`RedisLink.guard`, and have their turns by :meth:`RedisLink.serve`, which waits for
+Redis before each and sees to what goes wrong.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import gevent
 from gevent.event import Event
 
 from ..loops import Backoff
 from ..process.greenlets import keep, once
+from ..process.news import News
 from . import denied, is_answer, is_full, outage, shortage
+from .complaints import PAUSE, Complaints
 
 log = logging.getLogger("pytask.link")
 
@@ -26,6 +30,8 @@ SETTLED = 10.0
 
 #: Seconds between tries while we lack something ourselves.
 LACKING = 0.25
+
+Found = TypeVar("Found")
 
 
 class Unreachable(Exception):  # noqa: N818 - it is a state of affairs
@@ -69,7 +75,7 @@ class RedisLink:
         #: When we were last found to lack something ourselves.
         self._lacked = float("-inf")
         #: The reasons that were said, in short.
-        self._said: set[str] = set()
+        self._said = News()
         #: Called each time that Redis is back, each in a greenlet of its own.
         self.on_back: list[Callable[[], object]] = []
 
@@ -96,8 +102,8 @@ class RedisLink:
                 that is missing is an answer.
 
         Raises:
-            Away: Redis could not serve it, or we lack what it takes to ask.
-            Rejected: Redis answered with an error. Everything else passes as it is.
+            Unreachable: Redis could not serve it, or we lack what it takes to ask.
+            ServerError: Redis answered with an error. Everything else passes as it is.
         """
         began = self._clock()
         try:
@@ -119,6 +125,53 @@ class RedisLink:
                 self._lose(why, fitful=is_full(error))
             raise Unreachable(why) from error
 
+    def serve(
+        self,
+        turn: Callable[[], object],
+        complaints: Complaints,
+        *,
+        wait_for_work: Callable[[], object] = lambda: None,
+        is_over: Callable[[], object] = lambda: False,
+        pause: float = PAUSE,
+    ) -> None:
+        """Have one turn after another, each once there is something to do and Redis can be reached.
+
+        Args:
+            turn: some exchanges, each in :meth:`guard`.
+            complaints: what is said of a turn that fails.
+            wait_for_work: returns once there is something to do.
+            is_over: whether to return instead of having another turn.
+            pause: seconds after a turn that failed though Redis could be reached.
+        """
+        while not is_over():
+            wait_for_work()
+            self.wait()
+            self.attempt(turn, complaints, pause)
+
+    def insist(self, turn: Callable[[], Found], complaints: Complaints) -> Found:
+        """Have one turn again and again, until it goes well; return what it has returned."""
+        found: list[Found] = []
+        self.wait()
+        while not self.attempt(lambda: found.append(turn()), complaints):
+            self.wait()
+        return found[0]
+
+    def attempt(self, turn: Callable[[], object], complaints: Complaints, pause: float = PAUSE) -> bool:
+        """Have one turn; return whether it went well. Arguments as of :meth:`serve`."""
+        try:
+            turn()
+        except Unreachable:
+            return False  # it is said already, and the next turn waits
+        except ServerError as error:
+            complaints.rejects(error)
+        except Exception:  # noqa: BLE001 - it is told, or raised again
+            complaints.fails()
+        else:
+            complaints.over()
+            return True
+        gevent.sleep(pause)
+        return False
+
     def _tell_lack(self, lack: str) -> None:
         """Redis is not away: who has a connection goes on, and who has none waits for what we lack ourselves."""
         now = self._clock()
@@ -130,7 +183,7 @@ class RedisLink:
         now = self._clock()
         is_relapse = self._returned is not None and now - self._returned < SETTLED
         if not is_relapse:
-            self._said.clear()
+            self._said.over()
         self._relapses = self._relapses + 1 if is_relapse else 0
         was_fitful = self._fitful and is_relapse
         self._fitful = fitful or is_relapse
@@ -143,8 +196,7 @@ class RedisLink:
 
     def _tell_loss(self, why: str, *, is_news: bool) -> None:
         """Say so once for each reason, until it has been well for :data:`SETTLED`."""
-        is_news = is_news or _kind(why) not in self._said
-        self._said.add(_kind(why))
+        is_news = self._said.is_news(_kind(why)) or is_news
         log.log(
             logging.WARNING if is_news else logging.DEBUG,
             "Redis at %s is away%s%s: %s. Tasks run on for %g s, then they are stopped; trying to reach it",
@@ -179,9 +231,8 @@ class RedisLink:
         why = outage(error)
         if why is None:
             log.exception("Redis at %s gives an answer that was not expected", self._where)
-        elif is_answer(error) and _kind(why) not in self._said:
+        elif is_answer(error) and self._said.is_news(_kind(why)):
             # It went without an error, and now there is one: that is what an operator has to mend.
-            self._said.add(_kind(why))
             log.warning("Redis at %s answers again, but does not serve us: %s", self._where, why)
 
     def _settle(self, since: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import gevent
@@ -58,4 +59,6 @@ def _told(function: Callable[..., object], words: tuple[Any, ...]) -> None:
 
 
 def _name(function: Callable[..., object]) -> str:
+    if isinstance(function, MethodType):  # of a part, which may have it from its parent
+        return f"{type(function.__self__).__name__}.{function.__name__}"
     return str(getattr(function, "__qualname__", function))

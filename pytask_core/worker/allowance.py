@@ -24,13 +24,13 @@ class Allowance:
 
     Args:
         max_tasks: how many tasks may end here; 0: no limit.
-        runner: where they run.
+        executor: where they run.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, max_tasks: int, runner: Executor, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_tasks: int, executor: Executor, clock: Callable[[], float] = time.monotonic) -> None:
         self._step = self._most = max_tasks
-        self._runner = runner
+        self._executor = executor
         self._clock = clock
         #: So many are left for sure, since they were counted last.
         self._sure = max_tasks
@@ -44,18 +44,18 @@ class Allowance:
         if not self._step:
             return NO_LIMIT
         if self._sure <= 0:
-            self._sure = self._most - self._runner.done - self._young
+            self._sure = self._most - self._executor.done - self._young
         return max(0, self._sure)
 
     @property
     def room(self) -> int:
         """How many of them the worker has room for."""
-        return min(self._runner.room, self.left)
+        return min(self._executor.room, self.left)
 
     @property
     def is_spent(self) -> bool:
         """Whether the worker is to be replaced; not while most of what it counts still runs, and may run for ever."""
-        return bool(self._step) and not self.left and 2 * self._runner.done >= self._most
+        return bool(self._step) and not self.left and 2 * self._executor.done >= self._most
 
     def spend(self, count: int) -> None:
         """So many were claimed."""
@@ -71,11 +71,11 @@ class Allowance:
 
     def extend(self) -> None:
         """No successor takes over yet: go on for as many more."""
-        self._most = self._runner.done + self._step
+        self._most = self._executor.done + self._step
         self._sure, self._is_told = 0, False
 
     @property
     def _young(self) -> int:
         since = self._clock() - YOUNG
-        tasks = self._runner.tasks.values()
+        tasks = self._executor.tasks.values()
         return sum(not entry.local and (not entry.began or entry.began > since) for entry in tasks)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import gevent
 
+from ..process.news import News
+from ..process.service import Service
+
 log = logging.getLogger("pytask.pressure")
 
 #: Seconds between two measurements. Shorter follows the load sooner, longer wakes an idle worker less.
@@ -21,7 +24,7 @@ HIGH, LOW = 0.5, 0.25
 SAID_AFTER = 5.0
 
 
-class Backpressure:
+class Backpressure(Service):
     """One for each worker.
 
     Args:
@@ -29,24 +32,24 @@ class Backpressure:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._clock = clock
         #: Seconds by which the loop was late when it was last measured.
         self.lag = 0.0
         self._late_since: float | None = None
         self._memory = ""
-        self._said: set[str] = set()
+        self._news = News()
 
     @property
     def is_high(self) -> bool:
         """Whether to claim one task at a time."""
         return self._late_since is not None or bool(self._memory)
 
-    def run(self) -> None:
-        """Measure for ever."""
-        while True:
-            before = self._clock()
-            gevent.sleep(INTERVAL)
-            self.measured(self._clock() - before - INTERVAL)
+    def turn(self) -> None:
+        """Measure once."""
+        before = self._clock()
+        gevent.sleep(INTERVAL)
+        self.measured(self._clock() - before - INTERVAL)
 
     def measured(self, lag: float) -> None:
         """The loop was late by so many seconds."""
@@ -65,6 +68,5 @@ class Backpressure:
             self._say("memory", words)
 
     def _say(self, what: str, words: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+        if self._news.is_news(what):
             log.warning("This worker claims one task at a time for now, since %s. (Said once.)", words)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import gevent
 from gevent.event import Event
 
-from ..connection.link import RedisLink, ServerError, Unreachable
+from ..connection.complaints import PAUSE, Complaints
+from ..connection.link import RedisLink
+from ..process.news import News
+from ..process.service import Service
 from ..store import Claims, WorkerStore
 from ..store.worker import BATCH
 from .allowance import Allowance
@@ -22,9 +27,6 @@ log = logging.getLogger("pytask.claimer")
 #: Seconds of one blocking take. Longer saves idle round trips; shorter finds sooner what another worker has passed on
 #: where its nudge got lost.
 TAKE_TIMEOUT = 1.0
-
-#: Seconds between tries while Redis answers with an error.
-RETRY = 1.0
 
 #: Seconds that ids are left to siblings that hold fewer tasks, before this worker takes its part of them all the same.
 LEAVE_TO_SIBLINGS = 0.02
@@ -47,48 +49,64 @@ _PASSED = {
 }
 
 
-class Claimer:
+class _Mode(Enum):
+    """What the claimer is to do."""
+
+    CLAIMING = auto()
+    QUIET = auto()  #: it claims nothing new, until it is told to again
+    STOPPING = auto()  #: it claims no more
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was sent to Redis, and was not answered yet."""
+
+    token: str
+    is_take: bool  #: it may have moved an id into the inbox, where no other worker looks
+
+
+class Claimer(Service):
     """The way in of a worker.
 
     Args:
         store: the worker's store.
-        runner: where tasks go.
+        executor: where tasks go.
         link: whether Redis can be reached.
         concurrency: for the log, when the pool is full.
-        pressure: whether to claim less than there is room for.
+        backpressure: whether to claim less than there is room for.
         allowance: how many more may be claimed before the worker is replaced.
         nudges: whether another worker has put something into the inbox.
+        early: told of ids that came before their hash.
     """
 
     def __init__(
         self,
         store: WorkerStore,
-        runner: Executor,
+        executor: Executor,
         link: RedisLink,
         concurrency: int,
-        pressure: Backpressure,
+        backpressure: Backpressure,
         allowance: Allowance,
         nudges: Nudges,
+        early: Early,
     ) -> None:
+        super().__init__()
         self._store = store
-        self._runner = runner
+        self._executor = executor
         self._link = link
         self._concurrency = concurrency
-        self._pressure = pressure
+        self._backpressure = backpressure
         self._allowance = allowance
         self._nudges = nudges
-        self._early = Early(store, link)
+        self._early = early
         self._number = 0
-        #: The token of a claim whose answer has not come.
-        self._doubtful: str | None = None
-        self._insist = False
-        self._stopping = False
-        #: Something may lie in the inbox, in nobody else's reach.
-        self._has_taken = False
-        self._may_claim = Event()
-        self._may_claim.set()
-        self._said_full = False
-        self._said = ""
+        self._mode = _Mode.CLAIMING
+        self._is_not_quiet = Event()
+        self._is_not_quiet.set()
+        self._unanswered: _Request | None = None
+        #: Take a part of the queue though others hold fewer tasks.
+        self._insists = False
+        self._is_full_news = News()
         self.gone = Event()  #: set when it claims no more
 
     def next_token(self) -> str:
@@ -96,81 +114,84 @@ class Claimer:
         self._number += 1
         return f"{self._store.worker}:{self._number}"
 
-    def stop(self) -> None:
-        """Claim no more; :attr:`gone` is set when a claim under way has come in."""
-        self._stopping = True
-        self._may_claim.set()
-        self._runner.has_room.set()  # if it waits for room, it need not
+    def claim_no_more(self) -> None:
+        """Stop in good order; :attr:`gone` is set when a claim under way has come in."""
+        self._enter(_Mode.STOPPING)
+        self._executor.has_room.set()  # if it waits for room, it need not
 
     def quiet(self, is_on: bool) -> None:
         """Claim nothing new, or claim again."""
         self._nudges.is_quiet = is_on
-        if not is_on:
-            self._may_claim.set()
-        elif not self._stopping:
-            self._may_claim.clear()
+        if self._mode is not _Mode.STOPPING:
+            self._enter(_Mode.QUIET if is_on else _Mode.CLAIMING)
+
+    def _enter(self, mode: _Mode) -> None:
+        self._mode = mode
+        if mode is _Mode.QUIET:
+            self._is_not_quiet.clear()
+        else:
+            self._is_not_quiet.set()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._mode is _Mode.STOPPING
 
     def run(self) -> None:
         """Claim until stopped."""
-        # What a worker that died was looking at.
-        self._early.look()
+        complaints = Complaints(
+            log,
+            "No tasks can be claimed",
+            f"Trying every {PAUSE:g} s until the keys are mended",
+            bug="A bug in pytask: claiming failed; trying again in a second",
+        )
         try:
-            while not self._stopping:
-                self._link.wait()
-                if not self._has_taken:
-                    self._may_claim.wait()
-                self._wait_for_room()
-                try:
-                    self._turn()
-                except Unreachable:
-                    continue
-                except ServerError as error:
-                    self._complain(error)
-                except Exception:
-                    log.exception("A bug in pytask: claiming failed; trying again in a second")
-                    gevent.sleep(RETRY)
+            self._link.serve(
+                self.turn, complaints, wait_for_work=self._wait_for_room, is_over=lambda: self._is_stopping
+            )
         finally:
-            self._early.close()
-            self._nudges.close()
             self.gone.set()
-
-    def _complain(self, error: ServerError) -> None:
-        """Redis does not do what the store asks: somebody's data stands where ours should."""
-        if str(error) != self._said:
-            self._said = str(error)
-            log.error("No tasks can be claimed: %s. Trying every %g s until the keys are mended", error, RETRY)
-        gevent.sleep(RETRY)
 
     @property
     def _room(self) -> int:
         return self._allowance.room
 
     def _wait_for_room(self) -> None:
-        if self._room:
-            return
-        if self._runner.room:
-            if self._allowance.tell():
-                log.info("This worker has begun as many tasks as it may, and claims no more until it is replaced")
-            gevent.sleep(SPENT)
-            return
-        if not self._said_full:
-            self._said_full = True
+        """Wait until it may claim, and has room."""
+        while not self._is_stopping:
+            # What a take may have moved is claimed also by a quiet worker.
+            if self._unanswered is None or not self._unanswered.is_take:
+                self._is_not_quiet.wait()
+            if self._room:
+                return
+            if self._executor.room:
+                self._wait_as_spent()
+            else:
+                self._wait_as_full()
+
+    def _wait_as_spent(self) -> None:
+        if self._allowance.tell():
+            log.info("This worker has begun as many tasks as it may, and claims no more until it is replaced")
+        gevent.sleep(SPENT)
+
+    def _wait_as_full(self) -> None:
+        if self._is_full_news.is_news():
             log.warning(
                 "All %d places of this worker are taken, so tasks wait in the queue. Raise concurrency, or start more "
                 "workers. (Said once.)",
                 self._concurrency,
             )
-        self._runner.has_room.wait(1)
+        self._executor.has_room.wait(1)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Claim once, and wait for more where nothing is left."""
         room = self._room
-        if not room or self._stopping:
+        if not room or self._is_stopping:
             return
-        is_pressed = self._pressure.is_high
-        asked = 1 if is_pressed or not self._may_claim.is_set() else room
+        is_pressed = self._backpressure.is_high
+        asked = 1 if is_pressed or self._mode is not _Mode.CLAIMING else room
         claims = self._claim(asked)
         if claims.tasks or claims.passed:
-            self._insist = False
+            self._insists = False
             if is_pressed:
                 gevent.sleep(PRESSED)
             elif not claims.left and len(claims.tasks) + len(claims.passed) < min(asked, BATCH):
@@ -179,43 +200,43 @@ class Claimer:
                 self._take()
         elif claims.left:
             gevent.sleep(LEAVE_TO_SIBLINGS)
-            self._insist = True
+            self._insists = True
         else:
             self._take()
 
     def _take(self) -> None:
         """Wait for an id and claim it, again and again as long as nothing waits behind it."""
-        while (room := self._room) and not (self._stopping or self._nudges.is_filled) and self._may_claim.is_set():
-            self._insist, self._has_taken, self._doubtful = False, True, self.next_token()
+        while (room := self._room) and not self._nudges.is_filled and self._mode is _Mode.CLAIMING:
+            request = self._unanswered = _Request(self.next_token(), is_take=True)
+            self._insists = False
             with self._link.guard(), self._nudges.taking():
-                claims = self._store.take_and_claim(TAKE_TIMEOUT, self._doubtful, room)
-            self._receive(claims)
+                claims = self._store.take_and_claim(TAKE_TIMEOUT, request.token, room)
+            self._receive(request, claims)
             if not (claims.tasks or claims.passed):
                 return
             # What was claimed runs first, as above.
-            gevent.sleep(PRESSED if self._pressure.is_high else 0)
+            gevent.sleep(PRESSED if self._backpressure.is_high else 0)
             if claims.left:
                 return
 
     def _claim(self, room: int) -> Claims:
-        again = self._doubtful is not None
-        self._doubtful = self._doubtful or self.next_token()
+        is_again = self._unanswered is not None
+        request = self._unanswered = self._unanswered or _Request(self.next_token(), is_take=False)
         with self._link.guard():
             was_filled = self._nudges.look()
-            claims = self._store.claim(self._doubtful, room, insist=self._insist, again=again)
+            claims = self._store.claim(request.token, room, insist=self._insists, again=is_again)
         if was_filled and len(claims.tasks) + len(claims.passed) >= min(room, BATCH):
             self._nudges.fill()  # There may be more than was asked for.
-        self._receive(claims)
+        self._receive(request, claims)
         return claims
 
-    def _receive(self, claims: Claims) -> None:
-        token, self._doubtful, self._has_taken, self._said = self._doubtful, None, False, ""
-        assert token is not None
+    def _receive(self, request: _Request, claims: Claims) -> None:
+        self._unanswered = None
         self._allowance.spend(len(claims.tasks))
         # What comes in now begins no more; the worker hands back all that it holds as it leaves.
-        for task in () if self._stopping else claims.tasks:
-            self._runner.figures.claimed(task.name, claims.waited.get(task.id))
-            self._runner.start(Execution(task.id, token, task.name, task.data))
+        for task in () if self._is_stopping else claims.tasks:
+            self._executor.figures.claimed(task.name, claims.waited.get(task.id))
+            self._executor.start(Execution(task.id, request.token, task.name, task.data))
         if any(why == "early" for _, why in claims.passed):
             self._early.look()
         for task_id, why in claims.passed:

@@ -7,18 +7,21 @@ stand in the hash too, and the heartbeat finds those whose message was missed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import gevent
-from gevent.event import Event
 
 from ..connection import is_answer
+from ..connection.complaints import Complaints
 from ..connection.link import RedisLink, ServerError, Unreachable
 from ..keys import RedisKeys
 from ..loops import Backoff
+from ..process.greenlets import keep
+from ..process.service import Bell, Service
 from ..store.worker import FILLED
 from .executor import Executor
+from .heartbeat import Heartbeat
+from .nudges import Nudges
 
 log = logging.getLogger("pytask.control")
 
@@ -33,66 +36,70 @@ IN_A_ROW = 50
 TRIES = 6
 
 
-class CommandListener:
+class CommandListener(Service):
     """The listener.
 
     Args:
         client: a Redis client of its own.
         keys: the names of the system.
-        nudges: the channel on which this worker is told that its inbox was filled.
-        fill: called when it is told so, or may have missed it.
-        runner: whose tasks.
+        executor: whose tasks.
         link: whether Redis can be reached.
-        look: called with ids and tokens of tasks for which commands may be recorded.
+        nudges: told that the inbox of this worker was filled, or may have been.
+        heartbeat: looks at tasks for which commands may be recorded.
     """
 
     def __init__(
         self,
         client: Any,
         keys: RedisKeys,
-        nudges: str,
-        fill: Callable[[], object],
-        runner: Executor,
+        executor: Executor,
         link: RedisLink,
-        look: Callable[[dict[str, str]], object],
+        nudges: Nudges,
+        heartbeat: Heartbeat,
     ) -> None:
+        super().__init__()
         self._client = client
         self._keys = keys
-        self._nudges = nudges
-        self._fill = fill
-        self._runner = runner
+        self._executor = executor
         self._link = link
-        self._look = look
+        self._nudges = nudges
+        self._heartbeat = heartbeat
         #: Tokens by id of the tasks that are to be looked at.
         self._asked: dict[str, str] = {}
-        self._wake = Event()
+        self._bell = Bell(lambda: self._asked)
         self._backoff = Backoff()
         #: Times in a row that the channels could not be subscribed to.
         self._failures = 0
 
+    def start(self) -> None:
+        """Listen, and look after what was heard; returns at once."""
+        super().start()
+        # One greenlet for all tasks, and so one connection: renewals have the others.
+        self.greenlets.add(keep(self.look_after))
+
     def run(self) -> None:
         """Listen for ever."""
-        while True:
-            self._link.wait()
-            try:
-                # Another node of a cluster, or another master, may serve us as well: whether Redis is away is for those
-                # to say who wait for its answers.
-                with self._link.guard(tell=False):
-                    self._listen()
-            except (Unreachable, ServerError) as error:
-                self._failures += 1
-                # Of an outage others tell, though perhaps a little later. A refusal of this alone would go unheard.
-                is_alone = self._link.up and error.__cause__ is not None and is_answer(error.__cause__)
-                is_news = is_alone and self._failures == TRIES
-                log.log(
-                    logging.WARNING if is_news else logging.DEBUG,
-                    "The control channels cannot be read: %s. Commands are found by the next renewal until they can",
-                    error,
-                )
-                gevent.sleep(self._backoff.pause())
-            except Exception:
-                log.exception("The control channels cannot be read; trying again in a second")
-                gevent.sleep(1)
+        bug = "The control channels cannot be read; trying again in a second"
+        self._link.serve(self.turn, Complaints(log, bug=bug))
+
+    def turn(self) -> None:
+        """Listen until the connection is lost."""
+        try:
+            # Another node of a cluster, or another master, may serve us as well: whether Redis is away is for those
+            # to say who wait for its answers.
+            with self._link.guard(tell=False):
+                self._listen()
+        except (Unreachable, ServerError) as error:
+            self._failures += 1
+            # Of an outage others tell, though perhaps a little later. A refusal of this alone would go unheard.
+            is_alone = self._link.up and error.__cause__ is not None and is_answer(error.__cause__)
+            is_news = is_alone and self._failures == TRIES
+            log.log(
+                logging.WARNING if is_news else logging.DEBUG,
+                "The control channels cannot be read: %s. Commands are found by the next renewal until they can",
+                error,
+            )
+            gevent.sleep(self._backoff.pause())
 
     def _listen(self) -> None:
         pubsub = self._client.pubsub()
@@ -108,7 +115,7 @@ class CommandListener:
                     if message["type"] == "psubscribe":
                         self._failures = 0
                         self._backoff.reset()
-                        self._fill()  # What came until now has been missed.
+                        self._nudges.fill()  # What came until now has been missed.
                     elif message["type"] == "pmessage":
                         self.obey(message["channel"], message["data"])
                     continue
@@ -121,12 +128,12 @@ class CommandListener:
 
     def obey(self, channel: str, word: str) -> None:
         """Pass a command on to the task it is for, if that runs here, or a nudge if it is for this worker."""
-        if channel == self._nudges:
+        if channel == self._nudges.channel:
             if word == FILLED:
-                self._fill()
+                self._nudges.fill()
             return
         task_id = self._keys.id_of_control(channel)
-        entry = self._runner.tasks.get(task_id)
+        entry = self._executor.tasks.get(task_id)
         if entry is None:
             return
         word, _, token = word.partition(" ")
@@ -140,19 +147,15 @@ class CommandListener:
             # However many come, each task is looked at once a round trip.
             if entry.token == token:
                 self._asked[task_id] = token
-                self._wake.set()
+                self._bell.ring()
             return
         if entry.leaving in {None, "reload"} and entry.leaving != word:
             log.info("Task %r is told to %s", task_id, word)
-        self._runner.ask(task_id, word)
+        self._executor.ask(task_id, word)
 
     def look_after(self) -> None:
-        """Look at the tasks for which commands may be recorded, for ever: all that have gathered, one after another.
-
-        One greenlet, and so one connection: renewals have the others.
-        """
+        """Look at the tasks for which commands may be recorded, for ever: all that have gathered, one after another."""
         while True:
-            self._wake.wait()
-            self._wake.clear()
+            self._bell.wait()
             asked, self._asked = self._asked, {}
-            self._look(asked)
+            self._heartbeat.look(asked)

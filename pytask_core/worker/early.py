@@ -11,8 +11,9 @@ import time
 
 import gevent
 
+from ..connection.complaints import Complaints
 from ..connection.link import RedisLink, ServerError, Unreachable
-from ..process.greenlets import once
+from ..process.service import Bell, Service
 from ..store import WorkerStore
 
 log = logging.getLogger("pytask.claimer")
@@ -27,7 +28,7 @@ SAY = 1.0
 EXAMPLES, LONGEST = 3, 60
 
 
-class Early:
+class Early(Service):
     """Looks for as long as there are any.
 
     Args:
@@ -36,11 +37,14 @@ class Early:
     """
 
     def __init__(self, store: WorkerStore, link: RedisLink) -> None:
+        super().__init__()
         self._store = store
         self._link = link
-        self._looking: gevent.Greenlet | None = None
-        #: There may be some that the last look has not seen.
-        self._is_asked = False
+        #: What a worker that died was looking at; later: there may be some that the last look has not seen.
+        self._is_asked = True
+        #: How many the last look has left.
+        self._left = 0
+        self._bell = Bell(lambda: self._left or self._is_asked or self._count)
         self._dropped: list[str] = []
         self._count = 0
         self._said = 0.0
@@ -48,30 +52,27 @@ class Early:
     def look(self) -> None:
         """Look from now on, until none is left; returns at once."""
         self._is_asked = True
-        if self._looking is None or self._looking.ready():
-            self._looking = once(self._run)
+        self._bell.ring()
 
-    def close(self) -> None:
-        """Look no more."""
-        if self._looking is not None:
-            self._looking.kill()
+    def run(self) -> None:
+        """Look whenever there may be some."""
+        bug = "A bug in pytask: ids that came before their hash cannot be looked at; trying again in a second"
+        self._link.serve(self.turn, Complaints(log, bug=bug), wait_for_work=self._bell.wait)
 
-    def _run(self) -> None:
-        left = 0
-        while left or self._is_asked or self._count:
-            self._link.wait()
-            self._is_asked = False
-            try:
-                with self._link.guard():
-                    dropped, left = self._store.look_at_early()
-            except (Unreachable, ServerError):
-                self._is_asked = True
-                gevent.sleep(SAY)
-                continue
-            self._count += len(dropped)
-            self._dropped += dropped[: EXAMPLES - len(self._dropped)]
-            self._tell()
-            gevent.sleep(LOOK)
+    def turn(self) -> None:
+        """Look once."""
+        self._is_asked = False
+        try:
+            with self._link.guard():
+                dropped, self._left = self._store.look_at_early()
+        except (Unreachable, ServerError):
+            self._is_asked = True
+            gevent.sleep(SAY)
+            return
+        self._count += len(dropped)
+        self._dropped += dropped[: EXAMPLES - len(self._dropped)]
+        self._tell()
+        gevent.sleep(LOOK)
 
     def _tell(self) -> None:
         if not self._count or time.monotonic() - self._said < SAY:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gevent
+from gevent.event import Event
 
 from ..connection.link import RedisLink, ServerError, Unreachable
-from ..process.greenlets import once
+from ..process.service import Service
 from ..store import WorkerStore
 from .allowance import Allowance
 
@@ -31,10 +32,11 @@ PATIENCE = 0.1
 LATER = 5.0
 
 
-class Nudges:
+class Nudges(Service):
     """What the control listener hears and the claimer asks.
 
     Args:
+        channel: on which this worker is told that its inbox was filled.
         store: the worker's store.
         link: whether Redis can be reached.
         cut_short: ends the take that is under way, if it waits; returns False where the server does not let us.
@@ -42,14 +44,21 @@ class Nudges:
     """
 
     def __init__(
-        self, store: WorkerStore, link: RedisLink, cut_short: Callable[[], bool], allowance: Allowance
+        self,
+        channel: str,
+        store: WorkerStore,
+        link: RedisLink,
+        cut_short: Callable[[], bool],
+        allowance: Allowance,
     ) -> None:
+        super().__init__()
+        self.channel = channel
         self._store = store
         self._link = link
         self._cut_short = cut_short
         self._allowance = allowance
         self._is_taking = False
-        self._seeing: gevent.Greenlet | None = None
+        self._rung = Event()
         self._declines = False
         #: Something came into the inbox since the claimer has begun to look there last.
         self.is_filled = False
@@ -59,8 +68,7 @@ class Nudges:
     def fill(self) -> None:
         """Something lies in the inbox; returns at once."""
         self.is_filled = True
-        if self._seeing is None or self._seeing.ready():
-            self._seeing = once(self._see_to_it)
+        self._rung.set()
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -83,12 +91,10 @@ class Nudges:
     def _is_able(self) -> bool:
         return not self.is_quiet and self._allowance.room > 0
 
-    def close(self) -> None:
-        """See to nothing any more."""
-        if self._seeing is not None:
-            self._seeing.kill()
-
-    def _see_to_it(self) -> None:
+    def turn(self) -> None:
+        """See to what comes into the inbox next."""
+        self._rung.wait()
+        self._rung.clear()
         pause, patience = PAUSE, PATIENCE
         while self.is_filled:
             if self._is_taking:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-import gevent
-from gevent.event import Event
-
-from ..connection.link import RedisLink, ServerError, Unreachable
+from ..connection.complaints import Complaints
+from ..connection.link import RedisLink
+from ..process.news import News
+from ..process.service import Bell, Service
 from ..store import Misplaced, PassedOn, WorkerStore
 from ..store.worker import BATCH
 from .execution import Execution
 
 log = logging.getLogger("pytask.parking")
-
-#: Seconds between tries while Redis answers with an error.
-RETRY = 1.0
 
 #: Seconds after which a worker looks again, though nothing has happened: another program has deleted the note of its
 #: names, a failover has lost it, or it was frozen so long that others counted it as gone. Shorter finds that sooner,
@@ -31,7 +28,7 @@ LOOK_AGAIN = 60.0
 MOST_NAMES = 100
 
 
-class Parking:
+class Parking(Service):
     """One greenlet, many tasks a round trip.
 
     Args:
@@ -52,53 +49,46 @@ class Parking:
         settle: Callable[[Execution], object],
         look_again: float = LOOK_AGAIN,
     ) -> None:
+        super().__init__()
         self._store = store
         self._link = link
         self._names = names
         self._task_timeout = task_timeout
         self._settle = settle
-        self._look_again = look_again
         self._misplaced: list[Execution] = []
         self._is_due = True
-        self._wake = Event()
+        self._bell = Bell(lambda: self._misplaced or self._is_due, look_again)
         self._told = 0
         #: Names of tasks that were passed on.
-        self._elsewhere: set[str] = set()
-        self._said = ""
+        self._elsewhere = News()
         store.on_known = self.open
 
     def add(self, entry: Execution) -> None:
         """Take a task out of this worker's hands, which does not know its name; returns at once."""
         self._misplaced.append(entry)
-        self._wake.set()
+        self._bell.ring()
 
     def open(self) -> None:
         """Put back what is parked under the names of this worker, which Redis knows now; returns at once."""
         self._is_due = True
-        self._wake.set()
+        self._bell.ring()
 
     def run(self) -> None:
         """Do so for ever."""
-        while True:
-            if not (self._misplaced or self._is_due):
-                self._wake.clear()
-                if not self._wake.wait(self._look_again):
-                    self._is_due = True
-            self._link.wait()
-            try:
-                self._turn()
-            except Unreachable:
-                continue
-            except ServerError as error:
-                if str(error) != self._said:
-                    self._said = str(error)
-                    log.error("Redis does not take tasks of other names from this worker: %s. Trying again", error)
-                gevent.sleep(RETRY)
-            except Exception:
-                log.exception("A bug in pytask: tasks of other names cannot be passed on; trying again in a second")
-                gevent.sleep(RETRY)
+        complaints = Complaints(
+            log,
+            "Redis does not take tasks of other names from this worker",
+            "Trying again",
+            bug="A bug in pytask: tasks of other names cannot be passed on; trying again in a second",
+        )
+        self._link.serve(self.turn, complaints, wait_for_work=self._wait_for_work)
 
-    def _turn(self) -> None:
+    def _wait_for_work(self) -> None:
+        if not self._bell.wait():
+            self._is_due = True
+
+    def turn(self) -> None:
+        """Pass on some tasks, and put back what is parked if that is due."""
         if self._misplaced:
             batch = self._misplaced[:BATCH]
             with self._link.guard():
@@ -109,7 +99,6 @@ class Parking:
                 self._settle(entry)
         if self._is_due:
             self._open()
-        self._said = ""
 
     def _open(self) -> None:
         self._is_due = False
@@ -147,8 +136,7 @@ class Parking:
                     "class, or stop or remove them; 'pytaskctl queues' counts them. (Said once a name.)",
                     name,
                 )
-            elif where.worker and name not in self._elsewhere and self._told <= MOST_NAMES:
-                self._elsewhere.add(name)
+            elif where.worker and self._told <= MOST_NAMES and self._elsewhere.is_news(name):
                 self._say(
                     logging.INFO,
                     "Task %r is named %r, which this worker does not know; %s does and gets it. (Said once a name.)",

@@ -12,21 +12,18 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Generic, NamedTuple, TypeVar
 
-import gevent
 from gevent.event import Event as Flag
 
-from ..connection.link import RedisLink, ServerError, Unreachable
+from ..connection.complaints import Complaints
+from ..connection.link import RedisLink, Unreachable
+from ..process.news import News
+from ..process.service import Bell, Service
 from ..states import TaskState
 from ..store import Ending, Event, WorkerStore
+from ..store.worker import BATCH
 from .execution import Execution
 
 log = logging.getLogger("pytask.reporter")
-
-#: Items of each kind in one round trip. More saves round trips, fewer lets others have their turn on the server sooner.
-BATCH = 500
-
-#: Seconds between tries while Redis answers with an error.
-RETRY = 1.0
 
 #: Events that may gather before a task that emits has to wait for the sending. More bears bursts, and costs memory.
 MOST_EVENTS = 10_000
@@ -42,7 +39,7 @@ class _Leaving(NamedTuple, Generic[What]):
     after: int  #: events that were emitted before; an event that comes behind it is refused
 
 
-class Reporter:
+class Reporter(Service):
     """The one way out of a worker for events and ends.
 
     Args:
@@ -51,6 +48,7 @@ class Reporter:
     """
 
     def __init__(self, store: WorkerStore, link: RedisLink) -> None:
+        super().__init__()
         self._store = store
         self._link = link
         self._events: list[Event] = []
@@ -59,9 +57,9 @@ class Reporter:
         self._ends: list[_Leaving[Ending]] = []
         self._stopped: list[_Leaving[None]] = []
         self._requeue: list[_Leaving[None]] = []
-        self._wake = Flag()
+        self._bell = Bell(lambda: not self.empty)
         self._sent = Flag()
-        self._warned = False
+        self._news = News()
         #: Events that were not sent because Redis was away.
         self.dropped = 0
         #: Called with each task whose end, stop or requeue Redis has taken or refused; and with the state of one that
@@ -80,22 +78,22 @@ class Reporter:
             return
         self._events.append(Event(entry.id, entry.token, payload))
         self._emitted += 1
-        self._wake.set()
+        self._bell.ring()
 
     def end(self, entry: Execution, state: str, output: str) -> None:
         """Send how a task ended."""
         self._ends.append(_Leaving(entry, Ending(entry.id, entry.token, state, output), self._emitted))
-        self._wake.set()
+        self._bell.ring()
 
     def stopped(self, entry: Execution) -> None:
         """Send that a task was stopped on purpose."""
         self._stopped.append(_Leaving(entry, None, self._emitted))
-        self._wake.set()
+        self._bell.ring()
 
     def requeue(self, entry: Execution) -> None:
         """Send that a task goes back to the front of the queue."""
         self._requeue.append(_Leaving(entry, None, self._emitted))
-        self._wake.set()
+        self._bell.ring()
 
     @property
     def empty(self) -> bool:
@@ -114,30 +112,22 @@ class Reporter:
 
     def run(self) -> None:
         """Send for ever."""
-        said = ""
-        while True:
-            if self.empty:
-                self._wake.clear()
-                self._wake.wait()
-            self._link.wait()
-            try:
-                self.send()
-            except Unreachable:
-                continue
-            except ServerError as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.error("Redis does not take the ends of tasks: %s. They are kept and tried again", error)
-                gevent.sleep(RETRY)
-            except Exception:
-                log.exception("A bug in pytask: the ends of tasks cannot be sent; trying again in a second")
-                gevent.sleep(RETRY)
+        self._link.serve(
+            self.turn,
+            Complaints(
+                log,
+                "Redis does not take the ends of tasks",
+                "They are kept and tried again",
+                bug="A bug in pytask: the ends of tasks cannot be sent; trying again in a second",
+            ),
+            wait_for_work=self._bell.wait,
+        )
 
-    def send(self) -> None:
+    def turn(self) -> None:
         """Send one batch.
 
         Raises:
-            Away: Redis cannot be reached; ends are kept, events are dropped.
+            Unreachable: Redis cannot be reached; ends are kept, events are dropped.
         """
         events, self._events = self._events[:BATCH], self._events[BATCH:]
         self._taken += len(events)
@@ -182,8 +172,7 @@ class Reporter:
 
     def _drop(self, count: int) -> None:
         self.dropped += count
-        if count and not self._warned:
-            self._warned = True
+        if count and self._news.is_news():
             log.warning(
                 "Redis is away, so events that tasks emit are dropped; they are counted, and this is said only once"
             )

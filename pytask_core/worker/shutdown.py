@@ -1,7 +1,7 @@
 """``Shutdown``: how a worker ends, in order. Called by ``Worker.run``.
 
-Senders stop before receivers: the claimer (no more in), the runner (every task winds up), the reporter (everything is
-sent), and only then heartbeat, control and connections.
+Senders stop before receivers: the claimer (no more in), the executor (every task winds up), the reporter (everything is
+sent), and only then all other parts and the connections.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.event import Event
 
-from ..connection.link import RedisLink, ServerError, Unreachable
+from ..connection.complaints import Complaints
+from ..connection.link import RedisLink
 from ..process.greenlets import once
 from .claimer import Claimer
 from .executor import Executor
-from .recovery import Recovery
 from .reporter import Reporter
 from .stopping import GIVE_WAY
+from .takes import Takes
 
 if TYPE_CHECKING:
     from ..store import KeeperStore
@@ -44,12 +45,12 @@ class Shutdown:
         worker_id: of the worker.
         timeout: seconds that it may take in all.
         claimer: the way in.
-        runner: whose tasks are to leave.
+        executor: whose tasks are to leave.
         reporter: the way out.
         link: whether Redis can be reached.
-        errands: cuts the blocking take short.
+        takes: cuts the blocking take short.
         keeper: hands back what is left.
-        close_rooms: ends whatever else might renew the lease or take.
+        stop_parts: ends whatever else might renew the lease or take.
     """
 
     def __init__(
@@ -57,27 +58,27 @@ class Shutdown:
         worker_id: str,
         timeout: float,
         claimer: Claimer,
-        runner: Executor,
+        executor: Executor,
         reporter: Reporter,
         link: RedisLink,
-        errands: Recovery,
+        takes: Takes,
         keeper: KeeperStore,
-        close_rooms: Callable[[], object],
+        stop_parts: Callable[[], object],
     ) -> None:
         self._worker_id = worker_id
         self._timeout = timeout
         self._claimer = claimer
-        self._runner = runner
+        self._executor = executor
         self._reporter = reporter
         self._link = link
-        self._errands = errands
+        self._takes = takes
         self._keeper = keeper
-        self._close_rooms = close_rooms
+        self._stop_parts = stop_parts
         self._hurry = Event()
 
     def hurry(self) -> None:
         """Wait for no task's ``stop``, nor for a Redis that is away; also ahead of :meth:`run`."""
-        self._runner.hurry()
+        self._executor.hurry()
         self._hurry.set()
 
     def run(self) -> bool:
@@ -85,16 +86,18 @@ class Shutdown:
         began = time.monotonic()
         deadline = began + self._timeout
         sending = min(SENDING, self._timeout / 3)
-        local = sum(entry.local for entry in self._runner.tasks.values())
+        local = sum(entry.local for entry in self._executor.tasks.values())
         log.info("Stopping. Tasks that go back to the queue: %d; local ones that end: %d", self._held - local, local)
-        self._claimer.stop()
+        self._claimer.claim_no_more()
         cutting = self._unblock()
-        self._runner.ask_all("requeue")
-        gevent.wait([self._runner.idle, self._hurry], timeout=max(0.0, deadline - sending - time.monotonic()), count=1)
-        self._runner.hurry()
-        gevent.wait([self._runner.idle], timeout=min(GIVE_WAY, sending))
+        self._executor.ask_all("requeue")
+        gevent.wait(
+            [self._executor.idle, self._hurry], timeout=max(0.0, deadline - sending - time.monotonic()), count=1
+        )
+        self._executor.hurry()
+        gevent.wait([self._executor.idle], timeout=min(GIVE_WAY, sending))
         # Those that have stopped are still here while Redis is away.
-        for entry in [each for each in self._runner.tasks.values() if each.greenlet and not each.greenlet.dead]:
+        for entry in [each for each in self._executor.tasks.values() if each.greenlet and not each.greenlet.dead]:
             log.warning("Task %r (%s) has not stopped in time; it is requeued anyway", entry.id, entry.name)
         # However short the timeout, the last word is tried.
         is_done = self._let_go(max(deadline, time.monotonic() + LAST_WORD))
@@ -105,7 +108,7 @@ class Shutdown:
 
     @property
     def _held(self) -> int:
-        return len(self._runner.tasks)
+        return len(self._executor.tasks)
 
     def _unblock(self) -> gevent.Greenlet | None:
         """Bring the claimer back from its blocking take at once instead of at its timeout."""
@@ -119,7 +122,7 @@ class Shutdown:
     def _cut_takes_short(self) -> None:
         # Not killed once nobody waits for it: while the claimer is still in its take, that is to be cut short again.
         while not self._claimer.gone.wait(0):
-            self._errands.cut_take_short(self._worker_id)
+            self._takes.cut_own()
             self._claimer.gone.wait(0.1)
 
     def _let_go(self, deadline: float) -> bool:
@@ -133,21 +136,20 @@ class Shutdown:
                 continue
             # Nothing may renew the lease after it is given up, or take: also no take over a connection that we lost and
             # the server still believes in.
-            self._close_rooms()
-            self._errands.cut_take_short(self._worker_id)
-            try:
-                with self._link.guard():
-                    self._keeper.hand_back(self._worker_id, died=False)
-            except Unreachable:
-                continue
-            except ServerError as error:
-                log.error("Redis does not take back what this worker holds: %s. Trying again until the end", error)
-                gevent.sleep(min(LAST_WORD, left))
-                continue
-            return True
+            self._stop_parts()
+            self._takes.cut(self._worker_id)
+            complaints = Complaints(
+                log, "Redis does not take back what this worker holds", "Trying again until the end", is_once=False
+            )
+            if self._link.attempt(self._hand_back, complaints, min(LAST_WORD, left)):
+                return True
         log.error(
             "Redis has not taken back %d tasks in time. The supervisor has a sibling do so once Redis is back; without "
             "one a Monitor will, when this worker is overdue",
             self._held,
         )
         return False
+
+    def _hand_back(self) -> None:
+        with self._link.guard():
+            self._keeper.hand_back(self._worker_id, died=False)

@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -18,17 +17,15 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from ..config import CoreConfig
-from ..connection import RedisSource, check_server, disconnect, knock, outage, refusal
+from ..connection import RedisSource, disconnect
 from ..connection.link import RedisLink
-from ..errors import RedisRefused
-from ..keys import RedisKeys
-from ..loops import Backoff
 from ..policy.poison import Hang
 from ..process.alone import go_on_alone
 from ..process.forks import forks
 from ..process.gc_tuning import calm_collector
-from ..process.greenlets import keep, once
+from ..process.greenlets import once
 from ..process.log_locks import safe_locks
+from ..process.service import Service
 from ..store import regime
 from ..store.scripts import load_all
 from ..task import Task, Tools
@@ -37,6 +34,7 @@ from .backpressure import Backpressure
 from .claimer import Claimer
 from .command_listener import CommandListener
 from .draining import wait_for_young
+from .early import Early
 from .execution import Execution
 from .executor import Executor
 from .heartbeat import Heartbeat
@@ -44,10 +42,13 @@ from .lease import Lease
 from .local_tasks import LocalTasks
 from .nudges import Nudges
 from .parking import Parking
-from .recovery import Recovery, take_name
+from .partition_guard import PartitionGuard
+from .recovery import Recovery
+from .registration import Registration
 from .reporter import Reporter
 from .shutdown import Shutdown
 from .stats import WorkerStats
+from .takes import Takes, take_name
 
 if TYPE_CHECKING:
     from ..helpers import PyTaskHelpers
@@ -103,11 +104,10 @@ class Worker:
         self.config = config
         self.source = source
         self._classes = classes
-        self._keys = keys = config.keys
+        keys = config.keys
         self._helpers = helpers
         self._client = source.store_client(WORKER_CONNECTIONS)
-        self._take_name = take_name(self.id)
-        self._blocking = source.own_client(self._take_name)
+        self._blocking = source.own_client(take_name(self.id))
         self._control_client = source.own_client(f"pytask-control-{self.id}")
         stores = regime(one_slot=not source.is_cluster or keys.one_slot)
         self._store = stores.worker(
@@ -117,9 +117,10 @@ class Worker:
         self._where_keys_lie = "" if not source.is_cluster else _ONE_SLOT if keys.one_slot else _MANY_SLOTS
         lease = Lease(config.task_timeout, config.update_task_interval, config.partition_grace)
         self._store.lease = lease.seconds
-        self.link = RedisLink(source.describe(), self._probe, lambda: lease.grace)
+        self._registration = Registration(source, self._client, self._store, keys, classes)
+        self.link = RedisLink(source.describe(), self._registration.renew, lambda: lease.grace)
         self._reporter = Reporter(self._store, self.link)
-        self._runner = Executor(
+        self._executor = Executor(
             classes,
             self._store,
             self._reporter,
@@ -128,53 +129,65 @@ class Worker:
             Tools(source.client, helpers, self),
             handlers,
         )
-        self._parking = Parking(self._store, self.link, classes, config.task_timeout, self._runner.settle)
-        self._runner.on_misplaced = self._parking.add
+        self._parking = Parking(self._store, self.link, classes, config.task_timeout, self._executor.settle)
+        self._executor.on_misplaced = self._parking.add
         #: How late the loop is, and whether this worker should claim less.
-        self.pressure = Backpressure()
+        self.backpressure = Backpressure()
         #: How many more tasks may begin here.
-        self.allowance = Allowance(max_tasks, self._runner)
-        self._errands = Recovery(self._client, keys, self.link, self.keeper, helpers)
-        cut_short = partial(self._errands.cut_own_take_short, self._blocking, self.id)
-        nudges = Nudges(self._store, self.link, cut_short, self.allowance)
+        self.allowance = Allowance(max_tasks, self._executor)
+        self._takes = Takes(self.id, self._client, self._blocking, keys.new_queue, self.link)
+        self._recovery = Recovery(self.link, self.keeper, self._takes, helpers)
+        nudges = Nudges(keys.nudges(self.id), self._store, self.link, self._takes.cut_own, self.allowance)
+        early = Early(self._store, self.link)
         self._claimer = Claimer(
-            self._store, self._runner, self.link, config.concurrency, self.pressure, self.allowance, nudges
+            self._store,
+            self._executor,
+            self.link,
+            config.concurrency,
+            self.backpressure,
+            self.allowance,
+            nudges,
+            early,
         )
         self._stop = Event()
-        self._locals = LocalTasks(
+        self._local_tasks = LocalTasks(
             local_tasks,
             self._store,
-            self._runner,
+            self._executor,
             self.link,
             self._claimer.next_token,
             self._stop,
             config.max_payload,
         )
-        self._heartbeat = Heartbeat(
-            self._store,
-            self._runner,
-            self.link,
-            lease,
-            self.isolate,
-            self._locals.start,
-            self._locals.lost,
-        )
-        self._control = CommandListener(
-            self._control_client, keys, keys.nudges(self.id), nudges.fill, self._runner, self.link, self._heartbeat.look
-        )
-        self._greenlets: list[gevent.Greenlet] = []
+        self.link.on_back.append(self._local_tasks.resume)
+        self._guard = PartitionGuard(self._executor, lease, self._local_tasks)
+        heartbeat = Heartbeat(self._store, self._executor, self.link, lease, self._guard, self._local_tasks)
+        listener = CommandListener(self._control_client, keys, self._executor, self.link, nudges, heartbeat)
+        #: In the order in which they start. They stop the other way round.
+        self._services: list[Service] = [
+            self._reporter,
+            heartbeat,
+            self._guard,
+            nudges,
+            listener,
+            self._parking,
+            self.backpressure,
+            self._local_tasks,
+            early,
+            self._claimer,
+        ]
         #: Whether nothing in Redis counts as held by this worker: before its life, and after an end in good order.
         self.holds_nothing = True
         self._shutdown = Shutdown(
             self.id,
             graceful_timeout,
             self._claimer,
-            self._runner,
+            self._executor,
             self._reporter,
             self.link,
-            self._errands,
+            self._takes,
             self.keeper,
-            self._close_rooms,
+            self._stop_parts,
         )
         #: Held by a Cleanup while it deals with what it has collected: all of one worker share one list.
         self.cleaning = Semaphore()
@@ -184,38 +197,38 @@ class Worker:
     @property
     def running(self) -> int:
         """How many tasks are in this worker's hands."""
-        return len(self._runner.tasks)
+        return len(self._executor.tasks)
 
     @property
     def tasks(self) -> Mapping[str, Execution]:
         """The tasks in this worker's hands, by id."""
-        return self._runner.tasks
+        return self._executor.tasks
 
     @property
     def done(self) -> int:
         """How many tasks have ended here."""
-        return self._runner.done
+        return self._executor.done
 
     @property
     def running_by_name(self) -> dict[str, int]:
         """How many tasks of each name are in this worker's hands."""
-        return self.figures.by_name(entry.name for entry in self._runner.tasks.values())
+        return self.figures.by_name(entry.name for entry in self._executor.tasks.values())
 
     @property
     def figures(self) -> WorkerStats:
         """What was done here, by name and state."""
-        return self._runner.figures
+        return self._executor.figures
 
     def is_local(self, task_id: str) -> bool:
         """Whether a task that runs here was started by the app itself and not through Redis."""
-        entry = self._runner.tasks.get(task_id)
+        entry = self._executor.tasks.get(task_id)
         return entry is not None and entry.local
 
     def quiet(self, is_on: bool) -> None:
         """Claim nothing new, or claim again. What runs goes on; the dead are handed back all the same."""
         self._claimer.quiet(is_on)
-        if is_on and self._greenlets:
-            once(self._errands.cut_take_short, self.id)
+        if is_on and self._claimer.greenlets:
+            once(self._takes.cut_own)
 
     def drain(self, patience: float, on_done: Callable[[], None]) -> None:
         """Claim nothing new, and wait for short tasks to end; returns at once.
@@ -228,7 +241,7 @@ class Worker:
 
         def wait() -> None:
             try:
-                wait_for_young(self._runner.tasks, patience)
+                wait_for_young(self._executor.tasks, patience)
             finally:
                 on_done()
 
@@ -248,7 +261,7 @@ class Worker:
             on_done: called with the number of tasks that wait again.
             hang: by which task it hung, if it was killed for that.
         """
-        self._errands.hand_back(worker_id, on_done, hang)
+        self._recovery.hand_back(worker_id, on_done, hang)
 
     def count_queues(self, on_done: Callable[[dict[str, int]], None]) -> None:
         """Count the ids that wait, are active, and have ended; returns at once.
@@ -256,17 +269,15 @@ class Worker:
         Args:
             on_done: called with the counts, as of ``PyTaskHelpers.queue_lengths``; not at all while Redis is away.
         """
-        self._errands.count_queues(on_done)
+        self._recovery.count_queues(on_done)
 
     def start_local(self, name: str, data: dict[str, Any]) -> None:
         """Start a local task now, or as soon as Redis can be reached."""
-        self._locals.add(name, data)
+        self._local_tasks.add(name, data)
 
     def isolate(self) -> None:
         """Redis was away for too long: stop everything here; local tasks start again when it is back."""
-        self._locals.let_go()
-        self._runner.ask_all("requeue")
-        self._greenlets.append(once(self._runner.cut_short, self._heartbeat.left))
+        self._guard.isolate()
 
     # Life
 
@@ -284,81 +295,29 @@ class Worker:
         # Else a SystemExit in a greenlet that a task has spawned is thrown into the main one, and ends all tasks.
         hub.SYSTEM_ERROR = ()
         try:
-            if self._reach_redis():
+            if self._registration.wait_until_done(self._stop):
                 with calm_collector(), safe_locks(), forks.life(self._become_copy):
                     self._begin()
-                    if on_ready is not None and self._locals.failure is None:
+                    if on_ready is not None and self._local_tasks.failure is None:
                         on_ready()
                     self._stop.wait()
                     self.holds_nothing = self._shutdown.run()
-                    if self._locals.failure is not None:
-                        raise self._locals.failure
+                    if self._local_tasks.failure is not None:
+                        raise self._local_tasks.failure
         finally:
             hub.SYSTEM_ERROR = type(hub).SYSTEM_ERROR
             self.link.close()
-            gevent.killall(self._greenlets)
-            self._locals.close()
-            self._errands.close()
+            self._stop_parts()
+            self._recovery.stop()
             disconnect(self._blocking, self._control_client, self._client)
             self._helpers.close()
-
-    def _reach_redis(self) -> bool:
-        """Wait until Redis answers; return False where a stop was asked for meanwhile."""
-        backoff, said = Backoff(), False
-        while not self._stop.is_set():
-            try:
-                if said:
-                    knock(self._client)
-                for warning in check_server(self._client, self.source.describe()):
-                    log.warning("%s", warning)
-                self._store.register(self._classes)
-                for warning in self._store.rehearse():
-                    log.warning("%s", warning)
-                self._tell_of_database()
-                return True
-            except Exception as error:
-                refused, why = refusal(error), outage(error)
-                if refused is not None:
-                    where = self.source.describe()
-                    raise RedisRefused(f"Redis at {where} refuses us: {refused}") from error
-                if why is None:
-                    raise
-                if not said:
-                    said = True
-                    log.warning(
-                        "Redis at %s cannot be reached: %s. Trying until it can",
-                        self.source.describe(),
-                        why,
-                    )
-                self._stop.wait(backoff.pause())
-        return False
-
-    def _tell_of_database(self) -> None:
-        # The names of channels begin with this one.
-        if self.source.database and self._keys.task_prefix == RedisKeys.task_prefix:
-            log.warning(
-                "Pub/sub knows no databases: a system with the same task_prefix on another database than %s hears the "
-                "stops, reloads and events of this one. Give each names of its own",
-                self.source.describe(),
-            )
 
     def _begin(self) -> None:
         self.holds_nothing = False
         self.link.begin()
-        self.link.on_back.append(self._locals.start)
-        for room in (
-            self._reporter.run,
-            self._heartbeat.run,
-            self._heartbeat.guard,
-            self._control.run,
-            self._control.look_after,
-            self._parking.run,
-            self.pressure.run,
-        ):
-            self._greenlets.append(keep(room))
-        self._locals.begin()
-        self._greenlets.append(keep(self._claimer.run))
-        if self._locals.failure is not None:
+        for service in self._services:
+            service.start()
+        if self._local_tasks.failure is not None:
             return
         log.info(
             "Worker %s takes tasks from %s%s: %s",
@@ -368,18 +327,13 @@ class Worker:
             ", ".join(sorted(self._classes)) or "none, since no task class was added",
         )
 
-    def _probe(self) -> None:
-        """Whether Redis will have us again: registers too, since it may have forgotten us."""
-        knock(self._client)
-        self._store.register(self._classes)
-        self._store.rehearse()
-
     def _become_copy(self) -> None:
         """This is a process that a task has forked."""
-        self._runner.become_copy()
+        self._executor.become_copy()
         go_on_alone()
 
-    def _close_rooms(self) -> None:
+    def _stop_parts(self) -> None:
         """Nothing renews, takes or sends any more."""
-        gevent.killall(self._greenlets)
+        for service in reversed(self._services):
+            service.stop()
         disconnect(self._blocking)

@@ -56,7 +56,7 @@ class ProcessStats:
         if now >= self._memory_at + MEMORY_EVERY:
             self._measure()
             self._memory_at = now
-            self._worker.pressure.memory(self._nearness())
+            self._worker.backpressure.memory(self._nearness())
         elapsed = max(now - self._before, 0.001)
         figures = {
             "at": now,
@@ -65,7 +65,7 @@ class ProcessStats:
             "done": done,
             "names": self._worker.running_by_name,
             "rate": round((done - self._done_before) / elapsed, 2),
-            "lag": round(self._worker.pressure.lag, 4),
+            "lag": round(self._worker.backpressure.lag, 4),
             "memory": self._memory,
             "rss": self._rss,
             "cpu": round((cpu - self._cpu_before) / elapsed, 4),

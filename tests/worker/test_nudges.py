@@ -102,10 +102,12 @@ def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_ov
         return True
 
     store = live.stores.worker(live.store_client(), live.store_client(), live.keys, worker.id)
-    inbox = nudges.Nudges(store, worker.link, cut_short, worker.allowance)
+    inbox = nudges.Nudges("nudges", store, worker.link, cut_short, worker.allowance)
+    inbox.start()
     with inbox.taking():
         inbox.fill()
         wait_until(lambda: len(asked) >= 3)
+    inbox.stop()
     # The claimer looks before it begins a take.
     assert inbox.look()
     assert not inbox.look()

@@ -56,24 +56,24 @@ def test_a_worker_short_of_memory_claims_one_at_a_time_until_it_is_not(
 ) -> None:
     worker = live.worker(Sleeper)
     wait_until(live.takes)
-    worker.pressure.memory("its memory is 90 MiB, near the 100 MiB of --max-memory")
+    worker.backpressure.memory("its memory is 90 MiB, near the 100 MiB of --max-memory")
     live.helpers.start_tasks([("sleeper", {})] * 50)
     began = time.monotonic()
     wait_until(lambda: worker.running >= 3)
     assert time.monotonic() - began > 0.15
     assert worker.running < 20
-    worker.pressure.memory("")
+    worker.backpressure.memory("")
     wait_until(lambda: worker.running == 50)
-    worker.pressure.memory("its memory is 90 MiB again")
+    worker.backpressure.memory("its memory is 90 MiB again")
     said = [record for record in caplog.records if record.name == "pytask.pressure"]
     assert [record.levelno for record in said] == [logging.WARNING]
 
 
 def test_a_loop_that_is_kept_busy_is_found_to_be_late(live: Live) -> None:
     worker = live.worker(Sleeper)
-    wait_until(lambda: worker.pressure.lag < LOW)
+    wait_until(lambda: worker.backpressure.lag < LOW)
     until = time.monotonic() + HIGH + 0.5
     while time.monotonic() < until:
         pass
-    wait_until(lambda: worker.pressure.lag >= HIGH, 5)
-    wait_until(lambda: not worker.pressure.is_high, 5)
+    wait_until(lambda: worker.backpressure.lag >= HIGH, 5)
+    wait_until(lambda: not worker.backpressure.is_high, 5)
