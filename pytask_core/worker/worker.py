@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
-from gevent.lock import Semaphore
 
 from ..config import CoreConfig
 from ..connection import RedisSource, disconnect
 from ..connection.link import RedisLink
+from ..maintenance.means import Means
 from ..policy.poison import Hang
 from ..process.alone import go_on_alone
 from ..process.forks import forks
@@ -189,8 +189,8 @@ class Worker:
             self.keeper,
             self._stop_parts,
         )
-        #: Held by a Cleanup while it deals with what it has collected: all of one worker share one list.
-        self.cleaning = Semaphore()
+        #: For the services that it runs for the whole system.
+        self.means = Means(self.id, self.keeper, self.link, source.own_client)
 
     # What others see
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.connection.link import RedisLink
 from pytask_core.keys import RedisKeys
+from pytask_core.maintenance.monitor import MonitorService, Patience
 from pytask_core.store import KeeperStore
-from pytask_core.tasks import Monitor
 from tests.bench import recovery
 from tests.bench.contenders import OURS
 from tests.bench.results import Results
@@ -30,14 +29,12 @@ def monitor(server: RedisServer, count: int, workers: int, results: Results) -> 
     _fill(client, keys, count, workers)
     link = RedisLink("the server", lambda: None, lambda: 30.0)
     link.begin()
-    task: Any = Monitor.__new__(Monitor)
-    worker = SimpleNamespace(keeper=KeeperStore(client, keys), link=link)
-    task.__pytask__ = SimpleNamespace(tools=SimpleNamespace(worker=worker))
-    task.__dict__.update(loop_interval=0.001, task_timeout=60.0, _unknown=60.0)
+    patience = Patience(interval=0.001, task_timeout=60.0, unpromised=60.0, unknown_timeout=86_400.0)
+    service = MonitorService(KeeperStore(client, keys), link, patience)
     for _ in range(ROUNDS):
         time.sleep(0.01)
         began = time.perf_counter()
-        task.check_tasks()
+        service.check()
         results.add(ROUND, OURS.name, (time.perf_counter() - began) * 1000)
     assert client.llen(keys.new_queue) == 0, "none of them was overdue"
     disconnect(client)
