@@ -31,21 +31,21 @@ TABLES = (
 SINGLE = "single server"
 
 HOW = """\
-Seconds differ from machine to machine; the ratios are what to compare. Each cell is the median of the runs, with the
-lowest and the highest in brackets, and the ratio to pytask's median. The runs of all contenders take turns, on one
-server, over TCP, nothing saved to disk. Tasks note what they do in a file in memory, so that the server sees the
-contenders' own commands alone. Each has results stored, and the settings that it recommends for tasks that wait.
+Seconds differ from machine to machine, so compare the ratios. Each cell is the median of the runs, with the lowest and
+the highest in brackets, and the ratio to pytask's median. The runs of all contenders take turns, on one server, over
+TCP, without saving to disk. Tasks note what they do in a file in memory, so that the server sees only the contenders'
+own commands. Each contender stores results, and has the settings that it recommends for tasks that wait.
 
-- No-op tasks: the queue is filled before the workers start; the rate is from the first task to the last, and CPU is
-  counted from the first task on, so that start-up is not.
+- No-op tasks: the queue is filled before the workers start. The rate is from the first task to the last, and CPU is
+  counted from the first task on, so start-up is not included.
 - Idle: 50 tasks a second for an idle worker, from the call that starts a task to its first line. Half load: the same at
   half of what the contender's client and worker can do.
 - The limit takes the same tasks from the new queue to the end queue with a script for a hundred ids, and runs nothing;
   the pipeline does so with plain commands.
-- A contender that stands still for twenty seconds, or takes ninety for one measurement, has failed in it; why stands
-  at the end.
-- The server runs with jemalloc where that is installed, as the servers of distributions and of the official images do.
-  The wheel's own build uses the C library's malloc, with which everybody's tasks cost the server about a third more,
+- A contender that stands still for twenty seconds, or takes ninety for one measurement, has failed in it. The end of
+  the page says why.
+- The server runs with jemalloc if that is installed, as the servers of distributions and of the official images do. The
+  wheel's own build uses the C library's malloc. With that, every contender's tasks cost the server about a third more,
   and more still with a million tasks in the queue: compare the curves of both."""
 
 
