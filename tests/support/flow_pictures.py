@@ -96,7 +96,7 @@ FLOWS = {
             Box(
                 2,
                 (
-                    ("tasks", "Cleanup, a task in some worker"),
+                    ("maintenance/cleanup", "takes it, in any worker"),
                     ("store/keeper", "removes ID and task-ID"),
                 ),
             ),
