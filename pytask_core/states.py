@@ -1,6 +1,7 @@
-"""Task states, a sentence each, and the moves between them.
+"""What is said of a task, each word once: its states, the commands recorded for it, why a copy leaves its worker.
 
-The moves themselves are made by the scripts in ``scripts/``; this table says which are legal.
+The Lua scripts take these words from here (``store/scripts.py``). They make the moves between the states; the table
+below says which are legal.
 """
 
 from __future__ import annotations
@@ -17,6 +18,30 @@ class TaskState(StrEnum):
     ERROR = "ERROR"  #: the task raised ``self.Error``; its message is the output
     EXCEPTION = "EXCEPTION"  #: anything else was raised; the traceback is the output
     STOPPED = "STOPPED"  #: stopped on purpose before it could end
+
+
+class OldState(StrEnum):
+    """States that pytask 1.0 wrote. We read them and never write them."""
+
+    COMPLETE = "COMPLETE"  #: now SUCCESS
+
+
+class Command(StrEnum):
+    """The values of the field ``command``: what a running task is to do. The control channel carries the same words."""
+
+    STOP = "stop"  #: leave, and stay stopped
+    RESTART = "restart"  #: leave, and run again
+    RELOAD = "reload"  #: run again in the same worker, on the data that the hash has now
+
+
+class Reason(StrEnum):
+    """Why a copy of a task leaves its worker."""
+
+    STOP = "stop"  #: the task was stopped on purpose, or restarted
+    REQUEUE = "requeue"  #: the worker stops, and another is to run the task
+    RELOAD = "reload"  #: the worker runs it again on fresh data
+    LOST = "lost"  #: the task is no longer this worker's
+    ELSEWHERE = "elsewhere"  #: this worker does not know its name, and passes it on
 
 
 #: States that carry an output and leave the active set for the end queue.

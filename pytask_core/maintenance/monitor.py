@@ -12,6 +12,7 @@ from ..connection.complaints import Complaints
 from ..connection.link import RedisLink, ServerError, Unreachable
 from ..errors import StopTask
 from ..loops import run_loop
+from ..outcomes import Outcome
 from ..payload import encode
 from ..policy.poison import tell_deaths
 from ..process.service import Service
@@ -24,12 +25,12 @@ log = logging.getLogger("pytask.monitor")
 SWEEP_BUDGET = 0.005
 
 _BECAME = {
-    "WAIT": "nobody has renewed it for too long; it waits again",
-    "STOPPED": "nobody has renewed it for too long, and it was to stop; it counts as stopped",
-    "GONE": "it was local to a worker that is gone; it is removed",
-    "missing": "it has no hash; it is taken out of the task set",
-    "waits": "it was to wait, and somebody broke off between two steps; it stands in the queue",
-    "ended": "it has ended, and somebody broke off between two steps; it goes to the end queue",
+    Outcome.BACK: "nobody has renewed it for too long; it waits again",
+    Outcome.STOPPED: "nobody has renewed it for too long, and it was to stop; it counts as stopped",
+    Outcome.GONE: "it was local to a worker that is gone; it is removed",
+    Outcome.MISSING: "it has no hash; it is taken out of the task set",
+    Outcome.WAITS: "it was to wait, and somebody broke off between two steps; it stands in the queue",
+    Outcome.ENDED_BEFORE: "it has ended, and somebody broke off between two steps; it goes to the end queue",
 }
 
 
@@ -134,7 +135,7 @@ class MonitorService(Service):
             with self._link.guard(tell=False):
                 page = self._keeper.sweep(self._patience.task_timeout, self._patience.unpromised)
             for task_id, became in page.told:
-                log.warning("Task %r: %s", task_id, _BECAME[became])
+                log.warning("Task %r: %s", task_id, _BECAME[Outcome(became)])
             if page.last or monotonic() > until:
                 return
 

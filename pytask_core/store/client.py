@@ -9,8 +9,10 @@ from typing import Any
 from ..connection.deadlines import Deadlines
 from ..connection.nodes import Nodes
 from ..keys import RedisKeys
-from . import scripts
+from ..outcomes import Outcome
+from .calls import Calls
 from .parked import Parked
+from .sender import run
 
 #: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -31,8 +33,7 @@ class ClientStore:
         self._client = client
         self._keys = keys
         self._replicas = replicas
-        self._queue_names = [keys.new_queue, keys.task_set, keys.spare, keys.workers, keys.parked]
-        self._queue_prefixes = [keys.task_prefix, keys.inbox_prefix]
+        self._calls = Calls(keys)
         #: What a client orders is carried out in time or never, since a late stop would stop another run.
         self._deadlines = Deadlines()
         #: The ids whose task name no worker knows.
@@ -49,42 +50,33 @@ class ClientStore:
         """
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
-            args: list[Any] = [*self._queue_prefixes]
+            words: list[str] = []
             for task_id, name, data, cleanup in batch:
-                args += (task_id, name, data, "" if cleanup else "false")
-            call = ("enqueue", self._queue_names, args)
-            (answers,) = scripts.call_all(self._client, [call], self._replicas, self._deadlines)
+                words += (task_id, name, data, "" if cleanup else "false")
+            call = self._calls.make("enqueue", words)
+            (answers,) = run(self._client, call, replicas=self._replicas, deadlines=self._deadlines)
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer >= 0
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
-        args = [task_id, self._keys.control(task_id), self._keys.inbox_prefix]
-        return int(self._order("stop", self._task_and_queue(task_id), args))
+        return int(self._order("stop", task_id=task_id))
 
     def ask_reload(self, task_id: str) -> int:
         """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""
-        return int(self._order("ask_reload", [self._keys.task(task_id)], [self._keys.control(task_id)]))
+        answer = self._order("ask_reload", task_id=task_id)
+        return {Outcome.TOLD: 1, Outcome.OTHER: 0, Outcome.MISSING: -1}[answer]
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
-        args = [task_id, self._keys.control(task_id), self._keys.inbox_prefix, *states]
-        return int(self._order("restart", self._task_and_queue(task_id), args))
-
-    def _task_and_queue(self, task_id: str) -> list[str]:
-        keys = self._keys
-        return [keys.task(task_id), keys.task_set, keys.new_queue, keys.spare, keys.workers, keys.parked]
+        return int(self._order("restart", states, task_id=task_id))
 
     def remove(self, task_id: str) -> bool:
         """Forget a task in whatever state; False where there was none."""
-        keys = self._keys
-        names = [keys.task(task_id), keys.task_set, keys.running, keys.spare, keys.new_queue, keys.workers]
-        names += [keys.parked, keys.early]
-        args = [task_id, keys.control(task_id), keys.held_prefix, keys.inbox_prefix]
-        return bool(self._order("remove", names, args))
+        return bool(self._order("remove", task_id=task_id))
 
-    def _order(self, name: str, keys: list[str], args: list[Any]) -> Any:
-        return scripts.call(self._client, name, keys, args, self._deadlines)
+    def _order(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Any:
+        return run(self._client, self._calls.make(script, each, **named), deadlines=self._deadlines)[0]
 
     def get(self, task_id: str) -> dict[str, str]:
         """Return the whole hash; empty where there is none."""
@@ -103,7 +95,7 @@ class ClientStore:
     def set(self, task_id: str, values: Mapping[str, Any]) -> bool:
         """Write fields of the hash as they are; False where there is no task, and ``task`` is not among them."""
         flat = [part for pair in values.items() for part in pair]
-        return bool(self._order("set", [self._keys.task(task_id)], flat))
+        return bool(self._order("set", flat, task_id=task_id))
 
     def active_ids(self) -> list[str]:
         """Return the ids in the task set, read in pages so that the server is not held up."""
@@ -119,7 +111,7 @@ class ClientStore:
 
     def silence(self, workers: Sequence[str]) -> list[float | None]:
         """Return for each worker how many seconds ago it was last heard of; None where it is not registered."""
-        told = scripts.call(self._client, "silence", [self._keys.workers], list(workers)) if workers else []
+        told = run(self._client, self._calls.make("silence", workers))[0] if workers else []
         return [None if each is None else each / 1000 for each in told]
 
     def lengths(self) -> dict[str, int]:

@@ -5,13 +5,14 @@ Called by Monitor, Cleanup and the worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..keys import RedisKeys
 from ..policy.poison import Hang, PoisonRule
-from . import scripts
+from .calls import Calls
 from .parked import Parked
+from .sender import run
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -40,10 +41,10 @@ class Swept(NamedTuple):
     told: list[tuple[str, str]]  #: id and what became of it: WAIT, STOPPED, GONE, waits or missing
 
 
-def _milliseconds(task_timeout: float, unknown: float | None, between: str) -> tuple[int, str, int]:
-    """As the scripts take both: with what stands between them."""
+def _milliseconds(task_timeout: float, unknown: float | None) -> dict[str, int]:
+    """Both as the scripts take them."""
     longest = task_timeout if unknown is None else max(unknown, task_timeout)
-    return int(task_timeout * 1000), between, int(longest * 1000)
+    return {"task_timeout": int(task_timeout * 1000), "unknown": int(longest * 1000)}
 
 
 class KeeperStore:
@@ -61,6 +62,7 @@ class KeeperStore:
         self._poison = poison or PoisonRule()
         self._client = client
         self._keys = keys
+        self._calls = Calls(keys)
         #: The ids whose task name no worker knows.
         self.parked = Parked(client, keys, many_slots=self._many_slots)
 
@@ -77,30 +79,21 @@ class KeeperStore:
             hang: by which task it hung, if it was killed for that: the death is charged to this one alone, if the
                 worker has run it.
         """
-        keys = self._keys
         done = HandedBack(0, [], [], known=False)
         most = self._poison.max_deliveries if died else 0
         limit = "" if overdue_by is None else int(overdue_by * 1000)
         culprit = ["", ""] if hang is None else [hang.task_id, self._poison.hang_verdict(hang)]
         while True:
-            back, left, convicted, often, known = scripts.call(
-                self._client,
+            back, left, convicted, often, known = self._run(
                 "hand_back",
-                [
-                    keys.new_queue,
-                    keys.inbox(worker),
-                    keys.task_set,
-                    keys.held(worker),
-                    keys.running,
-                    keys.workers,
-                    keys.end_queue,
-                    keys.cleaning(worker),
-                    keys.names(worker),
-                    keys.suspect(worker),
-                    keys.last_claim(worker),
-                    keys.leases,
-                ],
-                [keys.task_prefix, worker, BATCH, limit, most, self._poison.window_ms, self._poison.verdict, *culprit],
+                worker=worker,
+                limit=BATCH,
+                overdue_by=limit,
+                max_deliveries=most,
+                poison_window=self._poison.window_ms,
+                verdict=self._poison.verdict,
+                culprit=culprit[0],
+                culprit_verdict=culprit[1],
             )
             known = done.known or bool(known)
             done = HandedBack(done.waiting + back, done.convicted + convicted, done.often + often, known)
@@ -119,13 +112,7 @@ class KeeperStore:
             The workers that are overdue, each with the seconds that it was allowed, or None where another Monitor has
             had this round.
         """
-        keys = self._keys
-        answer = scripts.call(
-            self._client,
-            "overdue",
-            [keys.monitor, keys.workers, keys.running, keys.leases],
-            [int(interval * 1000), *_milliseconds(task_timeout, unknown, keys.held_prefix)],
-        )
+        answer = self._run("overdue", interval=int(interval * 1000), **_milliseconds(task_timeout, unknown))
         return None if answer is None else {answer[i]: answer[i + 1] / 1000 for i in range(0, len(answer), 2)}
 
     def mend(self) -> list[str]:
@@ -149,22 +136,7 @@ class KeeperStore:
             task_timeout: seconds without a renewal after which that is so, as of :meth:`overdue`.
             unknown: likewise.
         """
-        keys = self._keys
-        last, told = scripts.call(
-            self._client,
-            "sweep",
-            [
-                keys.monitor,
-                keys.task_set,
-                keys.new_queue,
-                keys.running,
-                keys.leases,
-                keys.spare,
-                keys.workers,
-                keys.parked,
-            ],
-            [keys.task_prefix, BATCH, *_milliseconds(task_timeout, unknown, keys.held_prefix), keys.inbox_prefix],
-        )
+        last, told = self._run("sweep", limit=BATCH, **_milliseconds(task_timeout, unknown))
         return Swept(bool(last), [(told[i], told[i + 1]) for i in range(0, len(told), 2)])
 
     def parked_for_nothing(self, task_timeout: float) -> list[str]:
@@ -174,15 +146,12 @@ class KeeperStore:
         names = self.parked.sample(NAMES)
         if not names:
             return []
-        keys = self._keys
-        asked = ["", keys.names_prefix, int(task_timeout * 1000), *names]
-        able = scripts.call(self._client, "many_slots/able", [keys.workers], asked)
+        able = self._run("many_slots/able", names, asking="", task_timeout=int(task_timeout * 1000))
         return [name for name, worker in zip(names, able, strict=True) if worker]
 
     def parked_too_long(self, unknown_timeout: float) -> list[str]:
         """Return names under which ids are perhaps parked for longer than so many seconds, at most ``NAMES``."""
-        asked = [int(unknown_timeout * 1000), NAMES]
-        return list(scripts.call(self._client, "many_slots/late", [self._keys.parked], asked))
+        return list(self._run("many_slots/late", too_long=int(unknown_timeout * 1000), limit=NAMES))
 
     def end_parked(self, name: str, unknown_timeout: float, output: str) -> tuple[int, bool]:
         """End ids that are parked under a name for longer than so many seconds, as EXCEPTION.
@@ -190,13 +159,8 @@ class KeeperStore:
         Returns:
             How many have ended, and whether there may be more.
         """
-        keys = self._keys
-        count, more = scripts.call(
-            self._client,
-            "expire",
-            [keys.task_set, keys.end_queue, keys.parked],
-            [keys.task_prefix, name, int(unknown_timeout * 1000), BATCH, output],
-        )
+        too_long = int(unknown_timeout * 1000)
+        count, more = self._run("expire", name=name, too_long=too_long, limit=BATCH, output=output)
         return int(count), bool(more)
 
     def wait_for_ended(self, blocking: Any, timeout: float) -> bool:
@@ -214,18 +178,12 @@ class KeeperStore:
 
     def collect(self, worker: str, *, hashes: bool) -> list[tuple[str, dict[str, str]]]:
         """Return what stands in the worker's cleaning list, filled up from the end queue: ids with their hashes."""
-        keys = self._keys
-        flat = scripts.call(
-            self._client,
-            "collect",
-            [keys.end_queue, keys.cleaning(worker)],
-            [keys.task_prefix, BATCH, int(hashes)],
-        )
+        flat = self._run("collect", worker=worker, limit=BATCH, with_hashes=int(hashes))
         return [(flat[i], dict(zip(flat[i + 1][::2], flat[i + 1][1::2], strict=True))) for i in range(0, len(flat), 2)]
 
     def put_back(self, worker: str) -> int:
         """Put what stands in the worker's cleaning list back to the end queue; return how many."""
-        return int(scripts.call(self._client, "put_back", [self._keys.end_queue, self._keys.cleaning(worker)], []))
+        return int(self._run("put_back", worker=worker))
 
     def discard(self, worker: str, ids: Sequence[tuple[str, bool, str]], retention: int) -> int:
         """Forget ended tasks, but not those that wait again.
@@ -239,9 +197,8 @@ class KeeperStore:
         Returns:
             How many are gone or will be.
         """
-        keys = self._keys
-        args: list[Any] = [keys.task_prefix, retention, JUST_PUSHED]
-        for task_id, keep, owner in ids:
-            args += (task_id, int(keep), owner)
-        names = [keys.cleaning(worker), keys.task_set, keys.new_queue, keys.spare]
-        return int(scripts.call(self._client, "discard", names, args))
+        words = [word for task_id, keep, owner in ids for word in (task_id, int(keep), owner)]
+        return int(self._run("discard", words, worker=worker, retention=retention, near=JUST_PUSHED))
+
+    def _run(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Any:
+        return run(self._client, self._calls.make(script, each, **named))[0]

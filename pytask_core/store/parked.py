@@ -7,7 +7,8 @@ from typing import Any
 
 from ..connection.nodes import Nodes
 from ..keys import RedisKeys
-from . import scripts
+from .calls import Calls
+from .sender import run
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -25,6 +26,7 @@ class Parked:
     def __init__(self, client: Any, keys: RedisKeys, *, many_slots: bool) -> None:
         self._client = client
         self._keys = keys
+        self._calls = Calls(keys)
         self._many_slots = many_slots
 
     def open(self, name: str) -> tuple[int, bool]:
@@ -32,12 +34,8 @@ class Parked:
 
         Once it was all, the oldest is next. However many there are, the server is held up for one batch at a time.
         """
-        keys = self._keys
-        if self._many_slots:
-            call = ("many_slots/unpark", [keys.new_queue, keys.parked, keys.waiting], [name, BATCH])
-        else:
-            call = ("unpark", [keys.new_queue, keys.parked], [keys.task_prefix, name, BATCH])
-        count, left = scripts.call(self._client, *call)
+        script = "many_slots/unpark" if self._many_slots else "unpark"
+        count, left = run(self._client, self._calls.make(script, name=name, limit=BATCH))[0]
         return int(count), left == 0
 
     def open_all(self, name: str) -> int:

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from ..connection.nodes import Command, Nodes
 from ..keys import RedisKeys
+from ..outcomes import Parking
 from ..payload import MAX_PAYLOAD
 from ..policy.poison import PoisonRule
-from . import scripts
+from .calls import Call, Calls
 from .parked import Parked
+from .sender import run
 
 #: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
 BATCH = 500
@@ -138,6 +140,7 @@ class WorkerStore:
         self._blocking = blocking
         self._keys = keys
         self.worker = worker
+        self._calls = Calls(keys, worker)
         self._names: list[str] = []
         self._registered = False
         self._forgotten = False
@@ -154,7 +157,7 @@ class WorkerStore:
     def register(self, names: Iterable[str]) -> None:
         """Make this worker known, with the task names it can run."""
         self._names = list(names)
-        anew, *_ = scripts.call(self._client, "renew", *self._renewal([]))
+        anew, *_ = run(self._client, self._renewal([]))[0]
         self._make_known(anew and self._registered)
         self._registered = True
 
@@ -193,8 +196,8 @@ class WorkerStore:
         self._forgotten = self._forgotten or anew
         if anew:
             # Who registers by a claim has promised nothing; until now it was judged by what its Monitor's app wants.
-            number, lease, _ = self._promise()
-            self._client.execute_command("HSET", self._keys.leases, self.worker, f"{number} {lease}")
+            promised = "{promise} {lease}".format(**self._promise())
+            self._client.execute_command("HSET", self._keys.leases, self.worker, promised)
         if self._names:
             self.note_names()
             # Not before: what is parked after this look finds the name, and what was parked before it is found.
@@ -211,7 +214,7 @@ class WorkerStore:
         """
         # The beat goes first, in the same packet: an id in the inbox of a worker that nobody knows would be lost.
         take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        (anew, *_), moved = scripts.call_then(self._blocking, [("renew", *self._renewal([]))], take)
+        (anew, *_), moved = run(self._blocking, self._renewal([]), take)
         if anew:
             self._make_known()
         return moved is not None
@@ -225,8 +228,8 @@ class WorkerStore:
             room: how many at most.
         """
         take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        calls = [("renew", *self._renewal([])), ("claim", *self._claiming(token, room, is_taken=True))]
-        (anew, *_), _, answer = scripts.call_around(self._blocking, calls[0], take, calls[1])
+        claim = self._claiming(token, room, is_taken=True)
+        (anew, *_), _, answer = run(self._blocking, self._renewal([]), take, claim)
         if anew:
             self._make_known()
         return self._claims(answer)
@@ -240,18 +243,15 @@ class WorkerStore:
             insist: take a part of the queue even when this worker holds its share already.
             again: the reply to a claim with this token was lost; get what it claimed.
         """
-        call = self._claiming(token, room, insist=insist, again=again)
-        return self._claims(scripts.call(self._client, "claim", *call))
+        return self._claims(run(self._client, self._claiming(token, room, insist=insist, again=again))[0])
 
     def decline(self) -> None:
         """Leave what others have put into this worker's inbox to workers that can begin it, the oldest ``BATCH`` of it.
 
         Until :meth:`accept`, others are given tasks of its names first.
         """
-        keys = self._keys
-        scripts.call(self._client, "many_slots/unable", [keys.workers, keys.names(self.worker)], [self.worker])
-        lists = [keys.new_queue, self._inbox, *([keys.waiting, keys.spare] if self._many_slots else [])]
-        scripts.call(self._client, "many_slots/decline", lists, [BATCH])
+        self._run("many_slots/unable")
+        self._run("many_slots/decline", limit=BATCH, counts=int(self._many_slots))
 
     def accept(self) -> None:
         """Be given tasks again, after :meth:`decline`."""
@@ -259,19 +259,19 @@ class WorkerStore:
 
     def _claiming(
         self, token: str, room: int, *, insist: bool = False, again: bool = False, is_taken: bool = False
-    ) -> tuple[list[str], list[Any]]:
-        keys = self._keys
-        names = [keys.new_queue, self._inbox, keys.task_set, self._held, keys.running, keys.workers, keys.spare]
-        args = [keys.task_prefix, self.worker, token, min(room, BATCH), int(insist), int(again)]
-        poison = [self._poison.max_deliveries, self._poison.window_ms]
-        return [*names, keys.suspect(self.worker), keys.last_claim(self.worker), keys.early], [
-            *args,
-            *poison,
-            keys.inbox_prefix,
-            int(is_taken),
-            self._max_payload,
-            REPLY,
-        ]
+    ) -> Call:
+        return self._calls.make(
+            "claim",
+            token=token,
+            room=min(room, BATCH),
+            insist=int(insist),
+            again=int(again),
+            max_deliveries=self._poison.max_deliveries,
+            poison_window=self._poison.window_ms,
+            is_taken=int(is_taken),
+            max_payload=self._max_payload,
+            reply=REPLY,
+        )
 
     def _claims(self, answer: Any) -> Claims:
         claimed, passed, left, anew, now = answer
@@ -289,7 +289,7 @@ class WorkerStore:
             Those that are given up, and how many are left.
         """
         keys = self._keys
-        found = _pairs(scripts.call(self._client, "many_slots/early", [keys.early], [EARLY, int(EARLY_FOR * 1000)]))
+        found = _pairs(self._run("many_slots/early", limit=EARLY, over=int(EARLY_FOR * 1000)))
         asked = [(keys.task(each), ("HMGET", keys.task(each), "state", "task")) for each, _ in found]
         rows = Nodes(self._client).run(asked, resend=True) if asked else []
         # Another type at the key is for a claim to tell of.
@@ -298,8 +298,7 @@ class WorkerStore:
         over = [each for each, is_over in found if is_over and seen[each] == [None, None]]
         # What runs or has run meanwhile was queued by the program that wrote its hash.
         past = [each for each, row in seen.items() if row[0] not in {None, "", "WAIT"}]
-        args = [len(come), *come, *over, *past]
-        return over, int(scripts.call(self._client, "many_slots/late_hash", [keys.new_queue, keys.early], args))
+        return over, int(self._run("many_slots/late_hash", [*come, *over, *past], with_hash=len(come)))
 
     def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
         """Renew the worker's lease and the ``last_update`` of tasks, at most ``BATCH`` of them.
@@ -308,31 +307,27 @@ class WorkerStore:
             tasks: id and token of each.
             lease: seconds of silence that the worker promises to stay below, and keeps to already; None: as before.
         """
-        anew, told, asked = scripts.call(self._client, "renew", *self._renewal(tasks, self._promise(lease)))
+        anew, told, asked = run(self._client, self._renewal(tasks, lease))[0]
         if anew:
             self._make_known()
         forgotten, self._forgotten = self._forgotten, False
         return Renewal(forgotten, _pairs(told), None if asked is None else asked / 1000)
 
-    def _renewal(
-        self, tasks: Sequence[tuple[str, str]], promise: Sequence[Any] | None = None
-    ) -> tuple[list[str], list[Any]]:
-        keys = self._keys
-        names = [keys.workers, keys.leases, keys.monitor, *([self._held, keys.running] if tasks else [])]
-        args = [keys.task_prefix, self.worker, self._poison.window_ms, *(promise or self._promise())]
-        return names, [*args, *(part for task in tasks for part in task)]
+    def _renewal(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Call:
+        promise = self._promise(lease)
+        return self._calls.make("renew", _flat(tasks), poison_window=self._poison.window_ms, **promise)
 
-    def _promise(self, lease: float | None = None) -> list[Any]:
+    def _promise(self, lease: float | None = None) -> dict[str, Any]:
         """As the scripts take it: number, milliseconds, and whether it counts from now on."""
         if lease is not None:
             self.lease = lease
             self._promises += 1
-        return [self._promises, int(self.lease * 1000), "" if lease is None else "1"]
+        return {"promise": self._promises, "lease": int(self.lease * 1000), "counts": "" if lease is None else "1"}
 
     def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
         """Let go of what turned out to be no longer this worker's (id, token), and will not be renewed any more."""
         if tasks:
-            scripts.call(self._client, "renew", *self._renewal(tasks))
+            run(self._client, self._renewal(tasks))
 
     def report(
         self,
@@ -352,25 +347,24 @@ class WorkerStore:
         Returns:
             The ids of endings, stops and requeues that were refused: no longer this worker's own.
         """
-        keys, prefix = self._keys, self._keys.task_prefix
-        base = [keys.task_set, self._held, keys.running]
-        batch: list[tuple[str, list[str], list[Any]]] = []
+        make = self._calls.make
+        batch: list[Call] = []
         if events:
-            batch.append(("emit", [keys.task_set], [prefix, *_flat(events)]))
+            batch.append(make("emit", _flat(events)))
         if endings:
-            batch.append(("finish", [*base, keys.end_queue, keys.new_queue], [prefix, *_alike(endings)]))
+            batch.append(make("finish", _alike(endings)))
         if stopped:
-            batch.append(("stopped", [*base, keys.new_queue], [prefix, *_flat(stopped)]))
+            batch.append(make("stopped", _flat(stopped)))
         if requeue:
-            batch.append(("requeue", [*base, keys.new_queue], [prefix, *_flat(requeue)]))
-        answers = scripts.call_all(self._client, batch, self._replicas if endings else 0)
+            batch.append(make("requeue", _flat(requeue)))
+        answers = run(self._client, *batch, replicas=self._replicas if endings else 0)
         if events:
             answers = answers[1:]
         return [task_id for refused in answers for task_id in refused]
 
     def reload(self, task_id: str, token: str) -> Reloaded | None:
         """Read a task again whose old copy has stopped; None where it is no longer this worker's own."""
-        answer = scripts.call(self._client, "reload", [self._keys.task(task_id)], [token, self._max_payload])
+        answer = self._run("reload", task_id=task_id, token=token, max_payload=self._max_payload)
         if not answer:
             self._give_up([(task_id, token)])
             return None
@@ -378,13 +372,7 @@ class WorkerStore:
 
     def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
         """Register a local task, born in this worker's hands."""
-        keys = self._keys
-        scripts.call(
-            self._client,
-            "adopt",
-            [keys.task(task_id), keys.task_set, self._held, keys.running, keys.workers],
-            [task_id, token, name, data, self.worker],
-        )
+        self._run("adopt", task_id=task_id, token=token, name=name, data=data)
 
     def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
         """Take tasks out of this worker's hands whose names it does not know: to a live worker that does, or to where
@@ -394,23 +382,12 @@ class WorkerStore:
             tasks: at most ``BATCH``.
             task_timeout: seconds without a beat after which a worker is not live.
         """
-        keys = self._keys
-        answers = scripts.call(
-            self._client,
-            "pass_on",
-            [keys.task_set, self._held, keys.running, keys.workers, keys.new_queue, keys.parked],
-            [
-                keys.task_prefix,
-                self.worker,
-                keys.names_prefix,
-                keys.inbox_prefix,
-                int(task_timeout * 1000),
-                FILLED,
-                *_flat(tasks),
-            ],
-        )
+        answers = self._run("pass_on", _flat(tasks), task_timeout=int(task_timeout * 1000), filled=FILLED)
         self._give_up([(task.id, task.token) for task, answer in zip(tasks, answers, strict=True) if answer is None])
         return [_NOT_OURS if answer is None else passed_on(answer) for answer in answers]
+
+    def _run(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Any:
+        return run(self._client, self._calls.make(script, each, **named))[0]
 
 
 _NOT_OURS = PassedOn("", parked=False)
@@ -418,8 +395,8 @@ _NOT_OURS = PassedOn("", parked=False)
 
 def passed_on(answer: str) -> PassedOn:
     """Return what ``pass_on.lua`` says of a task that was the worker's own."""
-    if answer in {"", "new"}:
-        return PassedOn("", parked=True, first=answer == "new")
+    if answer in (Parking.FIRST, Parking.MORE):
+        return PassedOn("", parked=True, first=answer == Parking.FIRST)
     return PassedOn(answer, parked=False)
 
 

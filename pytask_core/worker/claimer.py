@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from ..connection.complaints import PAUSE, Complaints
 from ..connection.link import RedisLink
+from ..outcomes import Passed
 from ..process.news import News
 from ..process.service import Service
 from ..store import Claims, WorkerStore
@@ -37,15 +38,16 @@ PRESSED = 0.1
 #: Seconds between two looks of a worker that may begin no more tasks, whether it may again.
 SPENT = 0.05
 
+#: What the log says of an id that is passed over.
 _PASSED = {
-    "missing": (logging.WARNING, "has no hash, so there is nothing to run"),
-    "early": (logging.DEBUG, "has no hash yet; it is looked at again for two seconds"),
-    "wrong type": (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
-    "running": (logging.INFO, "runs already"),
-    "local": (logging.WARNING, "is local to a worker and cannot be queued"),
-    "stopped": (logging.DEBUG, "was stopped while it waited"),
-    "removed": (logging.DEBUG, "was removed while it waited"),
-    "ended": (logging.INFO, "has ended already; the entry was left over from a push that came late"),
+    Passed.MISSING: (logging.WARNING, "has no hash, so there is nothing to run"),
+    Passed.EARLY: (logging.DEBUG, "has no hash yet; it is looked at again for two seconds"),
+    Passed.WRONG_TYPE: (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
+    Passed.RUNNING: (logging.INFO, "runs already"),
+    Passed.LOCAL: (logging.WARNING, "is local to a worker and cannot be queued"),
+    Passed.STOPPED: (logging.DEBUG, "was stopped while it waited"),
+    Passed.REMOVED: (logging.DEBUG, "was removed while it waited"),
+    Passed.ENDED: (logging.INFO, "has ended already; the entry was left over from a push that came late"),
 }
 
 
@@ -237,8 +239,8 @@ class Claimer(Service):
         for task in () if self._is_stopping else claims.tasks:
             self._executor.figures.claimed(task.name, claims.waited.get(task.id))
             self._executor.start(Execution(task.id, request.token, task.name, task.data))
-        if any(why == "early" for _, why in claims.passed):
+        if any(why == Passed.EARLY for _, why in claims.passed):
             self._early.look()
         for task_id, why in claims.passed:
-            level, words = _PASSED[why]
+            level, words = _PASSED[Passed(why)]
             log.log(level, "The id %r from the new queue %s; passed over", task_id, words)

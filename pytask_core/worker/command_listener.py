@@ -18,6 +18,7 @@ from ..keys import RedisKeys
 from ..loops import Backoff
 from ..process.greenlets import keep
 from ..process.service import Bell, Service
+from ..states import Command, Reason
 from ..store.worker import FILLED
 from .executor import Executor
 from .heartbeat import Heartbeat
@@ -137,7 +138,7 @@ class CommandListener(Service):
         if entry is None:
             return
         word, _, token = word.partition(" ")
-        if word not in {"stop", "reload"}:
+        if word not in {Command.STOP, Command.RELOAD}:
             # The events of a task whose id ends in -control arrive here too.
             log.debug("The control channel %r says %r, which is no command", channel, word)
             return
@@ -149,9 +150,9 @@ class CommandListener(Service):
                 self._asked[task_id] = token
                 self._bell.ring()
             return
-        if entry.leaving in {None, "reload"} and entry.leaving != word:
+        if entry.leaving in {None, Reason.RELOAD} and entry.leaving != word:
             log.info("Task %r is told to %s", task_id, word)
-        self._executor.ask(task_id, word)
+        self._executor.ask(task_id, Reason(word))
 
     def look_after(self) -> None:
         """Look at the tasks for which commands may be recorded, for ever: all that have gathered, one after another."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gevent
 
+from ..states import Reason
 from ..task import Task
 
 
@@ -24,7 +25,7 @@ class Execution:
     started: bool = False  #: ``start`` has begun
     ended: bool = False  #: ``start`` is over and the end is on its way to Redis
     took: float | None = None  #: seconds from ``began`` to that end
-    leaving: str | None = None  #: what it is to be: stop, reload, requeue, lost or elsewhere
+    leaving: Reason | None = None  #: why it leaves the worker
     told: bool = False  #: its ``stop`` was called
     winds_up: bool = False  #: its ``stop`` is under way
     thrown: BaseException | None = None  #: what was last thrown into it, or is about to be
@@ -52,6 +53,6 @@ class Execution:
         """
         if self.leaving is None:
             return True
-        if self.leaving == "lost" or self.is_interrupted:
+        if self.leaving == Reason.LOST or self.is_interrupted:
             return False
         return not self.told or (shows and self.winds_up)

@@ -22,7 +22,7 @@ from ..current import work_for
 from ..errors import MissingTaskError, PyTaskException
 from ..payload import decode_data, encode
 from ..process.forks import end_copy
-from ..states import TaskState
+from ..states import Reason, TaskState
 from ..store import WorkerStore
 from ..task import LONGEST_NAME, Bond, Task, Tools, of_class
 from .execution import Execution
@@ -127,7 +127,7 @@ class Executor:
     def start(self, entry: Execution) -> None:
         """Run a task that was claimed."""
         # A copy that lost the id, and has not learned so yet, must not run on beside the new one, unseen by renewals.
-        self.ask(entry.id, "lost")
+        self.ask(entry.id, Reason.LOST)
         self.idle.clear()
         if not entry.local:
             self._count(1)
@@ -155,14 +155,14 @@ class Executor:
             state, output = TaskState.SUCCESS, self._perform(entry)
         except (Unreachable, ServerError):
             if entry.leaving is None:
-                entry.leaving = "requeue"
+                entry.leaving = Reason.REQUEUE
                 self._reporter.requeue(entry)
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
             if not entry.has_ended(shows=self._is_expected(entry, error)):
                 return
             if entry.local and not entry.started and self.on_unmade(entry, error):
-                entry.leaving = "requeue"
+                entry.leaving = Reason.REQUEUE
                 self._reporter.requeue(entry)
                 return
             state, output = self._failed(entry, error)
@@ -215,7 +215,7 @@ class Executor:
             raise MissingTaskError(f"this worker knows no task named {entry.name!r}, and it is a local one")
         if len(entry.name) > LONGEST_NAME:
             raise MissingTaskError(f"no task has a name of {len(entry.name):,} characters")
-        entry.leaving = "elsewhere"
+        entry.leaving = Reason.ELSEWHERE
         self.on_misplaced(entry)
 
     def _is_expected(self, entry: Execution, error: BaseException) -> bool:
@@ -276,19 +276,19 @@ class Executor:
 
     # Leaving
 
-    def ask(self, task_id: str, what: str, token: str | None = None) -> None:
+    def ask(self, task_id: str, what: Reason, token: str | None = None) -> None:
         """Make a task leave.
 
         Args:
             task_id: which.
-            what: ``stop``, ``reload``, ``requeue`` or ``lost`` (it is no longer ours; touch Redis no further).
+            what: why. Of a task that is LOST, Redis is told nothing more.
             token: do so only if it is this copy.
         """
         entry = self.tasks.get(task_id)
         if entry is not None and not entry.ended and token in {None, entry.token}:
             self._leaving.ask(entry, what)
 
-    def ask_all(self, what: str) -> None:
+    def ask_all(self, what: Reason) -> None:
         """Make all tasks leave, side by side."""
         for task_id in list(self.tasks):
             self.ask(task_id, what)

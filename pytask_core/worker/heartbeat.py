@@ -10,7 +10,9 @@ import gevent
 
 from ..connection.complaints import Complaints
 from ..connection.link import RedisLink, ServerError, Unreachable
+from ..outcomes import Outcome
 from ..process.service import Service
+from ..states import Command, Reason
 from ..store import WorkerStore
 from ..store.worker import BATCH
 from .execution import Execution
@@ -20,6 +22,9 @@ from .local_tasks import LocalTasks
 from .partition_guard import PartitionGuard
 
 log = logging.getLogger("pytask.heartbeat")
+
+#: Why a copy leaves, by the command that is recorded for its task.
+_REASONS = {Command.STOP: Reason.STOP, Command.RESTART: Reason.STOP, Command.RELOAD: Reason.RELOAD}
 
 
 class Heartbeat(Service):
@@ -115,12 +120,12 @@ class Heartbeat(Service):
         # What was asked of a copy that was reloaded meanwhile has been done already.
         if self._executor.tasks.get(entry.id) is not entry or entry.ended or entry.leaving:
             return []
-        if told == "lost":
+        if told == Outcome.LOST:
             return [entry]
-        if told not in {"stop", "restart", "reload"}:
+        if told not in _REASONS:
             log.debug("Task %r has %r recorded, which is no command", entry.id, told)
             return []
-        self._executor.ask(entry.id, "stop" if told == "restart" else told, entry.token)
+        self._executor.ask(entry.id, _REASONS[Command(told)], entry.token)
         return []
 
     def _lose(self, lost: list[Execution], forgotten: bool, *, asked: bool = False) -> None:
@@ -147,5 +152,5 @@ class Heartbeat(Service):
                 [entry.id for entry in lost],
             )
         for entry in lost:
-            self._executor.ask(entry.id, "lost", entry.token)
+            self._executor.ask(entry.id, Reason.LOST, entry.token)
             self._local_tasks.lost(entry)

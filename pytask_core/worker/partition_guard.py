@@ -13,6 +13,7 @@ import gevent
 
 from ..process.greenlets import once
 from ..process.service import Service
+from ..states import Reason
 from .executor import Executor
 from .lease import Lease
 from .local_tasks import LocalTasks
@@ -72,6 +73,6 @@ class PartitionGuard(Service):
     def isolate(self) -> None:
         """Stop everything here; local tasks start again when Redis is back."""
         self._local_tasks.let_go()
-        self._executor.ask_all("requeue")
+        self._executor.ask_all(Reason.REQUEUE)
         left = max(0.0, self._renewed + self._lease.seconds - self._clock())
         self.greenlets.add(once(self._executor.cut_short, left))

@@ -17,6 +17,7 @@ from gevent.event import Event
 from ..connection.complaints import Complaints
 from ..connection.link import RedisLink
 from ..process.greenlets import once
+from ..states import Reason
 from .claimer import Claimer
 from .executor import Executor
 from .reporter import Reporter
@@ -90,7 +91,7 @@ class Shutdown:
         log.info("Stopping. Tasks that go back to the queue: %d; local ones that end: %d", self._held - local, local)
         self._claimer.claim_no_more()
         cutting = self._unblock()
-        self._executor.ask_all("requeue")
+        self._executor.ask_all(Reason.REQUEUE)
         gevent.wait(
             [self._executor.idle, self._hurry], timeout=max(0.0, deadline - sending - time.monotonic()), count=1
         )

@@ -18,6 +18,7 @@ from ..connection.link import RedisLink, ServerError, Unreachable
 from ..current import work_for
 from ..errors import StopTask
 from ..process.greenlets import once
+from ..states import Reason
 from ..store import WorkerStore
 from ..task import Task
 from .execution import Execution
@@ -58,12 +59,12 @@ class Stopper:
         self._settle = settle
         self._hurry = Event()
 
-    def ask(self, entry: Execution, what: str) -> None:
+    def ask(self, entry: Execution, what: Reason) -> None:
         """Make a copy leave; ``what`` as of ``TaskRunner.ask``. What it was asked before may be overruled."""
         if entry.leaving is None:
             entry.leaving = what
             once(self._leave, entry)
-        elif what == "lost" or entry.leaving == "reload":
+        elif what == Reason.LOST or entry.leaving == Reason.RELOAD:
             entry.leaving = what
 
     def hurry(self) -> None:
@@ -82,11 +83,11 @@ class Stopper:
             return
         what = entry.leaving
         log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
-        if what == "lost":
+        if what == Reason.LOST:
             self._settle(entry)
-        elif what == "stop":
+        elif what == Reason.STOP:
             self._reporter.stopped(entry)
-        elif what == "requeue" or not gone:
+        elif what == Reason.REQUEUE or not gone:
             self._reporter.requeue(entry)
         else:
             self._reload(entry)
@@ -174,10 +175,10 @@ class Stopper:
             with self._link.guard():
                 fresh = self._store.reload(entry.id, entry.token)
         except (Unreachable, ServerError):
-            entry.leaving = "requeue"
+            entry.leaving = Reason.REQUEUE
             self._reporter.requeue(entry)
             return
-        if entry.leaving != "reload":
+        if entry.leaving != Reason.RELOAD:
             self._leave(entry)
         elif fresh is None:
             log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)

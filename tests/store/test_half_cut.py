@@ -13,6 +13,7 @@ import redis
 
 from pytask_core.connection import disconnect
 from pytask_core.keys import RedisKeys
+from pytask_core.outcomes import Push
 from tests.store.conftest import Desk
 from tests.support.redis_cluster import Node, ServerCluster
 
@@ -116,8 +117,8 @@ def test_what_could_not_be_queued_expires_by_itself_unless_it_is_tried_again(awa
 
 def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: Desk) -> None:
     worker, steps = away.worker(), away.client._steps
-    steps.all([("begin", [away.keys.task("a")], ["job", "{}", "", ""])])
-    steps.all([steps.pushing([("a", "must")])])
+    steps.one("begin", task_id="a", name="job", data="{}", cleanup="")
+    steps.all([steps.pushing([("a", Push.MUST)])])
 
     _, claims = away.claim(worker, insist=True)
 
@@ -128,12 +129,12 @@ def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: 
 
 def half_started(desk: Desk, task_id: str) -> None:
     """Start as a client that is killed after the first step."""
-    desk.client._steps.all([("begin", [desk.keys.task(task_id)], ["job", "{}", "", ""])])
+    desk.client._steps.one("begin", task_id=task_id, name="job", data="{}", cleanup="")
     assert desk.redis.ttl(desk.keys.task(task_id)) > 0
 
 
 def half_restarted(desk: Desk, task_id: str) -> None:
-    desk.client._steps.all([("restart", [desk.keys.task(task_id)], [desk.keys.control(task_id)])])
+    desk.client._steps.one("restart", task_id=task_id)
     assert desk.redis.ttl(desk.keys.task(task_id)) > 0
 
 
@@ -152,7 +153,7 @@ def test_a_task_that_is_stopped_between_the_steps_of_its_start_lasts(away: Desk)
 
 def test_a_stop_that_breaks_off_between_its_steps_is_made_good_by_the_next(away: Desk) -> None:
     half_started(away, "a")
-    away.client._steps.one("stop", [away.keys.task("a")], [away.keys.control("a"), 0])
+    away.client._steps.one("stop", task_id="a", foreign=0)
     assert away.redis.ttl(away.keys.task("a")) > 0, "it stands in no list"
 
     away.client.stop("a")

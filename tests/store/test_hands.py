@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from pytask_core.outcomes import Push
 from pytask_core.store import Ending, Misplaced
-from pytask_core.store.many_slots.steps import Call, Steps
+from pytask_core.store.calls import Call
+from pytask_core.store.many_slots.steps import Steps
 from tests.store.conftest import Desk
 
 
@@ -22,7 +24,7 @@ class Interrupted(Steps):
         self._script, self._then = script, then
 
     def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
-        if any(name == self._script for name, *_ in calls):
+        if any(call.script == f"many_slots/{self._script}" for call in calls):
             self._script = ""
             self._then()
         return super().all(calls, replicas)
@@ -300,7 +302,7 @@ def test_an_entry_that_is_left_over_does_not_take_out_of_the_task_set_what_belon
     assert desk.active == {"a"}
     # A start whose push is late: the task has run and ended since.
     steps = Steps(desk.redis, desk.keys)
-    steps.all([steps.pushing([("a", "must")])])
+    steps.all([steps.pushing([("a", Push.MUST)])])
     _, claims = desk.claim(desk.worker("w2"), insist=True)
     assert (claims.tasks, claims.passed, desk.active) == ([], [("a", "ended")], {"a"})
 
@@ -409,7 +411,7 @@ def test_a_claim_that_comes_too_late_does_not_keep_what_has_run_elsewhere_in_the
 
     class Delayed(Steps):
         def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
-            if not any(name == "hold" for name, *_ in calls) or len(calls) == 1:
+            if not any(call.script == "many_slots/hold" for call in calls) or len(calls) == 1:
                 return super().all(calls, replicas)
             note, *looks = calls
             seen = super().all(looks, replicas)

@@ -16,7 +16,8 @@ from pytask_core import PyTaskHelpers
 from pytask_core.connection import disconnect
 from pytask_core.connection.deadlines import Deadlines
 from pytask_core.connection.nodes import ask
-from pytask_core.store.scripts import command
+from pytask_core.store.calls import Calls
+from pytask_core.store.sender import command
 from tests.store.conftest import Desk
 from tests.support.held_wire import HeldWire
 from tests.support.redis_cluster import ServerCluster
@@ -209,13 +210,11 @@ def test_what_a_client_orders_carries_the_moment_from_when_on_it_is_void(desk: D
     if not desk.atomic or isinstance(desk.server, ServerCluster):
         pytest.skip("one server is enough to see it")
     desk.start("a")
-    names = desk.keys
-    keys = [names.task("a"), names.task_set, names.new_queue, names.spare, names.workers, names.parked]
-    args = ["a", "c", names.inbox_prefix]
+    stop = Calls(desk.keys).make("stop", task_id="a")
     seconds, _ = desk.redis.time()
 
     with pytest.raises(redis.ResponseError, match=r"^LATE"):
-        ask(desk.redis, (*command("stop", keys, args, by_sha=False, timed=True), int(seconds) * 1000 - 1))
-    answer = ask(desk.redis, (*command("stop", keys, args, timed=True), int(seconds) * 1000 + 60_000))
+        ask(desk.redis, (*command(desk.redis, stop, by_sha=False, timed=True)[1], int(seconds) * 1000 - 1))
+    answer = ask(desk.redis, (*command(desk.redis, stop, timed=True)[1], int(seconds) * 1000 + 60_000))
 
     assert answer == 1

@@ -10,13 +10,18 @@ import pytest
 
 from pytask_core.connection import RedisSource, disconnect, nodes, outage
 from pytask_core.connection.nodes import Nodes
-from pytask_core.store import scripts
+from pytask_core.store.calls import Call
+from pytask_core.store.sender import run
 from tests.support import resharding
 from tests.support.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until
 
 #: Of a renewal.
-KEYS = ["{pytask}workers", "{pytask}leases", "{pytask}monitor"]
+RENEWAL = Call(
+    "renew",
+    ["{pytask}workers", "{pytask}leases", "{pytask}monitor", "{pytask}held:w1", "{pytask}running"],
+    ["{pytask}task-", "w1", 1000, 0, 60_000, ""],
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +76,12 @@ def test_a_script_waits_until_all_keys_are_in_one_place_even_those_it_was_not_to
     cluster: ServerCluster, client: Any
 ) -> None:
     answers: list[Any] = []
-    call = ("renew", KEYS, ["{pytask}task-", "w1", 1000, 0, 60_000, ""])
     client.mset_nonatomic({"{pytask}other": "1", "{pytask}one-more": "2"})
 
-    def run() -> None:
-        answers.append(scripts.call(client, *call))
+    def renew() -> None:
+        answers.extend(run(client, RENEWAL))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=renew)
     with resharding.half_way(cluster, "{pytask}workers"):
         before = referrals(cluster, "TRYAGAIN")
         thread.start()
@@ -99,6 +103,6 @@ def test_a_slot_that_stays_half_way_for_long_is_an_outage(
         resharding.half_way(cluster, "{pytask}workers"),
         pytest.raises(Exception, match="not in one place") as caught,
     ):
-        scripts.call(client, "renew", KEYS, ["{pytask}task-", "w1", 1000, 0, 60_000, ""])
+        run(client, RENEWAL)
 
     assert outage(caught.value) is not None

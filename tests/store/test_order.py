@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytask_core.store import Ending, Event, WorkerStore, scripts
+from pytask_core.outcomes import Outcome
+from pytask_core.store import Ending, Event, WorkerStore
+from pytask_core.store.calls import Calls
+from pytask_core.store.sender import run
 from tests.store.conftest import Desk
 from tests.support.forgotten_scripts import forget_scripts
 
@@ -67,18 +70,19 @@ def test_a_run_that_begins_and_one_that_ended_may_speak_of_one_task_in_one_batch
 def test_what_is_sent_about_one_key_waits_for_what_was_refused_before_it(desk: Desk) -> None:
     if desk.atomic:
         pytest.skip("in one slot a batch that must keep its order carries all sources")
-    key = desk.keys.task("a")
-    control = desk.keys.control("a")
+    calls = Calls(desk.keys)
     # Now each node knows how to stop, and none how to begin.
     desk.start("other{x}")
     forget_scripts(desk.server)
     for number in range(50):
         desk.client.stop(f"nothing-{number}")
 
-    answers = scripts.call_each(
+    answers = run(
         desk.redis,
-        [("many_slots/begin", [key], ["job", "{}", "", ""]), ("many_slots/stop", [key], [control, 1])],
+        calls.make("many_slots/begin", task_id="a", name="job", data="{}", cleanup=""),
+        calls.make("many_slots/stop", task_id="a", foreign=1),
+        apart=True,
     )
 
-    assert answers == ["queue", 4], "stopped while it waited, before it was queued"
+    assert answers == [Outcome.QUEUED, Outcome.STOPPED_HALF], "stopped while it waited, before it was queued"
     assert desk.state("a") == "STOPPED"

@@ -20,7 +20,8 @@ import redis
 from pytask_core.connection import disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.store import WorkerStore
-from pytask_core.store.many_slots.steps import Call, Steps
+from pytask_core.store.calls import Call
+from pytask_core.store.many_slots.steps import Steps
 from tests.store.conftest import Desk
 from tests.support.redis_cluster import ServerCluster
 

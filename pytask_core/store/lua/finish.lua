@@ -1,11 +1,13 @@
 -- End tasks: final state and output, out of the worker's hands, to the end queue, and the final event. Once.
--- KEYS[1] task set (SET)  KEYS[2] held by the worker (SET)  KEYS[3] running (STRING)  KEYS[4] end queue (LIST)
--- KEYS[5] new queue (LIST)
--- ARGV[1] task prefix, then for tasks that end alike: token, state, how many, and for each of them: id, output (JSON)
+-- KEYS: task_set held running end_queue new_queue
+-- ALSO: tasks
+-- ARGV: task_prefix
+-- EACH: token state count
+--   of tasks that end alike, and of each such task: its id, output (JSON)
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-local active, held, running, ended, new = unpack(KEYS)
-local prefix, now = ARGV[1], stamp(now_ms())
+local active, held, running, ended, new = KEYS.task_set, KEYS.held, KEYS.running, KEYS.end_queue, KEYS.new_queue
+local prefix, now = ARGV.task_prefix, stamp(now_ms())
 local refused, gone, push, leave = {}, {}, {}, {}
 check(new, active, held, running)
 redis.call('LLEN', ended)
@@ -13,16 +15,16 @@ redis.call('LLEN', ended)
 local function finish(id, token, state, output, event)
   local key = prefix .. id
   local h = fields(key, 'owner', 'state', 'cleanup', 'command')
-  if not h or h[1] ~= token or h[2] ~= 'RUNNING' then
+  if not h or h[1] ~= token or h[2] ~= State.RUNNING then
     if not (h and h[1] == token and h[2] == state) then refused[#refused + 1] = id end
     if not in_hands(h, token) then gone[#gone + 1] = id end
     return
   end
   gone[#gone + 1] = id
-  if h[4] == 'restart' then
+  if h[4] == Command.RESTART then
     -- It ended by itself before the restart reached it: run it again all the same.
     leave[#leave + 1] = id
-    if put_back(key, h[4], redis.call('HGET', key, 'local')) == 'WAIT' then redis.call('LPUSH', new, id) end
+    if put_back(key, h[4], redis.call('HGET', key, 'local')) == Outcome.BACK then redis.call('LPUSH', new, id) end
     return
   end
   redis.call('HSET', key, 'state', state, 'output', output, 'last_update', now)
@@ -34,12 +36,13 @@ local function finish(id, token, state, output, event)
   publish(key, event .. output .. '}')
 end
 
-local i = 2
+local i = EACH.first
 while i < #ARGV do
-  local token, state, many = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local token, state, count = ARGV[i + EACH.token], ARGV[i + EACH.state], tonumber(ARGV[i + EACH.count])
   local event = '{"event": "' .. string.lower(state) .. '", "data": '
-  for at = i + 3, i + 1 + 2 * many, 2 do finish(ARGV[at], token, state, ARGV[at + 1], event) end
-  i = i + 3 + 2 * many
+  i = i + EACH.step
+  for at = i, i + 2 * count - 1, 2 do finish(ARGV[at], token, state, ARGV[at + 1], event) end
+  i = i + 2 * count
 end
 let_go(held, running, gone)
 if #push > 0 then redis.call('LPUSH', ended, unpack(push)) end

@@ -33,5 +33,5 @@ local function has_suspect(suspect, prefix, worker, now, window)
   local id = redis.call('GET', suspect)
   if not id then return false end
   local h = fields(prefix .. id, 'state', 'owner', 'charges', 'since')
-  return h and h[1] == 'RUNNING' and owned_by(h[2], worker) and standing(h[3], h[4], now, window) > 0
+  return h and h[1] == State.RUNNING and owned_by(h[2], worker) and standing(h[3], h[4], now, window) > 0
 end

@@ -90,19 +90,19 @@ local function forget_run(key, ...)
 end
 
 -- Turn a task that leaves its worker unfinished into what it is to be next. A recorded stop wins over the requeue.
--- Returns 'STOPPED', 'WAIT' or 'GONE' (a local task does not outlive its worker).
+-- Returns STOPPED, BACK or GONE (a local task does not outlive its worker).
 local function put_back(key, command, is_local)
   if command then redis.call('HDEL', key, 'command') end
-  if command == 'stop' then
-    redis.call('HSET', key, 'state', 'STOPPED')
-    return 'STOPPED'
+  if command == Command.STOP then
+    redis.call('HSET', key, 'state', State.STOPPED)
+    return Outcome.STOPPED
   elseif is_local == 'true' then
     redis.call('DEL', key)
-    return 'GONE'
+    return Outcome.GONE
   end
-  redis.call('HSET', key, 'state', 'WAIT', 'requeued', '1', 'last_update', stamp(now_ms()))
-  if command == 'restart' then redis.call('HDEL', key, 'charges', 'since', 'deaths', 'hangs') end
-  return 'WAIT'
+  redis.call('HSET', key, 'state', State.WAIT, 'requeued', '1', 'last_update', stamp(now_ms()))
+  if command == Command.RESTART then redis.call('HDEL', key, 'charges', 'since', 'deaths', 'hangs') end
+  return Outcome.BACK
 end
 
 -- Mark a hash whose id is to be queued by the next step, in another slot. Where that fails, and no caller repeats it, the hash
@@ -124,15 +124,15 @@ end
 
 -- Whether a task runs in the hands of the worker of that token, under this claim or a later one. `h` = owner, state, ….
 local function in_hands(h, token)
-  return h and h[2] == 'RUNNING' and owned_by(h[1], string.match(token, '^(.*):') or '')
+  return h and h[2] == State.RUNNING and owned_by(h[1], string.match(token, '^(.*):') or '')
 end
 
 -- COMPLETE is how pytask 1.0 wrote SUCCESS; what it has left is cleaned as well.
 local function final(state)
-  return state == 'SUCCESS' or state == 'ERROR' or state == 'EXCEPTION' or state == 'COMPLETE'
+  return state == State.SUCCESS or state == State.ERROR or state == State.EXCEPTION or state == OldState.COMPLETE
 end
 
 -- Whether an id belongs into the task set; `cleanup` and `kept` as the hash has them.
 local function is_active(state, cleanup, kept)
-  return state == 'RUNNING' or state == 'STOPPED' or (final(state) and (cleanup == 'false' or kept ~= false))
+  return state == State.RUNNING or state == State.STOPPED or (final(state) and (cleanup == 'false' or kept ~= false))
 end

@@ -1,6 +1,8 @@
 -- Record that tasks were stopped on purpose: STOPPED, still in the task set; or WAIT where a restart was asked for.
--- KEYS[1] task set (SET)  KEYS[2] held by the worker (SET)  KEYS[3] running (STRING)  KEYS[4] new queue (LIST)
--- ARGV[1] task prefix, then for each task: id, token
+-- KEYS: task_set held running new_queue
+-- ALSO: tasks
+-- ARGV: task_prefix
+-- EACH: id token
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-return leave_worker(KEYS, ARGV, 'STOPPED', 'LPUSH', function(command) return command == 'restart' and command or 'stop' end)
+return leave_worker(ARGV.task_prefix, KEYS.task_set, KEYS.held, KEYS.running, KEYS.new_queue, ARGV, EACH.first, State.STOPPED, 'LPUSH', function(command) return command == Command.RESTART and command or Command.STOP end)

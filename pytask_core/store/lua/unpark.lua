@@ -1,15 +1,17 @@
 -- Put the youngest ids that are parked under a name back to the front of the new queue.
--- KEYS[1] new queue (LIST)  KEYS[2] parked (HASH)
--- ARGV[1] task prefix  ARGV[2] name  ARGV[3] ids at most
+-- KEYS: new_queue parked
+-- ALSO: tasks
+-- ARGV: task_prefix name limit
+--   limit: ids at most
 -- Returns {how many, how many are left}. What does not wait any more is left out.
 
-redis.call('LLEN', KEYS[1])
+redis.call('LLEN', KEYS.new_queue)
 local count = 0
-for _, id in ipairs(youngest(KEYS[2], ARGV[2], ARGV[3])) do
-  local h = fields(ARGV[1] .. id, 'state')
-  if h and (not h[1] or h[1] == 'WAIT') then
-    redis.call('RPUSH', KEYS[1], id)
+for _, id in ipairs(youngest(KEYS.parked, ARGV.name, ARGV.limit)) do
+  local h = fields(ARGV.task_prefix .. id, 'state')
+  if h and (not h[1] or h[1] == State.WAIT) then
+    redis.call('RPUSH', KEYS.new_queue, id)
     count = count + 1
   end
 end
-return {count, redis.call('ZCARD', parked_under(KEYS[2], ARGV[2]))}
+return {count, redis.call('ZCARD', parked_under(KEYS.parked, ARGV.name))}

@@ -7,17 +7,18 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
+from ...outcomes import Outcome, Push
 from ..client import BATCH, ClientStore
 from .steps import Steps
 
 #: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
-_MODES = {"queue": "must", "again": "look", "waits": "ensure"}
-
-#: What ``stop.lua`` answers where the task waited; the last: its hash is to expire, since it was not queued yet.
-_WITHDRAWN, _WITHDRAWN_BEFORE, _WITHDRAWN_EARLY = 2, 3, 4
+_MODES = {Outcome.QUEUED: Push.MUST, Outcome.AGAIN: Push.LOOK, Outcome.WAITS: Push.ENSURE}
 
 #: After which answers an id may stand in the task set though it waits.
-_WAITS_NOW = {"again", "waits"}
+_WAITS_NOW = {Outcome.AGAIN, Outcome.WAITS}
+
+#: What ``stop.lua`` answers where the task does not run.
+_WITHDRAWN = {Outcome.STOPPED, Outcome.STOPPED_HALF, Outcome.STOPPED_BEFORE}
 
 
 class ManySlotsClientStore(ClientStore):
@@ -25,54 +26,54 @@ class ManySlotsClientStore(ClientStore):
 
     _many_slots = True
 
-    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
+    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0, steps: Steps | None = None) -> None:
         super().__init__(client, keys, replicas)
-        self._steps = Steps(client, keys, self._deadlines)
+        self._steps = steps or Steps(client, keys, self._deadlines)
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         rest = iter(tasks)
         while batch := list(islice(rest, BATCH)):
+            make = self._steps.make
             answers: list[str] = self._steps.all(
                 [
-                    ("begin", [self._keys.task(task_id)], [name, data, "" if cleanup else "false"])
+                    make("begin", task_id=task_id, name=name, data=data, cleanup="" if cleanup else "false")
                     for task_id, name, data, cleanup in batch
                 ],
                 self._replicas,
             )
             self._queue([(task[0], answer) for task, answer in zip(batch, answers, strict=True)])
             for task, answer in zip(batch, answers, strict=True):
-                yield task[0], answer != "wrong type"
+                yield task[0], answer != Outcome.WRONG_TYPE
 
     def _queue(self, answers: Sequence[tuple[str, str]]) -> None:
-        entries = [(task_id, _MODES[answer]) for task_id, answer in answers if answer in _MODES]
+        entries = [(task_id, _MODES[Outcome(answer)]) for task_id, answer in answers if answer in _MODES]
         if entries:
             self._steps.all([self._steps.pushing(entries)], self._replicas)
-            self._steps.all([("queued", [self._keys.task(each)], []) for each, _ in entries], self._replicas)
+            self._steps.all(self._steps.for_each("queued", [each for each, _ in entries]), self._replicas)
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def stop(self, task_id: str) -> int:
         # First, so that an entry which a start makes after the stop is not taken for the old one.
         foreign, since = self._steps.withdraw(task_id), self._since(task_id)
-        answer = int(self._steps.one("stop", [self._keys.task(task_id)], [self._keys.control(task_id), foreign]))
-        if answer in {_WITHDRAWN, _WITHDRAWN_BEFORE, _WITHDRAWN_EARLY}:
+        answer = self._steps.one("stop", task_id=task_id, foreign=foreign)
+        if answer in _WITHDRAWN:
             self._steps.activate([task_id])
-            if answer == _WITHDRAWN_EARLY:
-                self._steps.one("queued", [self._keys.task(task_id)])
+            if answer == Outcome.STOPPED_HALF:
+                self._steps.one("queued", task_id=task_id)
             self._unpark(task_id, since)
             self._steps.purge(task_id)
-        return {_WITHDRAWN: 1, _WITHDRAWN_EARLY: 1, _WITHDRAWN_BEFORE: 0}.get(answer, answer)
+        return {Outcome.MISSING: -1, Outcome.OTHER: 0, Outcome.STOPPED_BEFORE: 0}.get(answer, 1)
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
-        answer = self._steps.one("restart", [self._keys.task(task_id)], [self._keys.control(task_id), *states])
+        answer = self._steps.one("restart", states, task_id=task_id)
         self._queue([(task_id, answer)])
-        return {"missing": -1, "other": 0}.get(answer, 1)
+        return {Outcome.MISSING: -1, Outcome.OTHER: 0}.get(answer, 1)
 
     def remove(self, task_id: str) -> bool:
-        keys = self._keys
         # First, so that an entry which a start makes after the removal is not taken for the old one.
         self._steps.withdraw(task_id)
         since = self._since(task_id)
-        known, owner = self._steps.one("remove", [keys.task(task_id)], [keys.control(task_id)])
+        known, owner = self._steps.one("remove", task_id=task_id)
         # Of a task that has just stopped or ended too: its worker lets go of it a step later, and until then it counts
         # as in its hands.
         worker = owner.rpartition(":")[0]
@@ -85,7 +86,7 @@ class ManySlotsClientStore(ClientStore):
 
     def _since(self, task_id: str) -> str:
         """Since when an id is parked, '' where it is not."""
-        return str(self._steps.one("since", [self._keys.parked], [task_id]))
+        return str(self._steps.one("since", task_id=task_id))
 
     def _unpark(self, task_id: str, since: str) -> None:
         """Take an id out of where it is parked, since its hash says by now that it does not wait."""

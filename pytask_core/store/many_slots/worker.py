@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 from ...connection.nodes import Nodes
 from ...keys import RedisKeys
+from ...outcomes import Dealt, Entry, Outcome, Passed, Push
 from ...payload import MAX_PAYLOAD
 from ...policy.poison import PoisonRule
-from .. import scripts
+from ...states import Reason
+from ..calls import Call
+from ..sender import run
 from ..worker import (
     BATCH,
     FILLED,
@@ -26,21 +29,24 @@ from ..worker import (
     Renewal,
     WorkerStore,
 )
-from .steps import Call, Steps
+from .steps import Steps, alone
 
 #: Why an id is passed over that stays in the task set, where another transition has put it.
-_STAYS_ACTIVE = {"running", "stopped", "changed", "local"}
+_STAYS_ACTIVE = {Passed.RUNNING, Passed.STOPPED, Passed.CHANGED, Passed.LOCAL}
 
 #: Seconds that a task may be on its way out of a worker's hands, between two steps. Longer bears slower round trips,
 #: shorter counts sooner what another program has taken away by its state alone.
 LEAVING = 2.0
 
 #: What ``renew.lua`` answers of a task that the worker is to let go of, or is letting go of already.
-_OVER = {"lost", "left"}
+_OVER = {Outcome.LOST, Outcome.LEFT}
+
+#: What became of an entry that a claim passes over, where it is more than passed.
+_DEALT = {Passed.CLAIMED: Dealt.CLAIMED, Passed.LATER: Dealt.LATER, Passed.EARLY: Dealt.EARLY}
 
 
 def _stays_active(why: str, *more: Any) -> bool:
-    return why in _STAYS_ACTIVE or (why == "ended" and bool(more[0]))
+    return why in _STAYS_ACTIVE or (why == Passed.ENDED and bool(more[0]))
 
 
 class _Entry(NamedTuple):
@@ -52,9 +58,9 @@ class _Entry(NamedTuple):
     more: int  #: entries beyond the first
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Entry:
         """What ``claim.lua`` is to know of the entry."""
-        return "ours" if self.pushes else "spare" if self.spare else ""
+        return Entry.OURS if self.pushes else Entry.SPARE if self.spare else Entry.FOREIGN
 
 
 class _LastWords:
@@ -86,14 +92,21 @@ class ManySlotsWorkerStore(WorkerStore):
         poison: PoisonRule | None = None,
         replicas: int = 0,
         max_payload: int = MAX_PAYLOAD,
+        steps: Steps | None = None,
     ) -> None:
         super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
-        self._steps = Steps(client, keys)
+        self._steps = steps or Steps(client, keys)
         self._reports = 0
         self._beat = 0
         #: What was just leaving this worker's hands when it was renewed, and when that was seen.
         self._left: dict[tuple[str, str], float] = {}
         self._clock = monotonic
+
+    def _step(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Call:
+        return self._calls.make(f"many_slots/{script}", each, **named)
+
+    def _one(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Any:
+        return self._steps.all([self._step(script, each, **named)])[0]
 
     # Registering and waiting
 
@@ -106,9 +119,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._registered = True
 
     def _looking(self, lease: float | None = None) -> Call:
-        keys = self._keys
-        names = [keys.workers, self._held, keys.running, keys.leases, keys.monitor]
-        return "look", names, [self.worker, *self._promise(lease)]
+        return self._step("look", **self._promise(lease))
 
     def _look(self) -> list[int]:
         """Beat; return whether the worker was forgotten, what its share is measured by, and when that was."""
@@ -121,7 +132,7 @@ class ManySlotsWorkerStore(WorkerStore):
             self._make_known()
         note = ("SADD", self._keys.inboxes, self.worker)
         take = ("BLMOVE", self._keys.new_queue, self._inbox, "RIGHT", "LEFT", timeout)
-        return scripts.call_then(self._blocking, [], note, take)[1] is not None
+        return run(self._blocking, note, take)[1] is not None
 
     def take_and_claim(self, timeout: float, token: str, room: int) -> Claims:  # noqa: ARG002 - here it is two steps
         if not self.take(timeout):
@@ -133,13 +144,17 @@ class ManySlotsWorkerStore(WorkerStore):
 
     def claim(self, token: str, room: int, *, insist: bool = False, again: bool = False) -> Claims:
         number = int(token.rpartition(":")[2])
-        anew, *measures, self._beat = self._look()
+        anew, holds, all_hold, all_workers, self._beat = self._look()
         if anew:
             self._make_known()
-        rows, left, done = self._steps.one(
+        rows, left, done = self._one(
             "take",
-            self._queue_keys,
-            [number, min(room, BATCH), *measures, int(insist), self.worker],
+            number=number,
+            room=min(room, BATCH),
+            holds=holds,
+            all_hold=all_hold,
+            all_workers=all_workers,
+            insist=int(insist),
         )
         entries = [_Entry(rows[i], rows[i + 1], bool(rows[i + 2]), rows[i + 3]) for i in range(0, len(rows), 4)]
         tasks = self._claimed_before(token, {entry.id for entry in entries}) if again else []
@@ -161,23 +176,10 @@ class ManySlotsWorkerStore(WorkerStore):
             if not why:
                 tasks.append(Claimed(entry.id, *rest[:2]))
                 waited.update((entry.id, ms / 1000) for ms in rest[2:] if ms is not None and ms <= LONGEST_WAIT * 1000)
-                passed += [(entry.id, "running")] * entry.more
-            elif why not in {"changed", "later"}:
+                passed += [(entry.id, Passed.RUNNING)] * entry.more
+            elif why not in {Passed.CHANGED, Passed.LATER}:
                 passed.append((entry.id, why))
         return Claims(tasks, passed, left, waited)
-
-    @property
-    def _queue_keys(self) -> list[str]:
-        keys = self._keys
-        return [
-            keys.new_queue,
-            self._inbox,
-            keys.waiting,
-            keys.spare,
-            keys.last_take(self.worker),
-            keys.inboxes,
-            keys.early,
-        ]
 
     def _give_back(self, token: str, *, may_be_claimed: bool) -> None:
         """Leave what was taken to others, who may reach the node that failed.
@@ -185,17 +187,16 @@ class ManySlotsWorkerStore(WorkerStore):
         What is claimed of it they pass over, and this worker finds it when it asks again.
         """
         number = token.rpartition(":")[2]
-        keys = self._keys
-        names = [keys.new_queue, self._inbox, keys.waiting, keys.last_take(self.worker), keys.spare]
         with suppress(Exception):
-            self._steps.one("give_back", names, [number, "1" if may_be_claimed else ""])
+            self._one("give_back", number=number, may_be_claimed="1" if may_be_claimed else "")
 
     def _claimed_before(self, token: str, known: set[str]) -> list[Claimed]:
         """Return what a claim has got whose answer was lost."""
         held = [each for each in self._client.smembers(self._held) if each not in known]
         # As if nothing had been seen before: only what has this token already is given.
+        nothing = {"seen_owner": "-", "max_deliveries": 0, "may_suspect": "", "entry": Entry.FOREIGN}
         answers = self._steps.all(
-            [("claim", [self._keys.task(each)], [token, "-", 0, "", "", self._max_payload]) for each in held]
+            self._steps.for_each("claim", held, token=token, max_payload=self._max_payload, **nothing)
         )
         # What was noted for that claim and not claimed: its entry is taken by others by now.
         others = [(each, token) for each, answer in zip(held, answers, strict=True) if answer[0]]
@@ -205,7 +206,7 @@ class ManySlotsWorkerStore(WorkerStore):
     def _note(self, token: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
         """Note that ids are in this worker's hands; return its suspect, and what ``peek.lua`` answers of each."""
         (suspect, anew), *seen = self._steps.all(
-            [self._holding(token, ids), *(("peek", [self._keys.task(each)], []) for each in ids)],
+            [self._holding(token, ids), *self._steps.for_each("peek", ids)],
         )
         if anew:
             self._make_known()
@@ -215,21 +216,26 @@ class ManySlotsWorkerStore(WorkerStore):
         self, token: str, entries: Sequence[_Entry], suspect: str, seen: Sequence[Any]
     ) -> dict[str, list[Any]]:
         """Claim what stands in the inbox; return by id what ``claim.lua`` answers."""
-        keys, most, cap = self._keys, self._poison.max_deliveries, self._max_payload
+        most, cap = self._poison.max_deliveries, self._max_payload
         ids = [entry.id for entry in entries]
         near = [each for each, (_, charges, _) in zip(ids, seen, strict=True) if most and charges >= most - 1]
         chosen = near[0] if near and not self._runs(suspect) else ""
         calls: list[Call] = [
-            (
+            self._step(
                 "claim",
-                [keys.task(entry.id)],
-                [token, owner, most, int(entry.id == chosen), entry.kind, cap],
+                task_id=entry.id,
+                token=token,
+                seen_owner=owner,
+                max_deliveries=most,
+                may_suspect=int(entry.id == chosen),
+                entry=entry.kind,
+                max_payload=cap,
             )
             for entry, (owner, *_) in zip(entries, seen, strict=True)
         ]
         answers = dict(zip(ids, self._in_parts(calls, [size for *_, size in seen]), strict=True))
         if chosen and not answers[chosen][0]:
-            self._client.execute_command("SET", keys.suspect(self.worker), chosen)
+            self._client.execute_command("SET", self._keys.suspect(self.worker), chosen)
         return answers
 
     def _in_parts(self, calls: Sequence[Call], sizes: Sequence[int]) -> list[Any]:
@@ -244,27 +250,23 @@ class ManySlotsWorkerStore(WorkerStore):
         return answers
 
     def _holding(self, token: str, ids: Sequence[str], *, claimed: bool = False) -> Call:
-        keys = self._keys
-        names = [keys.task_set, self._held, keys.running, keys.suspect(self.worker), keys.holders, keys.workers]
-        return "hold", names, [token, int(claimed), *ids]
+        return self._step("hold", ids, token=token, claimed=int(claimed))
 
     def _runs(self, suspect: str) -> bool:
         """Whether this worker runs a task that one more death would convict."""
         if not suspect:
             return False
-        return bool(
-            self._steps.one("suspected", [self._keys.task(suspect)], [self.worker, self._poison.window_ms, self._beat])
-        )
+        window = self._poison.window_ms
+        return bool(self._one("suspected", task_id=suspect, poison_window=window, beat=self._beat))
 
     def _settle(self, token: str, entries: Sequence[_Entry], answers: dict[str, list[Any]]) -> int:
         """Clear the inbox of what was dealt with, and let go of what was not claimed; return how many ids are left."""
-        dealt: list[Any] = [token.rpartition(":")[2], self._keys.inbox_prefix]
+        dealt: list[str] = []
         for entry in entries:
             why = answers[entry.id][0]
-            if why != "changed":
-                what = why if why in {"later", "early"} else "passed" if why else "claimed"
-                dealt += (entry.id, entry.pushes, what)
-        calls: list[Call] = [("taken", self._queue_keys, dealt)]
+            if why != Passed.CHANGED:
+                dealt += (entry.id, entry.pushes, _DEALT.get(why, Dealt.PASSED))
+        calls = [self._step("taken", dealt, number=token.rpartition(":")[2])]
         mine = [each for each, answer in answers.items() if not answer[0]]
         if mine:
             calls.append(self._holding(token, mine, claimed=True))
@@ -274,7 +276,7 @@ class ManySlotsWorkerStore(WorkerStore):
         refused = [(each, *answer) for each, answer in answers.items() if answer[0]]
         # This claim alone: an earlier one may be what runs the task.
         self._steps.let_go(
-            self.worker, [(each, f"={token}", True) for each, *why in refused if not _stays_active(*why)]
+            self.worker, [(each, alone(token), True) for each, *why in refused if not _stays_active(*why)]
         )
         self._steps.give_up(self.worker, [(each, token) for each, *why in refused if _stays_active(*why)])
         return int(left)
@@ -286,17 +288,21 @@ class ManySlotsWorkerStore(WorkerStore):
         before = [task for task, since in self._left.items() if now - since > LEAVING and task not in tasks]
         asked = [*tasks, *before]
         looked, noted, *told = self._steps.all(
-            [self._looking(lease), ("still", [self._held], [each for each, _ in asked] or [""]), *self._renewing(asked)]
+            [
+                self._looking(lease),
+                self._step("still", [each for each, _ in asked] or [""]),
+                *self._renewing(asked),
+            ]
         )
         if looked[0]:
             self._make_known()
         held = [task for task, there in zip(asked, noted, strict=False) if there]
         rows = list(zip(asked, told, strict=True))
         self._note_again([task for task, what in rows if task not in held and what not in _OVER])
-        self._steps.give_up(self.worker, [task for task, what in rows if what == "lost"])
-        self._part_with([task for task, what in rows if what == "left" and task in held], before, now)
+        self._steps.give_up(self.worker, [task for task, what in rows if what == Outcome.LOST])
+        self._part_with([task for task, what in rows if what == Outcome.LEFT and task in held], before, now)
         forgotten, self._forgotten = self._forgotten, False
-        told_of = [(task[0], "lost" if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
+        told_of = [(task[0], Outcome.LOST if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
         return Renewal(forgotten, told_of, None if looked[5] is None else looked[5] / 1000)
 
     def _part_with(self, left: Sequence[tuple[str, str]], before: Sequence[tuple[str, str]], now: float) -> None:
@@ -309,13 +315,16 @@ class ManySlotsWorkerStore(WorkerStore):
         for task in left:
             if task not in before:
                 self._left.setdefault(task, now)
-        self._steps.let_go(self.worker, [(each, f"={token}", False) for each, token in left if (each, token) in before])
+        self._steps.let_go(
+            self.worker, [(each, alone(token), False) for each, token in left if (each, token) in before]
+        )
 
     def _give_up(self, tasks: Sequence[tuple[str, str]]) -> None:
         self._steps.give_up(self.worker, tasks)
 
     def _renewing(self, tasks: Sequence[tuple[str, str]]) -> list[Call]:
-        return [("renew", [self._keys.task(each)], [token, self._poison.window_ms]) for each, token in tasks]
+        window = self._poison.window_ms
+        return [self._step("renew", task_id=each, token=token, poison_window=window) for each, token in tasks]
 
     def _note_again(self, tasks: Sequence[tuple[str, str]]) -> None:
         """A failover has lost what was noted. As in a claim: first noted, then looked at, since a task may just end."""
@@ -335,22 +344,29 @@ class ManySlotsWorkerStore(WorkerStore):
         stopped: Sequence[tuple[str, str]],
         requeue: Sequence[tuple[str, str]],
     ) -> list[str]:
-        task = self._keys.task
+        make = self._step
         last = _LastWords(events)
         calls: list[Call] = [
             *(
-                (
+                make(
                     "finish",
-                    [task(each.id)],
-                    [each.token, each.state, each.output, each.state.lower(), *last.of(*each[:2])],
+                    last.of(*each[:2]),
+                    task_id=each.id,
+                    token=each.token,
+                    state=each.state,
+                    output=each.output,
+                    event=each.state.lower(),
                 )
                 for each in endings
             ),
-            *(("leave", [task(each)], [token, "stop", *last.of(each, token)]) for each, token in stopped),
-            *(("leave", [task(each)], [token, "requeue", *last.of(each, token)]) for each, token in requeue),
+            *(
+                make("leave", last.of(each, token), task_id=each, token=token, why=why)
+                for why, tasks in ((Reason.STOP, stopped), (Reason.REQUEUE, requeue))
+                for each, token in tasks
+            ),
         ]
         # What is left is of tasks that run on.
-        emits: list[Call] = [("emit", [task(each)], [token, *said]) for (each, token), said in last.left.items()]
+        emits = [make("emit", said, task_id=each, token=token) for (each, token), said in last.left.items()]
         answers = self._steps.all([*emits, *calls], self._replicas if endings else 0)[len(emits) :]
         ids = [*(each.id for each in endings), *(each for each, _ in stopped), *(each for each, _ in requeue)]
         tokens = [*(each.token for each in endings), *(token for _, token in (*stopped, *requeue))]
@@ -360,12 +376,12 @@ class ManySlotsWorkerStore(WorkerStore):
         self._steps.let_go(
             self.worker,
             [
-                (each, token, what not in {"keep", "STOPPED"})
+                (each, token, what not in {Outcome.KEPT, Outcome.STOPPED})
                 for (each, what), token in zip(became, tokens, strict=True)
-                if what != "lost"
+                if what != Outcome.LOST
             ],
         )
-        lost = [(each, token) for (each, what), token in zip(became, tokens, strict=True) if what == "lost"]
+        lost = [(each, token) for (each, what), token in zip(became, tokens, strict=True) if what == Outcome.LOST]
         self._steps.give_up(self.worker, lost)
         return [each for each, *_ in lost]
 
@@ -373,15 +389,15 @@ class ManySlotsWorkerStore(WorkerStore):
         """Put ids where they belong now, before they leave where they were."""
         steps = self._steps
         calls: list[Call] = []
-        ended = [each for each, became in back if became == "end"]
+        ended = [each for each, became in back if became == Outcome.ENDED]
         if ended:
             self._reports += 1
             calls.append(steps.ending(self.worker, ended, self._reports))
-        again = [each for each, became in back if became == "end again"]
+        again = [each for each, became in back if became == Outcome.ENDED_BEFORE]
         if again:
             calls.append(steps.ending(self.worker, again))
         for rows, side in ((back, "LPUSH"), (front, "RPUSH")):
-            waiting = [(each, "must") for each, became in rows if became in {"WAIT", "wait"}]
+            waiting = [(each, Push.MUST) for each, became in rows if became == Outcome.BACK]
             if waiting:
                 calls.append(steps.pushing(waiting, side))
         if calls:
@@ -392,21 +408,24 @@ class ManySlotsWorkerStore(WorkerStore):
     def adopt(self, task_id: str, token: str, name: str, data: str) -> None:
         hold = self._holding(token, [task_id], claimed=True)
         self._steps.all([self._looking(), hold])
-        self._steps.one("adopt", [self._keys.task(task_id)], [token, name, data])
+        self._one("adopt", task_id=task_id, token=token, name=name, data=data)
 
     def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
-        keys, steps = self._keys, self._steps
+        steps = self._steps
         able = self._able(tasks, task_timeout)
-        answers = steps.all([("pass_on", [keys.task(each.id)], [each.token]) for each in tasks])
+        answers = steps.all([self._step("pass_on", task_id=each.id, token=each.token) for each in tasks])
         became = list(zip(tasks, answers, strict=True))
-        waiting = [task for task, what in became if what == "WAIT"]
+        waiting = [task for task, what in became if what == Outcome.BACK]
         first = self._place(waiting, able)
-        steps.let_go(self.worker, [(each.id, each.token, what != "STOPPED") for each, what in became if what != "lost"])
-        self._give_up([(each.id, each.token) for each, what in became if what == "lost"])
+        steps.let_go(
+            self.worker,
+            [(each.id, each.token, what != Outcome.STOPPED) for each, what in became if what != Outcome.LOST],
+        )
+        self._give_up([(each.id, each.token) for each, what in became if what == Outcome.LOST])
         self._look_after(waiting, able, task_timeout)
         return [
             PassedOn(able[task.name], parked=not able[task.name], first=task.id in first)
-            if what == "WAIT"
+            if what == Outcome.BACK
             else PassedOn("", parked=False)
             for task, what in became
         ]
@@ -414,22 +433,23 @@ class ManySlotsWorkerStore(WorkerStore):
     def _able(self, tasks: Sequence[Misplaced], task_timeout: float) -> dict[str, str]:
         """Return for each name a live worker that knows it, or ''."""
         names = list(dict.fromkeys(task.name for task in tasks))
-        asked = [self.worker, self._keys.names_prefix, int(task_timeout * 1000), *names]
-        return dict(zip(names, self._steps.one("able", [self._keys.workers], asked), strict=True))
+        able = self._one("able", names, asking=self.worker, task_timeout=int(task_timeout * 1000))
+        return dict(zip(names, able, strict=True))
 
     def _place(self, tasks: Sequence[Misplaced], able: dict[str, str]) -> set[str]:
         """Put ids where they belong; return those that are parked as the first of their names."""
         keys, steps = self._keys, self._steps
         calls: list[Call] = [
-            steps.pushing([(task.id, "must") for task in tasks if able[task.name] == worker], into=keys.inbox(worker))
+            steps.pushing(
+                [(task.id, Push.MUST) for task in tasks if able[task.name] == worker], into=keys.inbox(worker)
+            )
             for worker in dict.fromkeys(able[task.name] for task in tasks)
             if worker
         ]
         parked = [task for task in tasks if not able[task.name]]
         if parked:
             words = [word for task in parked for word in (task.id, task.name)]
-            names = [keys.parked, keys.waiting, keys.spare, keys.new_queue, keys.inboxes]
-            calls.append(("park", names, [keys.inbox_prefix, *words]))
+            calls.append(self._step("park", words))
         answers = steps.all(calls) if calls else []
         self._nudge([worker for worker in dict.fromkeys(able[task.name] for task in tasks) if worker])
         return {task.id for task, answer in zip(parked, answers[-1], strict=True) if answer} if parked else set()

@@ -1,8 +1,12 @@
 -- For each task name a live worker that knows it, or ''. Of one slot; used in both regimes.
--- KEYS[1] workers (ZSET)
--- ARGV[1] the worker that asks, or ''  ARGV[2] prefix of names
--- ARGV[3] task_timeout in ms: a worker that has not beaten for so long is not live  then the names
+-- KEYS: workers
+-- ALSO: names
+-- ARGV: asking names_prefix task_timeout
+--   asking: the worker that asks, or ''
+--   task_timeout: task_timeout in ms: a worker that has not beaten for so long is not live
+-- EACH: name
+-- RESEND: yes
 
 local out = {}
-for i = 4, #ARGV do out[#out + 1] = able_worker(KEYS[1], ARGV[2], ARGV[i], ARGV[1], tonumber(ARGV[3])) end
+for i = EACH.first, #ARGV, EACH.step do out[#out + 1] = able_worker(KEYS.workers, ARGV.names_prefix, ARGV[i + EACH.name], ARGV.asking, tonumber(ARGV.task_timeout)) end
 return out

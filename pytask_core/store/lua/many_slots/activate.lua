@@ -1,11 +1,13 @@
--- Put ids into the task set. One that a worker is still about to let go of is marked, so that it stays there all the same.
--- KEYS[1] task set (SET)  KEYS[2] holders (HASH id -> claim tokens, and '+' where it stays, or '-' where it is to leave)
--- ARGV: ids
+-- Put ids into the task set. One that a worker is still about to let go of is marked, so that it stays there all the
+-- same.
+-- KEYS: task_set holders
+-- EACH: id
+-- RESEND: yes
 
 for _, id in ipairs(ARGV) do
-  local noted = redis.call('HGET', KEYS[2], id)
-  if noted and not string.find(noted, ' +', 1, true) then
-    redis.call('HSET', KEYS[2], id, string.gsub(noted .. ' ', ' %- ', ' ') .. '+')
+  local noted = redis.call('HGET', KEYS.holders, id)
+  if noted and not string.find(noted, ' ' .. Mark.STAYS, 1, true) then
+    redis.call('HSET', KEYS.holders, id, string.gsub(noted .. ' ', ' %' .. Mark.LEAVES .. ' ', ' ') .. Mark.STAYS)
   end
 end
-return redis.call('SADD', KEYS[1], unpack(ARGV))
+return redis.call('SADD', KEYS.task_set, unpack(ARGV))

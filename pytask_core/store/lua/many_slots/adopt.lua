@@ -1,6 +1,8 @@
 -- Register a local task: it is born RUNNING in its worker's hands.
--- KEYS[1] the task (HASH)  ARGV[1] token  ARGV[2] name  ARGV[3] data
+-- KEYS: task
+-- ARGV: token name data
+-- RESEND: yes
 
-redis.call('HSET', KEYS[1], 'task', ARGV[2], 'data', ARGV[3], 'local', 'true', 'state', 'RUNNING', 'owner', ARGV[1],
+redis.call('HSET', KEYS.task, 'task', ARGV.name, 'data', ARGV.data, 'local', 'true', 'state', State.RUNNING, 'owner', ARGV.token,
   'last_update', stamp(now_ms()))
 return 1

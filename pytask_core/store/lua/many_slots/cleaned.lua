@@ -1,4 +1,7 @@
--- Take ids off a worker's cleaning list. KEYS[1] cleaning (LIST)  ARGV: ids
+-- Take ids off a worker's cleaning list.
+-- KEYS: cleaning
+-- EACH: id
+-- RESEND: yes
 
-for _, id in ipairs(ARGV) do redis.call('LREM', KEYS[1], 1, id) end
+for _, id in ipairs(ARGV) do redis.call('LREM', KEYS.cleaning, 1, id) end
 return #ARGV

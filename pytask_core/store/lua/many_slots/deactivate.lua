@@ -1,15 +1,16 @@
 -- Take ids out of the task set; those that a worker has in its hands once it lets go of them.
--- KEYS[1] task set (SET)  KEYS[2] holders (HASH id -> claim tokens, and '+' where it stays)
--- ARGV: ids
+-- KEYS: task_set holders
+-- EACH: id
+-- RESEND: yes
 -- Returns how many.
 
 local count = 0
 for _, id in ipairs(ARGV) do
-  local noted = redis.call('HGET', KEYS[2], id)
+  local noted = redis.call('HGET', KEYS.holders, id)
   if not noted then
-    count = count + redis.call('SREM', KEYS[1], id)
-  elseif string.find(noted, ' +', 1, true) then
-    redis.call('HSET', KEYS[2], id, (string.gsub(noted, ' %+', '')))
+    count = count + redis.call('SREM', KEYS.task_set, id)
+  elseif string.find(noted, ' ' .. Mark.STAYS, 1, true) then
+    redis.call('HSET', KEYS.holders, id, (string.gsub(noted, ' %' .. Mark.STAYS, '')))
   end
 end
 return count

@@ -1,5 +1,7 @@
--- Whether a task is STOPPED now. KEYS[1] the task (HASH)
+-- Whether a task is STOPPED now.
+-- KEYS: task
+-- RESEND: yes
 -- Returns 1 or 0.
 
-local h = fields(KEYS[1], 'state')
-return h and h[1] == 'STOPPED' and 1 or 0
+local h = fields(KEYS.task, 'state')
+return h and h[1] == State.STOPPED and 1 or 0

@@ -1,6 +1,10 @@
 -- Which ids have been parked under a name for too long.
--- KEYS[1] parked (HASH)
--- ARGV[1] name  ARGV[2] ms after which it is too long  ARGV[3] ids at most
+-- KEYS: parked
+-- ALSO: parked
+-- ARGV: name too_long limit
+--   too_long: ms after which it is too long
+--   limit: ids at most
+-- RESEND: yes
 -- Returns {id, since when, …}, the oldest first.
 
-return overdue(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+return overdue(KEYS.parked, ARGV.name, ARGV.too_long, ARGV.limit)

@@ -1,6 +1,7 @@
 -- Whether a task that a claim has passed over belongs into the task set.
--- KEYS[1] the task (HASH)
+-- KEYS: task
+-- RESEND: yes
 -- Returns 1, or 0: it waits, has ended, or was removed meanwhile.
 
-local h = fields(KEYS[1], 'state', 'cleanup', 'kept')
+local h = fields(KEYS.task, 'state', 'cleanup', 'kept')
 return h and is_active(h[1], h[2], h[3]) and 1 or 0

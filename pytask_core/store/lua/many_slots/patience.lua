@@ -1,12 +1,16 @@
 -- For how long tasks may go without a renewal.
--- KEYS[1] leases (HASH)  KEYS[2] workers (ZSET)
--- ARGV[1] prefix of the sets of held ids  ARGV[2] task_timeout, ms  ARGV[3] the lease, in ms, of workers that have promised
--- none  then for each task: id, owner
+-- KEYS: leases workers
+-- ALSO: held
+-- ARGV: held_prefix task_timeout unknown
+--   task_timeout: ms
+--   unknown: the lease, in ms, of workers that have promised none
+-- EACH: id owner
+-- RESEND: yes
 -- Returns ms, for each.
 
 local out, now = {}, now_ms()
-for i = 4, #ARGV, 2 do
-  local worker = string.match(ARGV[i + 1], '^(.*):') or ARGV[i + 1]
-  out[#out + 1] = patience(KEYS[1], KEYS[2], ARGV[1], worker, ARGV[i], now, tonumber(ARGV[2]), ARGV[3])
+for i = EACH.first, #ARGV, EACH.step do
+  local worker = string.match(ARGV[i + EACH.owner], '^(.*):') or ARGV[i + EACH.owner]
+  out[#out + 1] = patience(KEYS.leases, KEYS.workers, ARGV.held_prefix, worker, ARGV[i + EACH.id], now, tonumber(ARGV.task_timeout), ARGV.unknown)
 end
 return out

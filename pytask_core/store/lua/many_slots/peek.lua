@@ -1,7 +1,8 @@
 -- What a claim must know of a task before it.
--- KEYS[1] the task (HASH)
+-- KEYS: task
+-- RESEND: yes
 -- Returns {owner or '', deaths that count against it, bytes of its data}.
 
-local h = fields(KEYS[1], 'owner', 'charges')
+local h = fields(KEYS.task, 'owner', 'charges')
 if not h then return {'', 0, 0} end
-return {h[1] or '', tonumber(h[2] or 0) or 0, redis.call('HSTRLEN', KEYS[1], 'data')}
+return {h[1] or '', tonumber(h[2] or 0) or 0, redis.call('HSTRLEN', KEYS.task, 'data')}

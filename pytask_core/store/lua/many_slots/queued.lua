@@ -1,5 +1,6 @@
 -- Start or restart a task, last step: its id stands in the queue, so its hash lasts.
--- KEYS[1] the task (HASH)
+-- KEYS: task
+-- RESEND: yes
 
-queued_now(KEYS[1])
+queued_now(KEYS.task)
 return 1

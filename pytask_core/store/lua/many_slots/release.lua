@@ -1,29 +1,36 @@
--- Take a task from a worker that is gone, first step. Where the worker died, that is charged to the task, and one with too
--- many charges ends as EXCEPTION instead.
--- KEYS[1] the task (HASH)
--- ARGV[1] worker  ARGV[2] max_deliveries, 0: charge nothing  ARGV[3] poison_window, ms
--- ARGV[4] output of a convicted task (JSON)  ARGV[5] last beat of the worker, '' where it is unknown
--- ARGV[6] '1': the worker hung by this task; '0': by another, so that this one is not charged; '': that is not known
+-- Take a task from a worker that is gone, first step. Where the worker died, that is charged to the task, and one with
+-- too many charges ends as EXCEPTION instead.
+-- KEYS: task
+-- ARGV: worker max_deliveries poison_window verdict beat hung
+--   max_deliveries: 0: charge nothing
+--   poison_window: ms
+--   verdict: output of a convicted task (JSON)
+--   beat: last beat of the worker, '' where it is unknown
+--   hung: '1': the worker hung by this task; '0': by another, so that this one is not charged; '': that is not known
+-- RESEND: yes
 -- Returns {what it is: 'WAIT', 'STOPPED', 'GONE', 'end', 'end again', 'keep', or, never or no longer that worker's,
--- 'elsewhere' where it belongs into the task set and 'past' where not; 1 where it is convicted; 1 where it was present at many
--- deaths}. Safe to run twice.
+-- 'elsewhere' where it belongs into the task set and 'past' where not; 1 where it is convicted; 1 where it was present at
+-- many deaths}. Safe to run twice.
 
-local h = fields(KEYS[1], 'owner', 'state', 'command', 'local', 'cleanup', 'kept')
-if h and not h[1] and redis.call('EXISTS', KEYS[1]) == 0 then return {'GONE', 0, 0} end
-if not h then return {'elsewhere', 0, 0} end
-local state, kept, most = h[2], h[5] == 'false' or h[6], tonumber(ARGV[2])
-if not owned_by(h[1], ARGV[1]) then return {is_active(state, h[5], h[6]) and 'elsewhere' or 'past', 0, 0} end
-if state == 'RUNNING' then
-  state = put_back(KEYS[1], h[3], h[4])
-  if state ~= 'WAIT' or most == 0 or h[3] == 'restart' then return {state, 0, 0} end
-  if ARGV[6] == '0' then return {state, 0, 0} end
+local h = fields(KEYS.task, 'owner', 'state', 'command', 'local', 'cleanup', 'kept')
+if h and not h[1] and redis.call('EXISTS', KEYS.task) == 0 then return {Outcome.GONE, 0, 0} end
+if not h then return {Outcome.ELSEWHERE, 0, 0} end
+local state, kept, most = h[2], h[5] == 'false' or h[6], tonumber(ARGV.max_deliveries)
+if not owned_by(h[1], ARGV.worker) then return {is_active(state, h[5], h[6]) and Outcome.ELSEWHERE or Outcome.PAST, 0, 0} end
+if state == State.RUNNING then
+  local outcome = put_back(KEYS.task, h[3], h[4])
+  if outcome ~= Outcome.BACK or most == 0 or h[3] == Command.RESTART then return {outcome, 0, 0} end
+  if ARGV.hung == '0' then return {outcome, 0, 0} end
   local charges, deaths
-  if ARGV[6] == '1' then charges, deaths = charge_hang(KEYS[1]), 0 end
-  if not charges then charges, deaths = charge(KEYS[1], tonumber(ARGV[5]) or now_ms(), tonumber(ARGV[3])) end
-  if charges < most then return {state, 0, deaths >= 5 and 1 or 0} end
-  redis.call('HSET', KEYS[1], 'state', 'EXCEPTION', 'output', ARGV[4])
-  publish(KEYS[1], '{"event": "exception", "data": ' .. ARGV[4] .. '}')
-  return {kept and 'keep' or 'end', 1, 0}
+  if ARGV.hung == '1' then charges, deaths = charge_hang(KEYS.task), 0 end
+  if not charges then charges, deaths = charge(KEYS.task, tonumber(ARGV.beat) or now_ms(), tonumber(ARGV.poison_window)) end
+  if charges < most then return {outcome, 0, deaths >= 5 and 1 or 0} end
+  redis.call('HSET', KEYS.task, 'state', State.EXCEPTION, 'output', ARGV.verdict)
+  publish(KEYS.task, '{"event": "exception", "data": ' .. ARGV.verdict .. '}')
+  return {kept and Outcome.KEPT or Outcome.ENDED, 1, 0}
 end
-if not final(state) then return {state or 'elsewhere', 0, 0} end
-return {(kept or redis.call('TTL', KEYS[1]) > 0) and 'keep' or 'end again', 0, 0}
+if not final(state) then
+  -- It was taken from that worker before.
+  return {state == State.WAIT and Outcome.BACK or state == State.STOPPED and Outcome.STOPPED or Outcome.ELSEWHERE, 0, 0}
+end
+return {(kept or redis.call('TTL', KEYS.task) > 0) and Outcome.KEPT or Outcome.ENDED_BEFORE, 0, 0}

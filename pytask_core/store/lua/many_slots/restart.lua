@@ -1,22 +1,25 @@
 -- Run a task again, first step: a running one is told, any other one is to wait in the queue.
--- KEYS[1] the task (HASH)
--- ARGV[1] control channel, then the states in which to do so (none: any)
+-- KEYS: task
+-- ARGV: control
+-- EACH: state
+--   states in which to do so (none: any)
+-- RESEND: yes
 -- Returns 'missing', 'other' in another state, 'told' it runs, 'waits' already, 'again' it is to be queued.
 
-local h = fields(KEYS[1], 'state', 'task', 'local', 'owner')
-if not h or not (h[1] or h[2]) then return 'missing' end
-local state, wanted = h[1] or 'WAIT', #ARGV == 1
-for i = 2, #ARGV do wanted = wanted or ARGV[i] == state end
-if not wanted then return 'other' end
-if state == 'RUNNING' then
+local h = fields(KEYS.task, 'state', 'task', 'local', 'owner')
+if not h or not (h[1] or h[2]) then return Outcome.MISSING end
+local state, wanted = h[1] or State.WAIT, #ARGV < EACH.first
+for i = EACH.first, #ARGV, EACH.step do wanted = wanted or ARGV[i + EACH.state] == state end
+if not wanted then return Outcome.OTHER end
+if state == State.RUNNING then
   -- A local task belongs to its worker, so there it is run again without passing through the queue.
   local is_local = h[3] == 'true'
-  redis.call('HSET', KEYS[1], 'command', is_local and 'reload' or 'restart')
-  nudge(ARGV[1], is_local and 'reload' or 'stop', h[4])
-  return 'told'
+  redis.call('HSET', KEYS.task, 'command', is_local and Command.RELOAD or Command.RESTART)
+  nudge(ARGV.control, is_local and Command.RELOAD or Command.STOP, h[4])
+  return Outcome.TOLD
 end
-if h[1] == 'WAIT' then return 'waits' end
-forget_run(KEYS[1], 'local')
-redis.call('HSET', KEYS[1], 'state', 'WAIT', 'last_update', stamp(now_ms()))
-not_queued_yet(KEYS[1])
-return 'again'
+if h[1] == State.WAIT then return Outcome.WAITS end
+forget_run(KEYS.task, 'local')
+redis.call('HSET', KEYS.task, 'state', State.WAIT, 'last_update', stamp(now_ms()))
+not_queued_yet(KEYS.task)
+return Outcome.AGAIN

@@ -1,4 +1,8 @@
--- Since when an id is parked, or ''. KEYS[1] parked (HASH)  ARGV[1] id
+-- Since when an id is parked, or ''.
+-- KEYS: parked
+-- ALSO: parked
+-- ARGV: task_id
+-- RESEND: yes
 
-local name = redis.call('HGET', KEYS[1], ARGV[1])
-return name and redis.call('ZSCORE', parked_under(KEYS[1], name), ARGV[1]) or ''
+local name = redis.call('HGET', KEYS.parked, ARGV.task_id)
+return name and redis.call('ZSCORE', parked_under(KEYS.parked, name), ARGV.task_id) or ''

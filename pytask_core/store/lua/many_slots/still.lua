@@ -1,4 +1,7 @@
--- Which ids are noted as in a worker's hands. KEYS[1] held by the worker (SET)  ARGV: ids
+-- Which ids are noted as in a worker's hands.
+-- KEYS: held
+-- EACH: id
+-- RESEND: yes
 -- Returns for each 1 or 0.
 
-return redis.call('SMISMEMBER', KEYS[1], unpack(ARGV))
+return redis.call('SMISMEMBER', KEYS.held, unpack(ARGV))

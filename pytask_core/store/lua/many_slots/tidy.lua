@@ -1,11 +1,14 @@
 -- Forget which ids wait where none does: an operator who empties the queue by hand leaves that behind.
--- KEYS[1] new queue (LIST)  KEYS[2] waiting (HASH)  KEYS[3] spare (HASH)
--- ARGV[1] prefix of inboxes, then the workers
+-- KEYS: new_queue waiting spare
+-- ALSO: inboxes
+-- ARGV: inbox_prefix
+-- EACH: worker
+-- RESEND: yes
 -- Returns 1 where nothing waits.
 
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 2, #ARGV do
-  if redis.call('EXISTS', ARGV[1] .. ARGV[i]) == 1 then return 0 end
+if redis.call('EXISTS', KEYS.new_queue) == 1 then return 0 end
+for i = EACH.first, #ARGV, EACH.step do
+  if redis.call('EXISTS', ARGV.inbox_prefix .. ARGV[i + EACH.worker]) == 1 then return 0 end
 end
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS.waiting, KEYS.spare)
 return 1

@@ -1,5 +1,6 @@
 -- The hash of a task as {field, value, …}; {} where there is none.
--- KEYS[1] the task (HASH)
+-- KEYS: task
+-- RESEND: yes
 
-local hash = redis.pcall('HGETALL', KEYS[1])
+local hash = redis.pcall('HGETALL', KEYS.task)
 return hash.err and {} or hash

@@ -1,0 +1,91 @@
+"""The words in which the Lua scripts and Python speak of a task, each once. The scripts take them from here.
+
+A *decision* looks at the hash of one task, changes it, and answers with an :class:`Outcome`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What a decision has made of a task."""
+
+    QUEUED = "queue"  #: waits, and is new, so that no list can know its id
+    AGAIN = "again"  #: waits, and was there before: its id may stand in the task set, and in the queue
+    WAITS = "waits"  #: waited already, so its id ought to stand in the queue
+    BACK = "WAIT"  #: waits: its worker has given it back, or it was taken from that worker
+    STOPPED = "STOPPED"  #: is stopped
+    STOPPED_HALF = "stopped half"  #: is stopped, between the steps of its start: its hash expires yet
+    STOPPED_BEFORE = "stopped before"  #: was stopped already
+    ENDED = "end"  #: has ended
+    ENDED_BEFORE = "end again"  #: had ended already, so its id may stand in the end queue
+    KEPT = "keep"  #: has ended, and stays findable in the task set
+    GONE = "GONE"  #: has no hash any more
+    MISSING = "missing"  #: there is no such task
+    WRONG_TYPE = "wrong type"  #: its key holds no hash
+    TOLD = "told"  #: runs, and its worker is told
+    RUNS = "runs"  #: runs, and is left alone
+    OTHER = "other"  #: is in a state in which nothing is to be done
+    FINE = ""  #: is well where it is
+    LOST = "lost"  #: is no longer the worker's own
+    LEFT = "left"  #: is just leaving the worker's hands
+    ELSEWHERE = "elsewhere"  #: is another's by now, and belongs into the task set
+    PAST = "past"  #: is another's by now, and does not belong there
+    ASK = "ask"  #: depends on the lease of its owner, which is to be asked for
+
+
+class Passed(StrEnum):
+    """Why a claim passes an id over."""
+
+    CLAIMED = ""  #: it does not
+    MISSING = "missing"  #: it has no hash
+    EARLY = "early"  #: it has no hash yet
+    WRONG_TYPE = "wrong type"  #: its key holds no hash
+    RUNNING = "running"  #: it runs already
+    LOCAL = "local"  #: it belongs to one worker
+    STOPPED = "stopped"  #: it was stopped while it waited
+    REMOVED = "removed"  #: it was removed while it waited
+    ENDED = "ended"  #: it has ended, and the entry came late
+    CHANGED = "changed"  #: it has had another owner since it was looked at
+    LATER = "later"  #: this worker must not run it beside another task, so it goes back to the queue
+
+
+class Entry(StrEnum):
+    """Who pushed an entry of the new queue, in many slots."""
+
+    OURS = "ours"  #: we did
+    SPARE = "spare"  #: it is to start nothing
+    FOREIGN = ""  #: another program did
+
+
+class Dealt(StrEnum):
+    """What a claim did with an entry of the inbox, in many slots."""
+
+    CLAIMED = "claimed"  #: its task runs
+    PASSED = "passed"  #: it starts nothing
+    LATER = "later"  #: it goes back to the queue
+    EARLY = "early"  #: its id is to be looked at again
+
+
+class Push(StrEnum):
+    """How an id is pushed to the new queue, in many slots."""
+
+    MUST = "must"  #: its task was just made to wait: a worker that takes an entry of it now must leave that
+    LOOK = "look"  #: likewise, and another program may have pushed it
+    ENSURE = "ensure"  #: it waited already, so an entry that is just being taken will do
+
+
+class Parking(StrEnum):
+    """What the scripts answer of an id that is parked, since no worker knows the name of its task."""
+
+    FIRST = "new"  #: it is the first of that name
+    MORE = ""  #: others are parked under that name
+
+
+class Mark(StrEnum):
+    """What may stand beside the claim tokens that ``holders`` notes of an id, in many slots."""
+
+    STAYS = "+"  #: the id stays in the task set
+    LEAVES = "-"  #: it leaves the set with the last token
+    ALONE = "="  #: before a token: that claim alone, and not the earlier ones of its worker
