@@ -1,4 +1,4 @@
-"""What is said of a task, each word once: its states, the commands recorded for it, why a copy leaves its worker.
+"""The states of a task, the commands to it, and why a copy leaves its worker, each word once.
 
 The Lua scripts take these words from here (``store/scripts.py``). They make the moves between the states; the table
 below says which are legal.

@@ -1,4 +1,4 @@
-"""``Calls``: a script, and the keys and arguments that it takes, by the names in the script's own header."""
+"""``Calls``: gives a script its keys and arguments, by the names in its own header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the Lua scripts, one file a transition, with what each declares of itself; makes what a server is sent.
+"""Reads the Lua scripts with what each declares of itself, and makes what a server is sent.
 
 A file begins with a comment that declares, by name:
 
@@ -30,7 +30,7 @@ from ..states import Command, OldState, Reason, TaskState
 _FILES = resources.files(__package__).joinpath("lua")
 
 #: The words that scripts may use.
-_WORDS: dict[str, type[StrEnum]] = {
+WORDS: dict[str, type[StrEnum]] = {
     "State": TaskState,
     **{each.__name__: each for each in (OldState, Command, Reason, Outcome, Passed, Entry, Dealt, Push, Parking, Mark)},
 }
@@ -49,7 +49,7 @@ _COMMENT = re.compile(r"^[ ]*(--.*)?\n", re.MULTILINE)
 _DECLARED = re.compile(r"^-- (KEYS|ALSO|ARGV|EACH|RESEND): (.*)$", re.MULTILINE)
 
 #: What is replaced.
-_NAMED = re.compile(rf"(?:(\w+) \+ )?\b({'|'.join(['KEYS', 'ARGV', 'EACH', *_WORDS])})\.(\w+)\b")
+_NAMED = re.compile(rf"(?:(\w+) \+ )?\b({'|'.join(['KEYS', 'ARGV', 'EACH', *WORDS])})\.(\w+)\b")
 
 #: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.
 _DEFINITION = re.compile(r"^local (?:function )?(\w+(?:, \w+)*).*\n(?:(?!local ).*\n)*", re.MULTILINE)
@@ -81,7 +81,7 @@ def load(name: str, *, timed: bool = False) -> Script:
     """Return the script in ``<name>.lua`` with what it needs before it; ``timed``: see :mod:`.deadlines`."""
     raw = _read(name)
     header = _header(raw)
-    text = (_named(_read("deadline"), Header()) if timed else "") + _named(raw, header, name)
+    text = (named(_read("deadline"), Header()) if timed else "") + named(raw, header, name)
     # The server makes each function again with each call, and reads the source with each call that carries it. So what
     # a script does not name is left out, and comments are.
     for definition in reversed(_definitions()):
@@ -110,7 +110,7 @@ def _header(text: str) -> Header:
     )
 
 
-def _named(text: str, header: Header, name: str = "") -> str:
+def named(text: str, header: Header, name: str = "") -> str:
     """Return the code without comments, in which each name is replaced by what it stands for."""
 
     def replace(match: re.Match[str]) -> str:
@@ -137,12 +137,12 @@ def _meaning(kind: str, word: str, header: Header) -> str:
     if kind == "EACH":
         places = {"first": len(header.args) + 1, "step": len(header.each)}
         return str(places[word] if word in places else header.each.index(word))
-    return f"'{_WORDS[kind][word]}'"
+    return f"'{WORDS[kind][word]}'"
 
 
 @cache
 def _definitions() -> list[re.Match[str]]:
-    return [each for file in _SHARED for each in _DEFINITION.finditer(_named(_read(file), Header(), file))]
+    return [each for file in _SHARED for each in _DEFINITION.finditer(named(_read(file), Header(), file))]
 
 
 #: Of the scripts that were loaded, by their hashes.

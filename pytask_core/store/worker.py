@@ -17,6 +17,7 @@ from ..keys import RedisKeys
 from ..outcomes import Parking
 from ..payload import MAX_PAYLOAD
 from ..policy.poison import PoisonRule
+from ..states import TaskState
 from .calls import Call, Calls
 from .parked import Parked
 from .sender import run
@@ -33,6 +34,9 @@ EARLY_FOR = 2.0
 
 #: What a worker is told on its channel of nudges: something that it may claim lies in its inbox.
 FILLED = "filled"
+
+#: Values of ``state`` with which a task waits.
+_WAIT = {None, "", TaskState.WAIT}
 
 #: Bytes of data in one reply, and one task's more. More saves round trips, fewer holds the loop up for less.
 REPLY = 16 * 1024 * 1024
@@ -294,10 +298,10 @@ class WorkerStore:
         rows = Nodes(self._client).run(asked, resend=True) if asked else []
         # Another type at the key is for a claim to tell of.
         seen = {each: [""] if isinstance(row, Exception) else row for (each, _), row in zip(found, rows, strict=True)}
-        come = [each for each, row in seen.items() if row[0] in {None, "", "WAIT"} and any(x is not None for x in row)]
+        come = [each for each, row in seen.items() if row[0] in _WAIT and any(x is not None for x in row)]
         over = [each for each, is_over in found if is_over and seen[each] == [None, None]]
         # What runs or has run meanwhile was queued by the program that wrote its hash.
-        past = [each for each, row in seen.items() if row[0] not in {None, "", "WAIT"}]
+        past = [each for each, row in seen.items() if row[0] not in _WAIT]
         return over, int(self._run("many_slots/late_hash", [*come, *over, *past], with_hash=len(come)))
 
     def renew(self, tasks: Sequence[tuple[str, str]], lease: float | None = None) -> Renewal:
