@@ -84,7 +84,7 @@ class SupervisorConfig:
     #: More: fewer processes for tasks that mostly wait. Fewer: memory and CPU have a bound, and
     #: work spreads over more workers.
     concurrency: int | None = _option(
-        None, types.count, "N", "tasks at once in a worker, 0: no bound (default: the app's, 1000)"
+        None, types.count, "N", "tasks at once in a worker, 0: no limit (default: the app's, 1000)"
     )
     redis: str | None = _option(
         None,
@@ -95,32 +95,32 @@ class SupervisorConfig:
         variable="PYTASK_REDIS_URL",
     )
     #: Longer: tasks have more time to end well. Shorter: a deployment waits less; what has not
-    #: stopped is put back and begins anew elsewhere either way.
+    #: stopped is put back and starts again elsewhere either way.
     graceful_timeout: float = _option(
         30.0, types.seconds, "SECONDS", "how long tasks may take to stop before they are cut off"
     )
-    #: Longer: fewer tasks are cut short and begin anew when workers are replaced. Shorter: a rolling restart takes less
-    #: time, which is that much for each worker at most. What has run for longer already is not waited for.
+    #: Longer: fewer tasks are cut short and start again when workers are replaced. Shorter: a rolling restart takes
+    #: less time, at most this much for each worker. Tasks that have already run for longer are not waited for.
     drain_timeout: float = _option(
         5.0, types.seconds, "SECONDS", "how long a worker that is replaced may wait for its short tasks to end"
     )
     #: A worker whose loop is blocked can do nothing, not even renew its leases. Shorter: its other
     #: tasks run elsewhere sooner. Longer: tasks may compute for longer without giving way.
     hang_timeout: float = _option(
-        30.0, types.hang_seconds, "SECONDS", "kill a worker that shows no life for so long; 0: never"
+        30.0, types.hang_seconds, "SECONDS", "kill a worker that gives no sign of life for this long; 0: never"
     )
     #: What is shared with other workers counts in part (PSS). Lower: leaks are cut short sooner. Higher:
     #: fewer tasks change hands.
     max_memory: int = _option(
-        0, types.size, "SIZE", "replace a worker that takes so much memory, such as 512M; 0: never"
+        0, types.size, "SIZE", "replace a worker that takes this much memory, such as 512M; 0: never"
     )
     #: Lower: whatever tasks leave behind in a process is cleared away sooner. Higher: fewer tasks change hands.
-    max_tasks: int = _option(0, types.count, "N", "replace a worker in which so many tasks have ended; 0: never")
-    #: Likewise, by time.
-    max_age: float = _option(0.0, types.seconds, "SECONDS", "replace a worker that is so old; 0: never")
+    max_tasks: int = _option(0, types.count, "N", "replace a worker after this many tasks have ended in it; 0: never")
+    #: The same, by time.
+    max_age: float = _option(0.0, types.seconds, "SECONDS", "replace a worker that is this old; 0: never")
     #: debug tells of every message and shows tracebacks of what fails to load.
     log_level: str = _option("info", types.log_level, "LEVEL", "debug, info, warning or error")
-    #: A path of your own can be told to whoever is to steer; auto makes one for each supervisor.
+    #: With a path of your own you can tell others where to steer it; auto makes one for each supervisor.
     control_socket: str = _option(
         "auto", types.socket_path, "PATH|auto|none", "where pytaskctl workers reaches this supervisor", is_fixed=True
     )
@@ -129,10 +129,10 @@ class SupervisorConfig:
         None,
         types.port,
         "PORT",
-        "serve /metrics and /healthz there by HTTP, 0: at any free port (default: not at all)",
+        "serve /metrics and /healthz over HTTP at this port, 0: at any free port (default: off)",
         is_fixed=True,
     )
-    #: Whoever reaches it can read the names of your tasks.
+    #: Everyone who reaches it can read the names of your tasks.
     metrics_host: str = _option("127.0.0.1", types.text, "HOST", "address of the metrics port", is_fixed=True)
     #: text is read by people, json by collectors: an object a line, an exception in it as a string.
     log_format: str = _option("text", types.log_format, "FORMAT", "text or json", is_fixed=True)
@@ -140,21 +140,21 @@ class SupervisorConfig:
         None,
         types.text,
         "DIR",
-        "go there first: pyproject.toml and modules are looked for there",
+        "change to this folder first, and look there for pyproject.toml and modules",
         in_file=False,
         is_fixed=True,
     )
     #: Saves the memory and the time that each worker takes to load the app; what the app does while it is imported
     #: is done once, before the fork.
     preload: bool = _option(
-        False, types.switch, "", "load the app once, in a process that all workers are forked from", is_fixed=True
+        False, types.switch, "", "load the app once, in a process from which all workers are forked", is_fixed=True
     )
-    #: Whether it is held is told by a lock, so one that was left behind stops nobody.
+    #: A lock shows whether it is in use, so a file that was left behind does not stop a start.
     pidfile: str | None = _option(
         None,
         types.text,
         "FILE",
-        "holds the master's process id; a second supervisor with the same file does not start",
+        "file for the master's process id; a second supervisor with the same file does not start",
         is_fixed=True,
     )
     user: str | None = _option(
@@ -164,24 +164,32 @@ class SupervisorConfig:
         "a name or number: become that user before any worker starts (needs root)",
         is_fixed=True,
     )
-    group: str | None = _option(None, types.text, "GROUP", "likewise (default: the user's own groups)", is_fixed=True)
-    #: 027: what tasks write is read by the group, and by nobody else.
+    group: str | None = _option(
+        None,
+        types.text,
+        "GROUP",
+        "a name or number: the group to run as (default: the user's own groups)",
+        is_fixed=True,
+    )
+    #: 027: the group can read what tasks write, and others cannot.
     umask: str | None = _option(
-        None, types.umask, "OCTAL", "what files made by tasks do not permit, such as 027", is_fixed=True
+        None, types.umask, "OCTAL", "umask for files that tasks create, such as 027", is_fixed=True
     )
     #: Shorter: the tasks of a server that is lost run again sooner. Longer: a worker may be cut off
     #: from Redis, or be busy, for longer without losing its tasks.
     task_timeout: float = _option(
-        60.0, types.some_seconds, "SECONDS", "with --tasks: silence after which a task is requeued"
+        60.0, types.some_seconds, "SECONDS", "with --tasks: silence of a worker after which its tasks are queued again"
     )
     #: Longer: results can be read longer. Shorter: less memory in Redis.
     retention: float = _option(3600.0, types.seconds, "SECONDS", "with --tasks: how long ended tasks stay readable")
     #: Longer: the worker that knows a task may be away for longer. Shorter: a wrong name is found sooner.
     unknown_timeout: float = _option(
-        86_400.0, types.some_seconds, "SECONDS", "with --tasks: how long a task waits whose name no worker knows"
+        86_400.0, types.some_seconds, "SECONDS", "with --tasks: how long a task waits while no worker knows its name"
     )
     task_set: str = _option(RedisKeys.task_set, types.key_name, "KEY", "with --tasks: the set of active ids")
-    task_prefix: str = _option(RedisKeys.task_prefix, types.key_name, "PREFIX", "with --tasks: before each task's id")
+    task_prefix: str = _option(
+        RedisKeys.task_prefix, types.key_name, "PREFIX", "with --tasks: prefix of the key of each task"
+    )
     new_queue: str = _option(RedisKeys.new_queue, types.key_name, "KEY", "with --tasks: the list of new ids")
     end_queue: str = _option(RedisKeys.end_queue, types.key_name, "KEY", "with --tasks: the list of ended ids")
     #: The names of the options that somebody set, wherever.

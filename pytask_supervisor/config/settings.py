@@ -31,8 +31,8 @@ LIKE = 0.85
 
 #: Flags that ask for an answer instead of a start.
 QUESTIONS = {
-    "check": "look at every option, load the app in a process of its own, say OK or what is wrong, and end",
-    "print": "show each option, what it is and where that is from, as TOML without passwords, and end",
+    "check": "check every option, load the app in a process of its own, print OK or what is wrong, and end",
+    "print": "show the value and origin of each option, as TOML without passwords, and end",
 }
 
 HOW_TO_NAME_AN_APP = (
@@ -146,7 +146,7 @@ def _from_flags(argv: Sequence[str]) -> tuple[Found, str | None]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pytask-supervisor",
-        description="Keep gevent workers alive that run pytask tasks.",
+        description="Run pytask tasks in gevent workers, and keep the workers alive.",
         epilog=f"Each flag is also a variable PYTASK_... in the environment (--redis: "
         f"PYTASK_REDIS_URL) and a key of [tool.{TABLE}] in {FILE}; the flag wins, then the "
         "environment.",

@@ -115,7 +115,7 @@ def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
 
 
 def test_the_table_of_options_is_that_of_the_declaration() -> None:
-    assert page("docs/supervisor.rst") == written(), "write it anew: python -m tests.support.option_table"
+    assert page("docs/supervisor.rst") == written(), "write it again: python -m tests.support.option_table"
 
 
 def test_every_module_says_its_job_in_one_short_sentence() -> None:
