@@ -22,6 +22,7 @@ from .process import log_lines
 from .process.signals import hear
 from .task import Task
 from .task_classes import name_of, refuse_unfit
+from .worker.app import WorkerApp
 from .worker.worker import Worker
 
 __all__ = ["PyTask", "PyTaskException"]
@@ -236,13 +237,16 @@ class PyTask:
         """
         for name, _ in self._local_tasks:
             self._refuse_missing(name)
+        app = WorkerApp(
+            source=self._source,
+            config=self._config,
+            classes=self.task_classes,
+            local_tasks=self._local_tasks,
+            handlers=self._handlers,
+            helpers=self.helpers,
+        )
         self._worker = Worker(
-            self._source,
-            self._config,
-            self.task_classes,
-            self._local_tasks,
-            self._handlers,
-            self.helpers,
+            app,
             graceful_timeout=self._config.graceful_timeout if graceful_timeout is None else graceful_timeout,
             mark=mark,
             max_tasks=max_tasks,

@@ -67,38 +67,37 @@ class _Request:
     is_take: bool  #: it may have moved an id into the inbox, where no other worker looks
 
 
+@dataclass(frozen=True)
+class Intake:
+    """What bounds a claim."""
+
+    allowance: Allowance  #: how many more may be claimed
+    backpressure: Backpressure  #: whether to claim less than that
+    places: int  #: tasks at once, for the log
+
+
 class Claimer(Service):
     """The way in of a worker.
 
     Args:
         store: the worker's store.
-        executor: where tasks go.
         link: whether Redis can be reached.
-        concurrency: for the log, when the pool is full.
-        backpressure: whether to claim less than there is room for.
-        allowance: how many more may be claimed before the worker is replaced.
+        executor: where tasks go.
+        intake: how much to claim.
         nudges: whether another worker has put something into the inbox.
         early: told of ids that came before their hash.
     """
 
     def __init__(
-        self,
-        store: WorkerStore,
-        executor: Executor,
-        link: RedisLink,
-        concurrency: int,
-        backpressure: Backpressure,
-        allowance: Allowance,
-        nudges: Nudges,
-        early: Early,
+        self, store: WorkerStore, link: RedisLink, executor: Executor, intake: Intake, nudges: Nudges, early: Early
     ) -> None:
         super().__init__()
         self._store = store
-        self._executor = executor
         self._link = link
-        self._concurrency = concurrency
-        self._backpressure = backpressure
-        self._allowance = allowance
+        self._executor = executor
+        self._intake = intake
+        self._allowance = intake.allowance
+        self._backpressure = intake.backpressure
         self._nudges = nudges
         self._early = early
         self._number = 0
@@ -180,7 +179,7 @@ class Claimer(Service):
             log.warning(
                 "All %d places of this worker are taken, so tasks wait in the queue. Raise concurrency, or start more "
                 "workers. (Said once.)",
-                self._concurrency,
+                self._intake.places,
             )
         self._executor.has_room.wait(1)
 

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
 
 from ..connection.complaints import Complaints
-from ..connection.link import RedisLink
 from ..process.greenlets import once
 from ..states import Reason
-from .claimer import Claimer
-from .executor import Executor
-from .reporter import Reporter
+from .parts import Parts
 from .stopping import GIVE_WAY
-from .takes import Takes
-
-if TYPE_CHECKING:
-    from ..store import KeeperStore
 
 log = logging.getLogger("pytask.worker")
 
@@ -43,38 +34,17 @@ class Shutdown:
     """Ends one worker, once.
 
     Args:
-        worker_id: of the worker.
+        parts: all that the worker consists of.
         timeout: seconds that it may take in all.
-        claimer: the way in.
-        executor: whose tasks are to leave.
-        reporter: the way out.
-        link: whether Redis can be reached.
-        takes: cuts the blocking take short.
-        keeper: hands back what is left.
-        stop_parts: ends whatever else might renew the lease or take.
     """
 
-    def __init__(
-        self,
-        worker_id: str,
-        timeout: float,
-        claimer: Claimer,
-        executor: Executor,
-        reporter: Reporter,
-        link: RedisLink,
-        takes: Takes,
-        keeper: KeeperStore,
-        stop_parts: Callable[[], object],
-    ) -> None:
-        self._worker_id = worker_id
+    def __init__(self, parts: Parts, timeout: float) -> None:
+        self._parts = parts
+        self._claimer = parts.claimer
+        self._executor = parts.executor
+        self._link = parts.redis.link
+        self._takes = parts.redis.takes
         self._timeout = timeout
-        self._claimer = claimer
-        self._executor = executor
-        self._reporter = reporter
-        self._link = link
-        self._takes = takes
-        self._keeper = keeper
-        self._stop_parts = stop_parts
         self._hurry = Event()
 
     def hurry(self) -> None:
@@ -133,12 +103,12 @@ class Shutdown:
                 if self._hurry.is_set():
                     break
                 continue
-            if not self._reporter.flush(min(left, 1.0)):
+            if not self._parts.reporter.flush(min(left, 1.0)):
                 continue
             # Nothing may renew the lease after it is given up, or take: also no take over a connection that we lost and
             # the server still believes in.
-            self._stop_parts()
-            self._takes.cut(self._worker_id)
+            self._parts.stop()
+            self._takes.cut(self._parts.worker)
             complaints = Complaints(
                 log, "Redis does not take back what this worker holds", "Trying again until the end", is_once=False
             )
@@ -153,4 +123,4 @@ class Shutdown:
 
     def _hand_back(self) -> None:
         with self._link.guard():
-            self._keeper.hand_back(self._worker_id, died=False)
+            self._parts.redis.keeper.hand_back(self._parts.worker, died=False)

@@ -191,7 +191,7 @@ def test_a_worker_that_claims_a_task_again_which_it_lost_unseen_runs_one_copy(li
     worker = live.worker(Forever)
     task_id = forever(live)
 
-    worker.keeper.hand_back(worker.id)
+    worker.means.keeper.hand_back(worker.id)
 
     wait_until(lambda: len(Forever.started[task_id]) == 2)
     wait_until(lambda: Forever.running[task_id] == 1)

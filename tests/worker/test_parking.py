@@ -51,7 +51,7 @@ def test_a_worker_that_redis_had_forgotten_opens_again(live: Live) -> None:
     stranger = live.worker(Sleep)
     knowing = live.worker(Echo, task_timeout=2)
     # As if it had been frozen: handed back, and not known any more.
-    stranger.keeper.hand_back(knowing.id)
+    stranger.means.keeper.hand_back(knowing.id)
     task_id = live.helpers.start_task("echo")
     live.until(task_id, "SUCCESS")
 
