@@ -24,11 +24,15 @@ text { fill: #e6edf3 } .label { fill: #adb5bf } }
 
 @dataclass(frozen=True)
 class Box:
-    """A stay in one lane: rooms, or keys of Redis, each with what happens there; and what goes on to the next box."""
+    """A stay in one lane: rooms, or keys of Redis, each with what happens there; and what goes on to the next box.
+
+    ``script``: the file in ``store/lua`` that does so.
+    """
 
     lane: int
     entries: tuple[tuple[str, str], ...]
     passes: str = ""
+    script: str = ""
 
     @property
     def height(self) -> int:
@@ -59,8 +63,13 @@ FLOWS = {
         (
             Box(
                 0,
-                (("helpers", "start_task: checks it, gives it an id"), ("store/client", "many starts in one script")),
+                (
+                    ("helpers", "start_task: checks it, gives it an id"),
+                    ("store/client", "many starts in one script"),
+                    ("store/sender", "one round trip to each node"),
+                ),
                 "name, data",
+                "enqueue.lua",
             ),
             Box(1, (("task-ID", "state WAIT"), ("new-task", "ID, last in the queue")), "wakes one"),
             Box(
@@ -69,7 +78,8 @@ FLOWS = {
                     ("worker/claimer", "asks for as many as have room"),
                     ("store/worker", "claims them, with a token"),
                 ),
-                "claim, token",
+                "token, room",
+                "claim.lua",
             ),
             Box(1, (("task-ID", "state RUNNING, owner: the token"), ("tasks", "ID, moved here")), "id, name, data"),
             Box(
@@ -83,6 +93,7 @@ FLOWS = {
                     ("worker/executor", "has room again once it is ended"),
                 ),
                 "state, output",
+                "finish.lua",
             ),
             Box(
                 1,
@@ -250,10 +261,12 @@ def _arrow(box: Box, after: Box, y: int) -> list[str]:
         start, end, way = _left(box.lane) + WIDTH, _left(after.lane), 1
     else:
         start, end, way = _left(box.lane), _left(after.lane) + WIDTH, -1
+    middle = (start + end) // 2
     return [
         f'<line class="arrow" x1="{start}" x2="{end - 7 * way}" y1="{y}" y2="{y}"/>',
         f'<path class="head" d="M{end} {y} l{-9 * way} -4 v8 z"/>',
-        f'<text class="label" x="{(start + end) // 2}" y="{y - 5}" text-anchor="middle">{escape(box.passes)}</text>',
+        f'<text class="label" x="{middle}" y="{y - 5}" text-anchor="middle">{escape(box.passes)}</text>',
+        f'<text class="label" x="{middle}" y="{y + 14}" text-anchor="middle">{escape(box.script)}</text>',
     ]
 
 

@@ -131,6 +131,8 @@ def test_every_picture_of_a_flow_is_shown_as_it_is_drawn_and_names_rooms_that_ex
     rooms = {path.relative_to(ROOT).with_suffix("").as_posix().partition("/")[2] for path in room_table.sources()}
     assert len(flow.rooms) > 8
     assert set(flow.rooms) - rooms == set(), "correct it in tests/support/flow_pictures.py"
+    for script in filter(None, (box.script for box in flow.boxes)):
+        assert (ROOT / "pytask_core" / "store" / "lua" / script).is_file()
     assert page(f"docs/{name}") == flow_pictures.drawn(flow), "draw it again: python -m tests.support.flow_pictures"
     assert f".. image:: {name}\n" in page("docs/design.rst")
 
@@ -180,6 +182,12 @@ def test_code_compiles_and_links_and_commands_lead_somewhere(path: Path) -> None
         assert (ROOT / example).is_file()
     for app in re.findall(r"--app (docs\.[\w.]+):app", text):
         assert (ROOT / (app.replace(".", "/") + ".py")).is_file()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_file_and_folder_of_ours_that_a_page_names_is_there(path: Path) -> None:
+    named = re.findall(r"``((?:pytask_core|pytask_supervisor|tests|docs|deploy)/[\w./]+)``", path.read_text("utf-8"))
+    assert [each for each in named if not (ROOT / each).exists()] == []
 
 
 def test_every_test_that_a_page_names_is_there_and_names_its_fault() -> None:
