@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytask_core.keys import RedisKeys
-from pytask_core.redis_url import EMBEDDED
+from pytask_core.redis_url import DEFAULT, EMBEDDED
 from pytask_supervisor.config import types
 
 
@@ -28,7 +28,7 @@ class Option:
     variable: str | None
     many: bool
     in_file: bool
-    #: What it says at the start counts for as long as we run.
+    #: Whether a reload leaves it as it was at the start.
     is_fixed: bool
 
     @property
@@ -43,12 +43,12 @@ class Option:
 
     @property
     def key(self) -> str:
-        """How it is written in the file; underscores will do too."""
+        """How it is written in the file, where underscores are allowed too."""
         return self.name.replace("_", "-")
 
     @property
     def is_switch(self) -> bool:
-        """Whether the flag stands alone, and has a ``--no-`` beside it."""
+        """Whether the flag takes no value, and has a ``--no-`` form."""
         return self.read is types.switch
 
 
@@ -70,136 +70,148 @@ def _option(
 
 @dataclass(frozen=True)
 class SupervisorConfig:
-    """Everything that ``pytask-supervisor`` can be told."""
+    """All options of ``pytask-supervisor``."""
 
-    #: One process uses one CPU. More of them: more CPUs used, and a death takes fewer tasks along.
-    #: Fewer: less memory (30 MiB and your app, each).
+    #: One process uses one CPU. More: more CPUs are used, and a death hits fewer tasks. Fewer: less memory (each takes
+    #: 30 MiB and your app).
     workers: int = _option("auto", types.workers, "N|auto", "worker processes; auto: one for each CPU granted")
-    #: An app can hold everything Python can say: its own Redis, exception handlers, local tasks.
+    #: An app can set everything in Python: its own Redis, exception handlers, local tasks.
     app: str | None = _option(None, types.app, "MODULE:ATTR", "a PyTask, or a function that returns one")
-    #: The short way: no app object, at the price of its options.
+    #: The short way: it needs no app object, and cannot set an app's options.
     tasks: tuple[str, ...] = _option(
-        (), types.modules, "MODULE", "instead of --app: run all tasks found there", many=True
+        (), types.modules, "MODULE", "run all tasks in these modules, instead of an --app", many=True
     )
-    #: More: fewer processes for tasks that mostly wait. Fewer: memory and CPU have a bound, and
-    #: work spreads over more workers.
+    #: More: tasks that mostly wait need fewer processes. Fewer: memory and CPU are bounded, and work spreads over more
+    #: workers.
     concurrency: int | None = _option(
-        None, types.count, "N", "tasks at once in a worker, 0: no limit (default: the app's, 1000)"
+        None, types.count, "N", "tasks at once in one worker; 0: no limit (default: the app's own, 1000)"
     )
     redis: str | None = _option(
         None,
         types.redis_url,
         "URL",
-        "redis:// unix:// redis+cluster:// redis+sentinel:// (rediss for TLS), or embedded[:DIR] or "
-        "embedded-cluster[:DIR]: servers of its own (default: redis://localhost:6379)",
+        "redis:// unix:// redis+cluster:// redis+sentinel:// (rediss for TLS); or embedded[:DIR] or "
+        f"embedded-cluster[:DIR], which starts a server of its own (default: {DEFAULT})",
         variable="PYTASK_REDIS_URL",
     )
-    #: Longer: tasks have more time to end well. Shorter: a deployment waits less; what has not
-    #: stopped is put back and starts again elsewhere either way.
+    #: Longer: tasks have more time to end well. Shorter: a deployment waits less. Tasks that have not stopped by then
+    #: are queued again either way.
     graceful_timeout: float = _option(
-        30.0, types.seconds, "SECONDS", "how long tasks may take to stop before they are cut off"
+        30.0, types.seconds, "SECONDS", "how long tasks may take to stop; then they are cut off and queued again"
     )
-    #: Longer: fewer tasks are cut short and start again when workers are replaced. Shorter: a rolling restart takes
-    #: less time, at most this much for each worker. Tasks that have already run for longer are not waited for.
+    #: Longer: fewer tasks are cut short when workers are replaced. Shorter: a rolling restart takes less time, since it
+    #: may wait this long for each worker. It never waits for tasks that have already run for longer.
     drain_timeout: float = _option(
-        5.0, types.seconds, "SECONDS", "how long a worker that is replaced may wait for its short tasks to end"
+        5.0, types.seconds, "SECONDS", "how long a worker that is being replaced waits for its short tasks to end"
     )
-    #: A worker whose loop is blocked can do nothing, not even renew its leases. Shorter: its other
-    #: tasks run elsewhere sooner. Longer: tasks may compute for longer without giving way.
+    #: A worker whose loop is blocked can do nothing, not even renew its leases. Shorter: its other tasks run elsewhere
+    #: sooner. Longer: tasks may compute for longer without yielding.
     hang_timeout: float = _option(
         30.0, types.hang_seconds, "SECONDS", "kill a worker that gives no sign of life for this long; 0: never"
     )
-    #: What is shared with other workers counts in part (PSS). Lower: leaks are cut short sooner. Higher:
-    #: fewer tasks change hands.
+    #: Memory that workers share counts in part (PSS). Lower: leaks end sooner. Higher: fewer tasks are moved.
     max_memory: int = _option(
-        0, types.size, "SIZE", "replace a worker that takes this much memory, such as 512M; 0: never"
+        0, types.size, "SIZE", "replace a worker that uses more memory than this, e.g. 512M; 0: never"
     )
-    #: Lower: whatever tasks leave behind in a process is cleared away sooner. Higher: fewer tasks change hands.
-    max_tasks: int = _option(0, types.count, "N", "replace a worker after this many tasks have ended in it; 0: never")
+    #: Lower: what tasks leave behind in a process is cleared away sooner. Higher: fewer tasks are moved.
+    max_tasks: int = _option(0, types.count, "N", "replace a worker in which this many tasks have ended; 0: never")
     #: The same, by time.
-    max_age: float = _option(0.0, types.seconds, "SECONDS", "replace a worker that is this old; 0: never")
-    #: debug tells of every message and shows tracebacks of what fails to load.
+    max_age: float = _option(0.0, types.seconds, "SECONDS", "replace a worker that is older than this; 0: never")
+    #: debug logs every message, and the traceback of an app that cannot be loaded.
     log_level: str = _option("info", types.log_level, "LEVEL", "debug, info, warning or error")
-    #: With a path of your own you can tell others where to steer it; auto makes one for each supervisor.
+    #: A path of your own is the same at each start; auto makes one for each supervisor.
     control_socket: str = _option(
-        "auto", types.socket_path, "PATH|auto|none", "where pytaskctl workers reaches this supervisor", is_fixed=True
+        "auto",
+        types.socket_path,
+        "PATH|auto|none",
+        "where pytaskctl reaches this supervisor; auto: a socket of its own",
+        is_fixed=True,
     )
-    #: Costs the master some 10 MiB. Needs the extra "metrics".
+    #: Costs the master about 10 MiB. Needs the extra "metrics".
     metrics_port: int | None = _option(
         None,
         types.port,
         "PORT",
-        "serve /metrics and /healthz over HTTP at this port, 0: at any free port (default: off)",
+        "serve /metrics and /healthz over HTTP at this port; 0: at any free port (default: off)",
         is_fixed=True,
     )
     #: Everyone who reaches it can read the names of your tasks.
-    metrics_host: str = _option("127.0.0.1", types.text, "HOST", "address of the metrics port", is_fixed=True)
-    #: text is read by people, json by collectors: an object a line, an exception in it as a string.
+    metrics_host: str = _option("127.0.0.1", types.text, "HOST", "the address for --metrics-port", is_fixed=True)
+    #: text is for people, json for log collectors: one object a line, with an exception in it as a string.
     log_format: str = _option("text", types.log_format, "FORMAT", "text or json", is_fixed=True)
     chdir: str | None = _option(
         None,
         types.text,
         "DIR",
-        "change to this folder first, and look there for pyproject.toml and modules",
+        "change to this folder first; pyproject.toml and modules are looked for there",
         in_file=False,
         is_fixed=True,
     )
-    #: Saves the memory and the time that each worker takes to load the app; what the app does while it is imported
-    #: is done once, before the fork.
+    #: Saves the memory and time that each worker takes to load the app. What the app does at import is then done once,
+    #: before the fork.
     preload: bool = _option(
         False, types.switch, "", "load the app once, in a process from which all workers are forked", is_fixed=True
     )
-    #: A lock shows whether it is in use, so a file that was left behind does not stop a start.
+    #: A lock tells whether its writer lives, so a file that was left behind does not stop a start.
     pidfile: str | None = _option(
         None,
         types.text,
         "FILE",
-        "file for the master's process id; a second supervisor with the same file does not start",
+        "write the master's process id there; a second supervisor with the same file does not start",
         is_fixed=True,
     )
     user: str | None = _option(
         None,
         types.text,
         "USER",
-        "a name or number: become that user before any worker starts (needs root)",
+        "a name or number: run as this user (needs root)",
         is_fixed=True,
     )
     group: str | None = _option(
-        None,
-        types.text,
-        "GROUP",
-        "a name or number: the group to run as (default: the user's own groups)",
-        is_fixed=True,
+        None, types.text, "GROUP", "a name or number: run as this group (default: the user's own groups)", is_fixed=True
     )
-    #: 027: the group can read what tasks write, and others cannot.
+    #: With 027 the group can read what tasks write, and others cannot.
     umask: str | None = _option(
-        None, types.umask, "OCTAL", "umask for files that tasks create, such as 027", is_fixed=True
+        None, types.umask, "OCTAL", "umask for files that tasks create, e.g. 027", is_fixed=True
     )
-    #: Shorter: the tasks of a server that is lost run again sooner. Longer: a worker may be cut off
-    #: from Redis, or be busy, for longer without losing its tasks.
+    #: Shorter: the tasks of a lost server run again sooner. Longer: a worker may be cut off from Redis, or be busy, for
+    #: longer without losing its tasks.
     task_timeout: float = _option(
-        60.0, types.some_seconds, "SECONDS", "with --tasks: silence of a worker after which its tasks are queued again"
+        60.0,
+        types.some_seconds,
+        "SECONDS",
+        "with --tasks: requeue the tasks of a worker after this long without a sign of life",
     )
-    #: Longer: results can be read longer. Shorter: less memory in Redis.
-    retention: float = _option(3600.0, types.seconds, "SECONDS", "with --tasks: how long ended tasks stay readable")
-    #: Longer: the worker that knows a task may be away for longer. Shorter: a wrong name is found sooner.
+    #: Longer: results can be read for longer. Shorter: Redis needs less memory.
+    retention: float = _option(
+        3600.0,
+        types.seconds,
+        "SECONDS",
+        "with --tasks: how long ended tasks stay readable; 0: they are removed at once",
+    )
+    #: Longer: workers that know a task may be away for longer. Shorter: a wrong name is found sooner.
     unknown_timeout: float = _option(
         86_400.0, types.some_seconds, "SECONDS", "with --tasks: how long a task waits while no worker knows its name"
     )
-    task_set: str = _option(RedisKeys.task_set, types.key_name, "KEY", "with --tasks: the set of active ids")
+    task_set: str = _option(RedisKeys.task_set, types.key_name, "KEY", "with --tasks: name of the set of active ids")
     task_prefix: str = _option(
-        RedisKeys.task_prefix, types.key_name, "PREFIX", "with --tasks: prefix of the key of each task"
+        RedisKeys.task_prefix,
+        types.key_name,
+        "PREFIX",
+        "with --tasks: prefix of an id in the names of its hash and channels",
     )
-    new_queue: str = _option(RedisKeys.new_queue, types.key_name, "KEY", "with --tasks: the list of new ids")
-    end_queue: str = _option(RedisKeys.end_queue, types.key_name, "KEY", "with --tasks: the list of ended ids")
-    #: The names of the options that somebody set, wherever.
+    new_queue: str = _option(
+        RedisKeys.new_queue, types.key_name, "KEY", "with --tasks: name of the list of waiting ids"
+    )
+    end_queue: str = _option(RedisKeys.end_queue, types.key_name, "KEY", "with --tasks: name of the list of ended ids")
+    #: The names of the options that were set: by flag, environment or file.
     given: frozenset[str] = frozenset()
     #: Where the app is looked for: the folder of ``chdir``, links followed; empty: the current one.
     folder: str = ""
 
     @property
     def is_embedded(self) -> bool:
-        """Whether ``--redis`` asks for a server of our own."""
+        """Whether ``--redis`` asks for a server that we start."""
         return (self.redis or "").partition(":")[0] in EMBEDDED
 
     @property
@@ -218,7 +230,7 @@ class SupervisorConfig:
         return self.app or ",".join(self.tasks)
 
 
-#: Options that only speak where there is no app to speak for itself.
+#: Options that count only with ``--tasks``; an app has its own settings.
 TASKS_ONLY = ("task_timeout", "retention", "unknown_timeout", "task_set", "task_prefix", "new_queue", "end_queue")
 
 

@@ -1,4 +1,4 @@
-"""The table of options in ``docs/supervisor.rst``, from their declaration. Run it to write the table again."""
+"""The table of options in ``docs/supervisor.rst``, from their declaration. Run it to write the table anew."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _row(option: Option) -> tuple[str, str, str, str]:
     flag = f"``{option.flag}``" if option.is_switch else f"``{option.flag} {option.metavar}``"
     default = "" if option.default in (None, ()) else f"``{plain(option.default)}``"
     notes = [] if option.in_file else ["not in the file"]
-    notes += ["a reload does not change it"] if option.is_fixed else []
+    notes += ["not reloadable"] if option.is_fixed else []
     help_text = option.help.replace("with --tasks: ", "only with ``--tasks``: ")
     assert ("only with" in help_text) == (option.name in TASKS_ONLY)
     return flag, f"``{option.environment}``", default, "; ".join([help_text, *notes])
