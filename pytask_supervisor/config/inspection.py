@@ -18,7 +18,7 @@ from pytask_supervisor.shared.redact import redact, shown_url
 
 
 def answer(settings: Settings, rehearse: Callable[[SupervisorConfig], int]) -> Exit:
-    """Do what was asked for; ``rehearse`` loads the app in a process that is thrown away."""
+    """Answer; ``rehearse`` loads the app in a process that is thrown away."""
     for warning in settings.warnings:
         _tell(warning)
     if settings.mistakes:
@@ -35,8 +35,8 @@ def answer(settings: Settings, rehearse: Callable[[SupervisorConfig], int]) -> E
 
 
 def as_toml(settings: Settings) -> str:
-    """What holds, and where each value is from; a file that says the same, but for the passwords."""
-    lines = [f"# pytask-supervisor {__version__}: what holds, and where it is from", f"[tool.{TABLE}]"]
+    """Each value and its origin. As a file it gives the same configuration, except for passwords."""
+    lines = [f"# pytask-supervisor {__version__}: the value of each option, and its origin", f"[tool.{TABLE}]"]
     return "\n".join([*lines, *(_line(settings, option) for option in options())]) + "\n"
 
 
@@ -51,11 +51,11 @@ def _line(settings: Settings, option: Option) -> str:
     if shown != _toml(value):
         source += "; the password is left out"
     line = f"{key} = {shown}  # {redact(source)}"
-    return line if option.in_file else f"# {line}; not for a file"
+    return line if option.in_file else f"# {line}; not allowed in a file"
 
 
 def _without_passwords(value: Any, *, is_url: bool) -> Any:
-    """Before TOML escapes anything: in a text with backslashes a URL is no longer what it was."""
+    """To be called before TOML escapes anything: a URL with more backslashes is not recognised as one."""
     if isinstance(value, tuple):
         return tuple(_without_passwords(each, is_url=is_url) for each in value)
     if not isinstance(value, str):
@@ -66,14 +66,14 @@ def _without_passwords(value: Any, *, is_url: bool) -> Any:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    # The strings of JSON are strings of TOML, but for this one character.
+    # JSON and TOML write strings alike, except for this one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _in_a_process(work: Callable[[], int], patience: float) -> Exit:
-    """The user's code may do anything, so it does it elsewhere, and its exit code alone proves nothing.
+    """Run the user's code in a process of its own. It may do anything, so its exit code alone proves nothing.
 
-    ``patience``: seconds, as long as a worker is given to load its app; 0 for no end.
+    ``patience``: seconds that a worker may take to load its app; 0: no limit.
     """
     answer_read, answer_write = os.pipe()
     pid = os.fork()
@@ -97,12 +97,12 @@ def _in_a_process(work: Callable[[], int], patience: float) -> Exit:
     _, status = os.waitpid(pid, 0)
     if said:
         return Exit(said[0])
-    _tell(f"the process that was to load the app {explain(status)}")
+    _tell(f"the process that was loading the app {explain(status)}")
     return Exit.LOAD
 
 
 def _comes(descriptor: int, patience: float | None) -> bool:
-    """Whether there is something to read, or an end, within so many seconds."""
+    """Whether data or an end of file comes within that many seconds."""
     return bool(select.select([descriptor], [], [], patience)[0])
 
 

@@ -26,23 +26,23 @@ TABLE = "pytask-supervisor"
 #: One source's values, by option: the value, and how the source calls the option.
 Found = dict[str, tuple[Any, str]]
 
-#: How like an option a name must be to be told of, from 0 to 1: names of others may stand beside ours.
+#: How similar to an option a name must be for a hint, from 0 to 1: other programs may have names beside ours.
 LIKE = 0.85
 
 #: Flags that ask for an answer instead of a start.
 QUESTIONS = {
-    "check": "check every option, load the app in a process of its own, print OK or what is wrong, and end",
-    "print": "show the value and origin of each option, as TOML without passwords, and end",
+    "check": "check every option, load the app in a separate process, print OK or what is wrong, and exit",
+    "print": "print each option with its value and origin, as TOML without passwords, and exit",
 }
 
 HOW_TO_NAME_AN_APP = (
-    "no app named: say --app MODULE:ATTR (a PyTask) or --tasks MODULE, set PYTASK_APP or "
-    f"PYTASK_TASKS, or write app = 'MODULE:ATTR' under [tool.{TABLE}] in {FILE}"
+    "no app is named: use --app MODULE:ATTR (a PyTask) or --tasks MODULE, set PYTASK_APP or PYTASK_TASKS, or write "
+    f"app = 'MODULE:ATTR' under [tool.{TABLE}] in {FILE}"
 )
 
 
 class ConfigError(StartError):
-    """What we were told cannot be meant; the text is one line for the user."""
+    """An option is wrong; the text is one line for the user."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,17 +54,17 @@ class _Parser(argparse.ArgumentParser):
 class Settings:
     """What was found, by the name of the option."""
 
-    #: What they mean; the default where that is a mistake.
+    #: What they mean; the default in place of a mistake.
     values: dict[str, Any]
     #: As they were written.
     raw: dict[str, Any]
-    #: Where: the flag, the variable, the key and its file. Without those that nobody set.
+    #: Where each was set: the flag, the variable, or the key and its file. Defaults are not in it.
     places: dict[str, str]
-    #: All that is wrong, a line each.
+    #: Every mistake, a line each.
     mistakes: tuple[str, ...]
-    #: What is not read, and was meant to be by the look of it, a line each.
+    #: Names that are not read, and look like a misspelt option, a line each.
     warnings: tuple[str, ...]
-    #: ``check`` or ``print``, where an answer is wanted and no start.
+    #: ``check`` or ``print`` for an answer instead of a start.
     asked: str | None
     #: Where the app is looked for, links followed.
     folder: str
@@ -83,13 +83,13 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> S
 
 
 def load_settings(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Settings:
-    """As ``load_config``, with all that can be said of it. What cannot be read at all raises ``ConfigError``."""
+    """As ``load_config``, with every mistake and warning. What cannot be read at all raises ``ConfigError``."""
     flags, asked = _from_flags(argv)
     variables = _from_environment(environ)
     chdir = (flags.get("chdir") or variables.get("chdir") or ("", ""))[0]
     folder = cwd / chdir
     if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder} to change to")
+        raise ConfigError(f"--chdir: there is no folder {folder}")
     mistakes: list[str] = []
     warnings = _misspelt(environ)
     sources = [flags, variables, _from_file(folder / FILE, mistakes, warnings)]
@@ -118,7 +118,7 @@ def _read(option: Option, raw: dict[str, Any], places: dict[str, str], mistakes:
 
 
 def _settle_app_or_tasks(sources: list[Found]) -> list[str]:
-    """The first source that names either decides; whatever later ones name is dropped. Returns what is wrong."""
+    """The first source that names either decides, and what later ones name is dropped. Returns the mistakes."""
     decided = False
     for source in sources:
         if decided:
@@ -126,13 +126,13 @@ def _settle_app_or_tasks(sources: list[Found]) -> list[str]:
             source.pop("tasks", None)
         elif "app" in source and "tasks" in source:
             app, tasks = source["app"][1], source["tasks"][1]
-            return [f"{app} and {tasks} exclude each other: name an app, or modules"]
+            return [f"{app} and {tasks} cannot be used together: name an app or modules"]
         decided = decided or "app" in source or "tasks" in source
     return [] if decided else [HOW_TO_NAME_AN_APP]
 
 
 def _clashes(values: Mapping[str, Any]) -> list[str]:
-    """Key names that cannot be used together, as the core would say too, but only in a worker."""
+    """Key names that cannot be used together. The core checks them too, but only in a worker."""
     flags = {option.name: option.flag for option in options()}
     return clashes({name: values[name] for name in KEY_NAMES}, flags.__getitem__)
 
@@ -147,9 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pytask-supervisor",
         description="Run pytask tasks in gevent workers, and keep the workers alive.",
-        epilog=f"Each flag is also a variable PYTASK_... in the environment (--redis: "
-        f"PYTASK_REDIS_URL) and a key of [tool.{TABLE}] in {FILE}; the flag wins, then the "
-        "environment.",
+        epilog="Each flag can also be set as a variable PYTASK_... in the environment (--redis: PYTASK_REDIS_URL), or "
+        f"as a key of [tool.{TABLE}] in {FILE}. A flag overrules the environment, and that overrules the file.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -195,7 +194,7 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
 
 
 def texts_in_file(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """What the file in a folder says of some options that are texts; raises ``ConfigError``."""
+    """Some options from the file in a folder, all of them texts; raises ``ConfigError``."""
     mistakes: list[str] = []
     found = _from_file(folder / FILE, mistakes, [])
     known = {option.name: option for option in options()}
@@ -217,13 +216,13 @@ def _from_file(path: Path, mistakes: list[str], warnings: list[str]) -> Found:
         name = key.replace("-", "_")
         place = f"{key} in {path}"
         if name == "chdir":
-            mistakes.append(f"{place} cannot be: the file is looked for in that very folder")
+            mistakes.append(f"{place} is not allowed: the file is looked for in that folder")
         elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            mistakes.append(f"{place} is no option of [tool.{TABLE}]{hint}")
+            mistakes.append(f"{place} is not an option of [tool.{TABLE}]{hint}")
         elif name in found:
-            mistakes.append(f"{place} is there twice, with dash and with underscore")
+            mistakes.append(f"{place} is set twice, with a dash and with an underscore")
         else:
             found[name] = (value, place)
     return found

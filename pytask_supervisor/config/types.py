@@ -15,10 +15,10 @@ from pytask_core.redis_url import MOST_PORT, UrlError, parse
 from pytask_supervisor.host.cpus import granted_cpus
 from pytask_supervisor.shared.redact import redact, shown_url
 
-#: More processes than that on one server is a slip of the finger.
+#: More processes than that on one server must be a typing mistake.
 MOST_WORKERS = 1000
 
-#: Seconds. Workers give signs of life twice a second, and on a busy machine somewhat later.
+#: Seconds. Workers give signs of life twice a second, a little later on a busy machine.
 SHORTEST_HANG = 2.0
 
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -28,7 +28,7 @@ LOG_FORMATS = ("text", "json")
 
 
 def workers(value: Any) -> int:
-    """A number of processes, or ``auto``: one for each CPU we are granted."""
+    """A number of processes, or ``auto``: one for each CPU that we may use."""
     if value == "auto":
         return granted_cpus()
     number = _whole(value)
@@ -57,7 +57,7 @@ def seconds(value: Any) -> float:
 
 
 def some_seconds(value: Any) -> float:
-    """A time span that is longer than nothing."""
+    """A time span above 0."""
     number = seconds(value)
     if number == 0:
         raise _wrong("a number of seconds above 0", value)
@@ -65,7 +65,7 @@ def some_seconds(value: Any) -> float:
 
 
 def hang_seconds(value: Any) -> float:
-    """A time span beyond the interval of signs of life, or 0 for never."""
+    """A time span longer than the interval between signs of life, or 0 for never."""
     number = seconds(value)
     if 0 < number < SHORTEST_HANG:
         raise _wrong(f"0, or at least {SHORTEST_HANG:g} seconds", value)
@@ -73,7 +73,7 @@ def hang_seconds(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """Bytes, in text with K, M, G for the powers of 1024; 0 included."""
+    """Bytes, 0 included. In text K, M, G and T mean powers of 1024."""
     factor, number = 1, value
     if isinstance(value, str) and value.strip():
         word = value.strip().upper().removesuffix("B").removesuffix("I")
@@ -123,7 +123,7 @@ def redis_url(value: Any) -> str:
 
 
 def key_name(value: Any) -> str:
-    """What a key of Redis is called, or begins with; braces in it are a cluster's hash tag."""
+    """The name of a key in Redis, or its prefix. Braces in it are the hash tag of a cluster."""
     name = text(value)
     if has_stray_braces(name):
         raise _wrong("a name whose braces, if any, form one hash tag such as {pytask}", value)
@@ -195,7 +195,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _wrong(wanted: str, value: Any) -> ValueError:
-    # A URL in the place of another option is one as a whole.
+    # The value of another option may be a URL by mistake.
     is_url = isinstance(value, str) and "://" in value
     shown = repr(shown_url(value)) if is_url else redact(repr(value))
     return ValueError(f"must be {wanted}, not {shown}")

@@ -1,11 +1,11 @@
 """The two socket pairs between master and child: one JSON object a line, in both directions.
 
-One, the channel, ends in the child's loop; the other, the wire, in the native thread beside it. What is said on them
-is declared in ``messages.py``; what is not declared there ends the talk (``breach``).
+One, the channel, ends in the child's loop; the other, the wire, ends in the native thread beside it. ``messages.py``
+declares the messages on both; anything else ends the connection (``breach``).
 
-The end of the stream tells either side that the other died. Neither side ever blocks here: what
-does not fit into the socket waits in the object and goes out with the next ``send``. Nor does a side that talks without
-end hold the other up: a turn takes a bounded part of what has come.
+The end of the stream tells each side that the other died. Neither side ever blocks here: what does not fit into the
+socket waits in the object and goes out with the next ``send``. A side that sends without end does not hold the other
+up either, since a turn takes a bounded part of what has come.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import socket
 from pytask_supervisor.shared.messages import FROM_THREAD, TO_CHILD, TO_MASTER, Message, Vocabulary
 from pytask_supervisor.shared.shapes import MisshapenError
 
-#: Bytes kept for a reader that does not read; beyond that messages are dropped. A stopped master
-#: (SIGSTOP) thus costs a child some beats, and no memory.
+#: Bytes kept for a reader that does not read; beyond that messages are dropped. So a stopped master (SIGSTOP) costs a
+#: child some beats, but no memory.
 MOST_UNSENT = 65_536
-#: Bytes of the longest message: a tally of as many names as a worker tells apart, each as long as can be.
+#: Bytes of the longest message: a tally of all names that a worker counts one by one, each as long as possible.
 LONGEST_LINE = 262_144
-#: Bytes and messages taken in one turn of the listener. A child says five messages a second.
+#: Bytes and messages taken in one turn of the listener. A child sends five messages a second.
 CHUNK, MOST_MESSAGES = 65_536, 200
-#: Turns in a row that may end with messages left to hear. The master hears a child twenty times a second at most, so
-#: this is ten seconds without a pause, and tens of thousands of messages.
+#: Turns in a row that may leave messages unread. The master reads from a child at most twenty times a second, so this
+#: is ten seconds without a pause, and tens of thousands of messages.
 MOST_TURNS_BEHIND = 200
 
-#: What is heard and what is said at the master's end of each line.
+#: What the master receives and sends on each line.
 OF_LOOP = (TO_MASTER, TO_CHILD)
 OF_THREAD = (FROM_THREAD, TO_CHILD)
 
 
 class Channel:
-    """One end. Not thread-safe; greenlets may share it, since no method gives way."""
+    """One end. Not thread-safe; greenlets may share it, since its methods do not yield."""
 
     def __init__(self, end: socket.socket, hears: Vocabulary, says: Vocabulary) -> None:
         end.setblocking(False)
@@ -42,12 +42,12 @@ class Channel:
         self._says = says
         self._unsent = bytearray()
         self._unread = bytearray()
-        #: Up to where it is known that no line ends.
+        #: Up to where no end of a line was found.
         self._searched = 0
         self._turns_behind = 0
-        #: The other side is gone, or has said what is not a message.
+        #: The other side is gone, or has sent what is not a message.
         self.at_end = False
-        #: What it said that is not a message, in words that can be shown; nothing is heard after that.
+        #: What it sent that is not a message, in words that can be shown; nothing is read after that.
         self.breach: str | None = None
 
     @classmethod
@@ -105,7 +105,7 @@ class Channel:
                 messages.append(self._hears.read(line))
             self._turns_behind = self._turns_behind + 1 if self.is_behind else 0
             if self._turns_behind > MOST_TURNS_BEHIND:
-                raise MisshapenError("it talks without end")
+                raise MisshapenError("it sends without end")
         except MisshapenError as error:
             self.breach = str(error)
             self.at_end = True
@@ -113,7 +113,7 @@ class Channel:
         return messages
 
     def _read(self) -> None:
-        # No more than enough to do; but a line that is not whole yet is to become so.
+        # A bounded part; but a line that has not come whole must be able to.
         room = CHUNK - len(self._unread) if self.is_behind else CHUNK
         while room > 0 and not self.at_end:
             try:
@@ -139,7 +139,7 @@ class Channel:
         return line
 
     def send_last(self, message: Message, timeout: float) -> None:
-        """Send and wait until it went out, at most ``timeout`` seconds: what a child says as it goes."""
+        """Send and wait until it is out, at most ``timeout`` seconds: the last words of a child."""
         self.send(message)
         self._socket.settimeout(timeout)
         try:

@@ -10,9 +10,9 @@ from enum import IntEnum
 class Exit(IntEnum):
     """How the master (and, for 0 to 4, a child) ends."""
 
-    OK = 0  #: Asked to stop, and did: every task is back in the queue.
-    BUG = 1  #: Something we did not foresee; the log has the traceback.
-    USAGE = 2  #: Wrong flag, environment or pyproject.toml, or no app named.
+    OK = 0  #: It was asked to stop, and did: every task is back in the queue.
+    BUG = 1  #: An unexpected error; the log has the traceback.
+    USAGE = 2  #: A wrong flag, environment or pyproject.toml, or no app is named.
     LOAD = 3  #: The app cannot be loaded.
     REFUSED = 4  #: Redis refuses us: password, permission, too old, mixed slots.
     CRASH_LOOP = 5  #: Workers die again and again before they have done anything.
@@ -20,30 +20,30 @@ class Exit(IntEnum):
 
 
 class StartError(Exception):
-    """We cannot start like this, exit code 2; the text is one line for the user."""
+    """The supervisor cannot start: exit code 2. The text is one line for the user."""
 
 
 class LoadError(Exception):
-    """The app cannot be loaded; ``detail`` is the traceback, where one helps; ``code`` the exit code."""
+    """The app cannot be loaded. ``detail`` is the traceback if one helps, ``code`` the exit code."""
 
     def __init__(self, sentence: str, detail: str = "", code: Exit = Exit.LOAD) -> None:
         super().__init__(sentence)
         self.detail, self.code = detail, code
 
 
-#: Who loads the app is given so many times the timeout of a hang: importing is slow, and rarely hangs.
+#: The app may take this many times the hang timeout to load: importing is slow, and rarely hangs.
 LOADING = 10
 
-#: Seconds for which an app may be loaded until we say that it takes long.
+#: Seconds after which a line says that the app takes long to load.
 LOADS_LONG = 10.0
 
-#: What is usually the matter then, as the end of a sentence.
+#: The usual cause of that, as the end of a sentence.
 WHY_IT_LOADS_LONG = (
-    "what a program does for ever, or waits for, must not begin when its module is imported: put it under "
+    "code that runs for ever, or waits for something, must not start when its module is imported: put it under "
     "if __name__ == '__main__':"
 )
 
-#: What a child's exit code tells the operator.
+#: What a child's exit code means, for the operator.
 CHILD_EXITS: dict[int, str] = {
     Exit.OK: "left by itself",
     Exit.BUG: "ended with an unexpected error",
@@ -52,9 +52,9 @@ CHILD_EXITS: dict[int, str] = {
     Exit.KILLED: "did not stop in time and ended itself",
 }
 
-#: What usually stands behind a death by signal.
+#: The usual cause of a death by signal.
 SIGNAL_HINTS: dict[int, str] = {
-    signal.SIGKILL: "out of memory, or somebody's kill -9",
+    signal.SIGKILL: "out of memory, or a kill -9",
     signal.SIGSEGV: "native code crashed",
     signal.SIGBUS: "native code crashed",
     signal.SIGABRT: "native code gave up",
@@ -74,7 +74,7 @@ def explain(status: int) -> str:
 
 
 def signal_name(signum: int) -> str:
-    """``SIGTERM`` for 15; real-time signals, which have no name, by number."""
+    """``SIGTERM`` for 15. Real-time signals do not have names, so they go by number."""
     try:
         return signal.Signals(signum).name
     except ValueError:

@@ -1,7 +1,7 @@
 """``LineWriter``: writes whole lines to a descriptor that processes share, and never waits for it.
 
-Called by ``logs.py``, and by whatever a task prints (``forgiving_stream``). A reader that has gone away, one that does
-not read and a disk that is full cost lines, which are counted, and nothing else.
+Log lines and what tasks print (``forgiving_stream``) go through it. If the reader is gone or does not read, or the
+disk is full, lines are lost and counted, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: Bytes that a pipe takes whole or not at all, on every system (Linux says PIPE_BUF, 4096).
 PIECE = 4096
-#: Seconds that a line waits for a reader who does not read. Longer: a burst loses less. Shorter: tasks are held up
-#: less. Once it is over, nothing waits any more until there is room again.
+#: Seconds that a line waits for a reader that does not read. Longer: a burst loses less. Shorter: tasks are held up
+#: less. After that no line waits until there is room again.
 PATIENCE = 0.2
 
 
 class LineWriter:
-    """One descriptor. ``turns`` is another, which all processes have from one fork: its lock says whose turn it is."""
+    """One descriptor. ``turns`` is another one, which all processes share: its lock says whose turn it is."""
 
     def __init__(self, fd: int, turns: int | None = None) -> None:
         self._fd = fd
@@ -34,16 +34,16 @@ class LineWriter:
         self._piece = _piece(fd)
         self._is_torn = False
         self._is_stalled = False
-        #: Lines that could not be written, since ever.
+        #: Lines that could not be written, all in all.
         self.dropped = 0
-        #: How many of them somebody was told of.
+        #: How many of these the log has reported.
         self.told = 0
-        #: Why the last of them could not.
+        #: Why the last of them could not be written.
         self.reason = ""
 
     def write(self, line: bytes) -> bool:
         """Write a line whole; False if it is dropped."""
-        # What a full disk took of an earlier line is not to run into this one.
+        # A full disk may have taken a part of an earlier line, and this line must not be joined to it.
         data = b"\n" + line if self._is_torn else line
         rest = memoryview(data)
         with self._our_turn():
@@ -65,12 +65,12 @@ class LineWriter:
         room.register(self._fd, POLLOUT)
         if not room.poll(0 if self._is_stalled else PATIENCE * 1000):
             self._is_stalled = True
-            raise BlockingIOError(0, "nobody reads them")
+            raise BlockingIOError(0, "the reader does not read them")
         self._is_stalled = False
 
     @contextmanager
     def _our_turn(self) -> Iterator[None]:
-        """Hold the lock, or go without it: whoever has it may have been stopped (SIGSTOP) while it wrote."""
+        """Hold the lock, or go on without it: a process may have been stopped (SIGSTOP) while it held the lock."""
         held = self._turns is not None and _lock(self._turns)
         try:
             yield
@@ -93,7 +93,7 @@ def _lock(fd: int) -> bool:
 
 
 def _piece(fd: int) -> int | None:
-    """A file takes a line of any length in one write, and in one only is it sure to stay in one piece."""
+    """A file takes a line of any length in one write, and only in one write does it surely stay in one piece."""
     try:
         return None if stat.S_ISREG(os.fstat(fd).st_mode) else PIECE
     except OSError:
@@ -101,7 +101,7 @@ def _piece(fd: int) -> int | None:
 
 
 def make_turns() -> int | None:
-    """A descriptor whose lock, which no fork copies, tells whose turn it is; None where there are no such files."""
+    """A descriptor whose lock says whose turn it is; a fork does not copy it. None if the system lacks such files."""
     try:
         return os.memfd_create("pytask-log")
     except (AttributeError, OSError):
@@ -129,6 +129,6 @@ class _Forgiving(io.RawIOBase):
 
 
 def forgiving_stream(fd: int, writer: LineWriter) -> TextIO:
-    """For ``sys.stdout``: line by line, and a ``print`` never raises since nobody listens."""
+    """For ``sys.stdout``: it writes line by line, and a ``print`` does not raise when the reader is gone."""
     raw = io.BufferedWriter(_Forgiving(fd, writer))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)

@@ -30,8 +30,8 @@ class StderrHandler(logging.Handler):
     """Straight to the descriptor: no buffer that a fork could copy or an exit could lose."""
 
     def __init__(self, turns: int | None) -> None:
-        # Of the thread, and not of a greenlet. What it guards never gives way, and one of gevent's, which greenlets and
-        # native threads would share, hangs them for ever.
+        # A lock of threads, not of greenlets: what it guards never yields. A lock of gevent's, shared by greenlets and
+        # native threads, would hang them for ever.
         self._lock = RLock()
         super().__init__()
         self.turns = turns
@@ -40,12 +40,12 @@ class StderrHandler(logging.Handler):
         self.prints = LineWriter(STDOUT, turns)
         self._prints_due = float("-inf")
         self._sums = Sums()
-        # Made now: to make one asks for the current thread, which in a native one gevent would answer with a greenlet.
+        # Made now: making one asks for the current thread, and gevent would answer a native thread with a greenlet.
         self._notice = logging.LogRecord("pytask.supervisor", logging.WARNING, __file__, 0, "", None, None)
 
     @property
     def lock(self) -> RLock:
-        """Native, also after gevent has given all handlers locks of its own."""
+        """A native one, even after gevent has given its own locks to all handlers."""
         return self._lock
 
     @lock.setter
@@ -53,13 +53,13 @@ class StderrHandler(logging.Handler):
         return
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; once it works again after a while, tell first how many did not get out."""
+        """Write one record. When writing works again, first report how many lines were lost."""
         self.tell_left_out()
         if self._sums.takes(record):
             self._emit(record)
 
     def tell_left_out(self, *, at_once: bool = False) -> None:
-        """Tell how many lines were like others and left out, once their while is over or ``at_once``."""
+        """Report how many similar lines were left out, once their period is over or ``at_once``."""
         for summed in self._sums.due(at_once=at_once):
             self._emit(summed)
 
@@ -78,7 +78,7 @@ class StderrHandler(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """How many lines nobody could be told."""
+        """How many lines were lost."""
         return self.writer.dropped + self.prints.dropped
 
     def _tell_dropped(self, writer: LineWriter, noun: str) -> None:
@@ -89,7 +89,7 @@ class StderrHandler(logging.Handler):
         if self._write(self.format(notice)):
             writer.told = dropped
         else:
-            self.writer.dropped = before  # The notice itself is none of theirs.
+            self.writer.dropped = before  # The notice itself does not count.
 
     def _write(self, line: str) -> bool:
         return self.writer.write(line.encode(errors="backslashreplace") + b"\n")
@@ -102,7 +102,7 @@ class TextFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s [{who}] %(task)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """As a line. A traceback, or a message of a program's own that has more lines, goes on with a margin."""
+        """As a line. More lines, of a traceback or of a program's own message, are indented."""
         task_id = getattr(record, "task_id", None)
         known = None if task_id is None else cut(str(task_id), LONGEST_NAME)
         record.task = "" if known is None else f"[{known if known.isprintable() else ascii(known)}] "
@@ -112,14 +112,14 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line. ``facts`` go into each: the process id, and in a worker its place and its id in Redis."""
+    """One object a line. ``facts`` go into each: in a worker its slot and its id in Redis."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         super().__init__()
         self.facts = facts
 
     def format(self, record: logging.LogRecord) -> str:
-        """A key is there only where there is something to say."""
+        """As JSON. A key without a value is left out."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         line: dict[str, Any] = {
             "time": when.replace("+00:00", "Z"),
@@ -136,7 +136,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _below(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
-    """What stands below a message: the exception, the stack."""
+    """What follows a message: the exception, the stack."""
     found = {}
     if record.exc_info or record.exc_text:
         text = record.exc_text or formatter.formatException(record.exc_info or (None, None, None))
@@ -147,7 +147,7 @@ def _below(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
 
 
 def set_up(who: str, level: str, form: str = "text", slot: int | None = None) -> StderrHandler:
-    """All loggers of this process speak as ``who`` from now on: ``master``, ``worker 2``; by what is returned."""
+    """Let all loggers of this process write as ``who``: ``master``, ``worker 2``. Returns their handler."""
     root = logging.getLogger()
     inherited = next((handler for handler in root.handlers if isinstance(handler, StderrHandler)), None)
     handler = StderrHandler(inherited.turns if inherited else make_turns())
@@ -159,7 +159,7 @@ def set_up(who: str, level: str, form: str = "text", slot: int | None = None) ->
 
 
 def name_worker(worker_id: str, which_task: logging.Filter) -> None:
-    """From now on each line says which worker it is from, and, as ``which_task`` notes it, from which task."""
+    """Name the worker, and the task that ``which_task`` notes, in each line from now on."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(which_task)
         if isinstance(handler.formatter, JsonFormatter):
@@ -167,7 +167,7 @@ def name_worker(worker_id: str, which_task: logging.Filter) -> None:
 
 
 def forgive_prints() -> None:
-    """What tasks print goes out line by line as well, and raises nothing when nobody listens."""
+    """Let what tasks print go out line by line too, and never raise when the reader is gone."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):
             sys.stdout = forgiving_stream(STDOUT, handler.prints)
@@ -175,20 +175,20 @@ def forgive_prints() -> None:
 
 
 def tell_left_out(*, at_once: bool = False) -> None:
-    """Tell how many log lines were left out as like others in a while that is over; ``at_once``: in any."""
+    """Report how many similar log lines were left out in periods that are over; ``at_once``: in all."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):
             handler.tell_left_out(at_once=at_once)
 
 
 def dropped_lines() -> int:
-    """How many lines of this process, logged or printed, nobody could be told."""
+    """How many lines of this process, logged or printed, were lost."""
     handlers = logging.getLogger().handlers
     return sum(handler.dropped for handler in handlers if isinstance(handler, StderrHandler))
 
 
 def write_line(line: str) -> None:
-    """Write as it is, where no logger stands, or none may be used; if anybody listens."""
+    """Write a line as it is, where loggers are not set up or must not be used. It may be lost."""
     LineWriter(STDERR).write(line.encode(errors="backslashreplace"))
 
 

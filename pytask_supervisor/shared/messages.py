@@ -1,53 +1,54 @@
 """Every message between the processes of one supervisor, its fields, and what they may hold.
 
-Declared once, for both sides: who speaks brings what it says into these bounds, who listens takes nothing else. What
-comes from a worker may be from the code of a task, which has the same descriptors, so it is believed only as far.
+Both sides use one declaration: the sender brings each message into these bounds, and the receiver takes nothing else.
+The code of a task has the worker's descriptors too and may write to them, so the master trusts a worker only within
+bounds.
 
 ===================================== ==========================================================
 up, from the child                    meaning
 ===================================== ==========================================================
-``{"worker": id}``                    its id in Redis, said once, before it claims anything
-``{"ready": true}``                   it waits for work now
+``{"worker": id}``                    its id in Redis, sent once, before it claims anything
+``{"ready": true}``                   it is ready for work
 ``{"beat": figures}``                 each second, see ``process_stats.py``
-``{"tally": figures}``                likewise: what was done since the last one, see ``tally.py``
+``{"tally": figures}``                each second: what was done since the last one, see ``master/stats.py``
 ``{"queues": lengths}``               how many ids stand in each queue, when asked
-``{"warning": sentence}``             for the operator; the master says each sentence once
-``{"failed": sentence, "detail"}``    why it is about to leave with an exit code other than 0
-``{"handed_back": id, "count"}``      the order is carried out
-``{"stopping": true}``                it was asked to stop, by whomever
-``{"left": true}``                    its tasks are back in the queue: nothing is to be handed back; false: they are not
+``{"warning": sentence}``             for the operator; the master logs each sentence once
+``{"failed": sentence, "detail"}``    why it is about to end with an exit code other than 0
+``{"handed_back": id, "count"}``      it has handed the claims back, as told
+``{"stopping": true}``                it was asked to stop, by the master or another process
+``{"left": true}``                    its tasks are back in the queue; false: a sibling must hand them back
 ===================================== ==========================================================
 
 ===================================== ==========================================================
 up, on the wire                       meaning
 ===================================== ==========================================================
 ``{"pulse": seconds}``                twice a second: how long the loop has been silent
-``{"thread": number}``                first of all: as the kernel knows this thread
-``{"blocked": words, "culprit": id}`` which task blocks the loop, and where; the id is empty where it is none
-``{"hung": words, "seconds",          the loop is blocked for too long: kill us
+``{"thread": number}``                first of all: the kernel's number of this thread
+``{"blocked": words, "culprit": id}`` which task blocks the loop, and where; the id is empty if it is not a task
+``{"hung": words, "seconds",          the loop has been blocked for too long: kill us
 "culprit": id}``
 ===================================== ==========================================================
 
 ===================================== ==========================================================
 down, to the child                    meaning
 ===================================== ==========================================================
-``{"hand_back": id}``                 put a dead worker's tasks back in the queue; ``culprit``, ``why``: by which task
-                                      it hung, if it was killed for that
+``{"hand_back": id}``                 put a dead worker's tasks back in the queue; ``culprit``, ``why``: the task that
+                                      blocked it, if it was killed for a hang
 ``{"quiet": true}``                   claim nothing new; false: claim again
 ``{"drain": seconds}``                claim nothing new, let short tasks end, then stop
 ``{"dump": true}``                    on both: log where each task stands
 ``{"count_queues": true}``            tell the lengths of the queues
-``{"carry_on": true}``                no successor takes over yet: begin as many tasks again as it may
-``{"requeue": true}``                 stop, without waiting for what tasks do in their ``stop``
+``{"carry_on": true}``                a successor is not ready yet: start as many tasks again as ``--max-tasks`` allows
+``{"requeue": true}``                 stop, without waiting for the ``stop`` of tasks
 ===================================== ==========================================================
 
 ===================================== ==========================================================
 from the fork server                  meaning
 ===================================== ==========================================================
 ``{"loaded": true, "warnings"}``      the app is loaded
-``{"failed", "detail", "code"}``      it is not, and as what exit code
+``{"failed", "detail", "code"}``      it is not; why, and with which exit code
 ``{"pid": pid}``                      a worker was forked, as asked
-``{"errno": number}``                 it could not be
+``{"errno": number}``                 it could not be forked
 ===================================== ==========================================================
 """
 
@@ -71,15 +72,16 @@ from pytask_supervisor.shared.shapes import (
 
 Message = dict[str, Any]
 
-#: Characters of a task's name and of a sentence, and of a traceback or a list of places. More tells more, and lets a
-#: child fill more of the master's memory.
+#: Characters of a task's name, of a sentence, and of a traceback or a list of places. More shows more, and lets a child
+#: fill more of the master's memory.
 NAME, SENTENCE, PAGE = 200, 2000, 20_000
-#: Names that a worker tells apart, the rest counting as one, and a few more: see ``pytask_core/worker/stats.py``.
+#: Names that a worker counts one by one, and a few more; it counts the others as one: see
+#: ``pytask_core/worker/stats.py``.
 MOST_NAMES = 110
 #: Upper bounds of a histogram.
 MOST_BOUNDS = 40
 
-#: A number of things, of bytes, and a time span or a sum of such in seconds: thirty thousand years.
+#: A number of things, of bytes, and a time span (or a sum of time spans) in seconds: up to thirty thousand years.
 COUNT, BYTES, SECONDS = Number(whole=True), Number(2**60, whole=True), Number(1e12)
 #: Characters of a worker's id: a host's name, a process id, a mark.
 WORKER_ID = Text(100)
@@ -103,7 +105,7 @@ def _is_bound(text: str) -> bool:
         return False
 
 
-#: All may be missing, since the kernel may not tell them.
+#: Each may be missing, since the kernel may not tell it.
 BEAT = Record(
     {},
     {
@@ -136,18 +138,18 @@ class Vocabulary:
         self._messages = messages
 
     def read(self, line: bytes | bytearray) -> Message:
-        """The message that a line is. Raises ``MisshapenError``."""
+        """Read a line as a message. Raises ``MisshapenError``."""
         said = parse(line)
         if not isinstance(said, dict):
-            raise MisshapenError(f"no message: {bytes(line[:80])!r}")
+            raise MisshapenError(f"this is not a message: {bytes(line[:80])!r}")
         word = next(iter(said), "")
         if word not in self._messages:
-            raise MisshapenError(f"no message begins so: {word[:80]!r}")
+            raise MisshapenError(f"unknown message {word[:80]!r}")
         self._messages[word].check(said, "it")
         return said
 
     def fit(self, message: Message) -> Message:
-        """The same within its bounds. Raises ``KeyError`` where it is none of these messages."""
+        """The same within its bounds. Raises ``KeyError`` if it is not one of these messages."""
         fitting: Message = self._messages[next(iter(message))].fit(message)
         return fitting
 
@@ -156,7 +158,7 @@ def _one(word: str, shape: Shape, **optional: Shape) -> dict[str, Record]:
     return {word: Record({word: shape}, optional)}
 
 
-#: What the loop of a child tells its master.
+#: From the loop of a child to the master.
 TO_MASTER = Vocabulary(
     **_one("worker", WORKER_ID),
     **_one("ready", Flag()),
@@ -169,14 +171,14 @@ TO_MASTER = Vocabulary(
     **_one("stopping", Flag()),
     **_one("left", Flag()),
 )
-#: What the native thread beside it tells.
+#: From the native thread beside it to the master.
 FROM_THREAD = Vocabulary(
     **_one("pulse", SECONDS),
     **_one("thread", Number(2**31, whole=True)),
     **_one("blocked", Text(SENTENCE), culprit=Text(2 * SENTENCE)),
     hung=Record({"hung": Text(SENTENCE), "seconds": SECONDS}, {"culprit": Text(2 * SENTENCE)}),
 )
-#: What the master tells a child, on either line.
+#: From the master to a child, on either line.
 TO_CHILD = Vocabulary(
     **_one("hand_back", WORKER_ID, culprit=Text(2 * SENTENCE), why=Text(SENTENCE)),
     **_one("quiet", Flag()),
@@ -194,7 +196,7 @@ FROM_FORK_SERVER = Vocabulary(
     **_one("errno", Number(4095, whole=True)),
 )
 
-# What pytaskctl takes from a supervisor, which may be of another version and have more to tell.
+# What pytaskctl takes from a supervisor. That may be of another version and send more.
 
 _SLOT = Record(
     {
@@ -237,18 +239,18 @@ CHANGE = Record(
     },
     is_open=True,
 )
-#: Workers that are shown: those that there can be, and as many that are leaving.
+#: Workers that are shown: all that there can be, and as many that are leaving.
 MOST_SHOWN = 5000
 _SHOW = Record(
     {"supervisor": _SUPERVISOR, "workers": Rows(_SLOT, MOST_SHOWN), "ended": ByName(COUNT, 50, 24)},
     {"changes": Rows(CHANGE, 1000)},
     is_open=True,
 )
-#: By what was asked; whatever else is asked is an order.
+#: The answer to each question; everything else that is asked is an order.
 ANSWERS = {
     "show": Record({"told": _SHOW}, is_open=True),
     "deaths": Record({"told": Rows(_DEATH, 1000)}, is_open=True),
 }
-#: What an order is answered with, and what is refused.
+#: The answer to an order, and a refusal.
 SAID = Record({"said": Text(PAGE)}, {"change": CHANGE}, is_open=True)
 REFUSAL = Record({"refused": Text(PAGE)}, is_open=True)

@@ -1,8 +1,8 @@
 """Takes passwords out of everything that is shown: logs, titles, errors.
 
-Two callers' needs. ``shown_url`` is for a text that is a URL from its first to its last character, as an option is: it
-shows what it could take apart, and nothing else. ``redact`` is for any text, in which a URL may begin and nothing marks
-its end: where it is in doubt it hides more.
+Two functions for two needs. ``shown_url`` is for a text that is one URL, such as the value of an option: it shows what
+it could take apart, and nothing else. ``redact`` is for any text. A URL in it has no mark at its end, so in doubt more
+is hidden.
 
 Both take a time that grows with the length of the text and no faster, since others write such texts. There is no
 regular expression here: the one that was needed half a minute for an id of 120 KB.

@@ -9,20 +9,20 @@ from collections.abc import Callable
 #: Shorter: a worker that dies soon after its start keeps a hopeless supervisor alive.
 #: Longer: a crash loop is found later.
 PROVEN_AFTER = 1.0
-#: Seconds a worker must have been ready for its end to count as bad luck; all deaths before are forgotten.
-#: Shorter: one that dies every few seconds is forked again and again without a brake.
-#: Longer: tasks that kill their worker now and then slow down everybody's recovery.
+#: Seconds a worker must have been ready for its end to count as bad luck; all earlier deaths are forgotten.
+#: Shorter: a worker that dies every few seconds is forked again and again without a pause.
+#: Longer: tasks that kill their worker now and then slow down the recovery of all others.
 LONG_RUN = 10.0
-#: Workers in a row that may die between these two and are followed at once: the tasks that they held wait for them.
+#: Workers in a row that may die between these two times and are replaced at once, since their tasks wait for that.
 FREE = 3
-#: Deaths of one place in a row, none of them proven, after which trying again is no use. Ten take
-#: about half a minute: enough for a deployment that swaps files under us to end, and soon enough
-#: for whoever watches the supervisor to notice.
+#: Deaths of one place in a row, none of them proven, after which the supervisor gives up. Ten take
+#: about half a minute: enough for a deployment that is exchanging files to end, and soon enough for an operator to
+#: notice.
 DEATHS_TO_GIVE_UP = 10
 #: The first pause, by how much each further one is longer, and the longest: capacity comes back
 #: within half a minute once the cause is gone.
 FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.1, 1.9, 30.0
-#: The longest pause where the fork itself fails: the machine lacks something, and may have it again at any moment.
+#: The longest pause if the fork itself fails: the machine lacks something, and may have it again at any moment.
 LONGEST_WITHOUT_FORK = 3.0
 
 
@@ -38,7 +38,7 @@ class RespawnPolicy:
         self._without_fork = 0
 
     def pause_after(self, ready_for: float) -> float:
-        """How long to wait before the next fork, the last worker having been ready for so long."""
+        """How long to wait before the next fork, if the last worker was ready for ``ready_for`` seconds."""
         self._without_fork = 0
         if ready_for >= LONG_RUN:
             self._unproven = self._short = 0
@@ -58,7 +58,7 @@ class RespawnPolicy:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether so many died in a row, none of them proven, that another try is no use."""
+        """Whether so many unproven workers died in a row that another try does not help."""
         return self._unproven >= DEATHS_TO_GIVE_UP
 
     def _pause(self, number: int, longest: float) -> float:

@@ -1,7 +1,7 @@
 """Checks a value from another process: its type, its range, its length.
 
-A shape is put together from others, as a message is from its fields. ``check`` is for who listens, and raises where the
-value is something else; ``fit`` is for who speaks, and brings a value of the right type into its range.
+Shapes are made of other shapes, as messages are made of fields. The receiver calls ``check``, which raises if a value
+has another shape. The sender calls ``fit``, which brings a value of the right type into its range.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _without_surrogates(text: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """At most ``longest`` characters that Redis can be sent; bytes that are no UTF-8 are in it as Python has them."""
+    """At most ``longest`` characters that can be sent to Redis; bytes that are not UTF-8 are surrogates in it."""
 
     longest: int
 
@@ -177,7 +177,7 @@ class ByName:
 
 @dataclass(frozen=True)
 class Record:
-    """An object with the ``needed`` fields, perhaps the ``optional`` ones, and none else unless ``is_open``."""
+    """An object with the ``needed`` fields, perhaps the ``optional`` ones, and others only if it ``is_open``."""
 
     needed: dict[str, Shape]
     optional: dict[str, Shape] = field(default_factory=dict)
@@ -208,4 +208,4 @@ def parse(text: bytes | bytearray) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MisshapenError(f"no JSON ({type(error).__name__}): {bytes(text[:SHOWN])!r}") from None
+        raise MisshapenError(f"this is not JSON ({type(error).__name__}): {bytes(text[:SHOWN])!r}") from None

@@ -1,8 +1,8 @@
 """How a log line shows text that others wrote: ids, task names, errors.
 
-It is bounded, and never a line of its own. ``logs`` calls it. A producer chooses ids and names, and a task chooses what
-it raises. A log that took these as they are could be filled by one id, made to speak in the master's name, or made to
-steer the terminal of its reader.
+Such text is bounded, and never begins a line of the log. ``logs`` calls it. A producer chooses ids and names, and a
+task chooses what it raises. A log that took these as they are could be filled by one id, made to speak in the master's
+name, or made to steer the terminal of its reader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_SENTENCE = 1_000
 LONGEST_TEXT = 10_000
 #: Values shown of a list.
 MOST_VALUES = 100
-#: Each line after the first begins with it, so that none can be taken for a line of the log.
+#: Each line after the first begins with it, so that it cannot be taken for a line of the log.
 MARGIN = "  "
 
 
@@ -28,7 +28,7 @@ def cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     head, tail = text[: longest * 2 // 3], text[-(longest // 4) :]
-    # A URL that is cut in two is none that could be searched for the password in it. It may begin in what is left out.
+    # The password in a URL that is cut in two could not be found. The URL may begin in the part that is left out.
     begin = len(text) - len(tail)
     if text.find("://", text.rfind("\n", 0, begin) + 1, begin + 2) >= 0:
         _, end, behind = tail.partition("\n")
@@ -39,7 +39,7 @@ def cut(text: str, longest: int) -> str:
 
 
 def escaped(text: str, keep: str = "") -> str:
-    """``text`` with all escaped that a terminal acts upon, or that turns the direction of writing, but for ``keep``."""
+    """``text`` with everything escaped that steers a terminal or the direction of writing, except for ``keep``."""
     if text.isprintable():
         return text
     return "".join(
@@ -54,7 +54,7 @@ def as_block(text: str) -> str:
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The message, in which each value of a line of ours is bounded and has no line of its own.
+    """The message. In a line of ours each value is bounded, and cannot begin a new line.
 
     A program's own loggers say what they like: only the whole is bounded.
     """

@@ -1,7 +1,6 @@
 """``SignalInbox``: signals are queued and wake the master's loop; all thinking happens there.
 
-Nothing is logged, reaped or killed in a handler: it runs between any two bytecodes, with whatever
-locks are held.
+A handler does not log, reap or kill: it runs between any two bytecodes, and the program may hold any lock then.
 """
 
 from __future__ import annotations
@@ -28,16 +27,15 @@ HANDLED = (
     signal.SIGCHLD,
 )
 
-#: Seconds for which what is not urgent gathers, so that one turn of the loop hears it all. Longer: a master of many
-#: workers, each of which speaks four times a second, wakes less. Shorter: one that gets ready is noticed sooner.
+#: Seconds for which messages that are not urgent gather for one turn of the loop. Longer: a master of many workers,
+#: each of which sends four times a second, wakes less often. Shorter: a worker that gets ready is noticed sooner.
 GATHER = 0.05
 
 
 class SignalInbox:
-    """Use as a context: handlers stand inside it.
+    """Use as a context, within which the handlers are installed.
 
-    After it all is decided, and the process about to end: a signal that comes then is ignored, so
-    that it cannot change the exit code any more.
+    After it the process is about to end. A signal that comes then is ignored, so that it cannot change the exit code.
     """
 
     def __init__(self) -> None:
@@ -47,8 +45,8 @@ class SignalInbox:
         os.set_blocking(self._write_end, False)
 
     def __enter__(self) -> Self:
-        # The C-level handler writes a byte the moment the signal comes, so that a signal between
-        # ``drain`` and ``wait`` cannot be slept over.
+        # The C-level handler writes a byte as soon as the signal comes, so ``wait`` does not sleep through a signal
+        # that came after ``drain``.
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for signum in HANDLED:
             signal.signal(signum, self._on_signal)
@@ -102,9 +100,9 @@ class SignalInbox:
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Hold signals back, so that none comes between a fork and the child's own handlers.
+        """Hold signals back, so that they do not come between a fork and the child's own handlers.
 
-        The child leaves this block never; it unblocks what it wants to hear once it can.
+        The child never leaves this block; it unblocks the signals once it can handle them.
         """
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
@@ -113,7 +111,7 @@ class SignalInbox:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
-        """Let go of the pipe; in a child, this is the copy it inherited."""
+        """Close the pipe; in a child, the copy that it inherited."""
         signal.set_wakeup_fd(-1)
         os.close(self._read_end)
         os.close(self._write_end)

@@ -1,6 +1,6 @@
 """``Sums``: writes the first of many similar log lines, and counts the rest in one line.
 
-``logs`` asks it for each line of ours. Who may queue tasks can have a worker say the same of a million ids.
+``logs`` asks it for each line of ours. A producer of tasks can make a worker log the same line for a million ids.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from pytask_supervisor.shared.shown import is_ours, message_of
 
-#: Lines of one kind in a while. More: each of a storm can be read. Fewer: the log is smaller, other lines are found.
+#: Lines of one kind in one period. More: each line of a storm can be read. Fewer: the log is smaller, and other lines
+#: are found.
 MOST_ALIKE = 200
-#: Seconds that a while has. Longer: fewer lines in a long storm. Shorter: the count is told sooner.
-WHILE = 10.0
+#: Seconds in one period. Longer: fewer lines in a long storm. Shorter: the count is reported sooner.
+PERIOD = 10.0
 
 
 @dataclass
@@ -28,7 +29,7 @@ class _Kind:
 
 
 class Sums:
-    """Lines are of one kind if one logger writes them by one sentence. There are as many kinds as calls in our code."""
+    """Lines are of one kind if one logger writes them from one template."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -36,12 +37,12 @@ class Sums:
 
     def takes(self, record: logging.LogRecord) -> bool:
         """Whether to write it; otherwise it is counted."""
-        # What is only passed on, such as the stacks that an operator has asked for, is of no kind.
+        # Text that is only passed on, such as the stacks that an operator asked for, always goes out.
         if not is_ours(record) or record.msg == "%s":
             return True
         now = self._clock()
         kind = self._kinds.setdefault((record.name, str(record.msg)), _Kind(now))
-        if now - kind.since >= WHILE and not kind.left_out:
+        if now - kind.since >= PERIOD and not kind.left_out:
             kind.since, kind.written = now, 0
         if kind.written < MOST_ALIKE:
             kind.written += 1
@@ -51,10 +52,10 @@ class Sums:
         return False
 
     def due(self, *, at_once: bool = False) -> list[logging.LogRecord]:
-        """A line for each kind whose while is over and of which some were left out; ``at_once``: of all kinds."""
+        """A line for each kind of which lines were left out in a period that is over; ``at_once``: of all kinds."""
         now, found = self._clock(), []
         for kind in self._kinds.values():
-            if kind.left_out and kind.last and (at_once or now - kind.since >= WHILE):
+            if kind.left_out and kind.last and (at_once or now - kind.since >= PERIOD):
                 found.append(_summed(kind.last, kind.left_out))
                 kind.since, kind.written, kind.left_out, kind.last = now, 0, 0, None
         return found

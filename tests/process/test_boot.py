@@ -154,7 +154,7 @@ def test_without_an_app_one_sentence_and_exit_code_2(folder: Path) -> None:
     code, text = run_to_end(folder, "--workers", "4")
     assert code == 2
     assert text.count("\n") == 1
-    assert "no app named: say --app MODULE:ATTR" in text
+    assert "no app is named: use --app MODULE:ATTR" in text
 
 
 def test_a_misspelt_variable_is_told_of_also_where_it_is_why_there_is_no_app(folder: Path, start: Start) -> None:
@@ -167,7 +167,7 @@ def test_a_misspelt_variable_is_told_of_also_where_it_is_why_there_is_no_app(fol
     assert code == 2
     *_, first, second = text.splitlines()
     assert first.endswith("is not read; did you mean [tool.pytask-supervisor]?")
-    assert "no app named" in second
+    assert "no app is named" in second
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_an_app_whose_import_never_ends_is_told_of_in_a_sentence(folder: Path, c
     all_words = ["--workers", "1", "--app", "app:app", "--hang-timeout", "2", *words]
     with SupervisorProcess(folder, *all_words) as supervisor:
         supervisor.wait_for("the app is still being loaded after ", timeout=20)
-        assert "must not begin when its module is imported: put it under if __name__ == '__main__':" in supervisor.text
+        assert "must not start when its module is imported: put it under if __name__ == '__main__':" in supervisor.text
         if not words:
             assert f"at {folder}/app.py:3 in <module>" in supervisor.text
             supervisor.expected = ["hangs and is killed"]

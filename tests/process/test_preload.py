@@ -167,7 +167,7 @@ def test_an_import_that_hangs_at_the_start_is_one_line_and_exit_code_3(folder: P
         supervisor.expected = ["ERROR"]
         assert supervisor.wait(30) == Exit.LOAD
         (line,) = supervisor.lines("ERROR")
-        assert line.startswith("the app was not loaded after 20 s, 10 times --hang-timeout; what a program does")
+        assert line.startswith("the app was not loaded after 20 s, 10 times --hang-timeout; code that runs for ever")
 
 
 def test_an_app_that_fails_to_load_is_one_line_and_exit_code_3(folder: Path, start: Start) -> None:

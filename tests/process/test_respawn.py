@@ -66,7 +66,7 @@ def test_a_killed_worker_is_replaced_and_its_tasks_run_again_in_a_second(
         assert after[2] == before[2]
         wait_until(lambda: running(supervisor) == TASKS)
         assert re.search(
-            r"worker 1 \(pid \d+\) was killed by SIGKILL \(out of memory, or somebody's kill -9\)"
+            r"worker 1 \(pid \d+\) was killed by SIGKILL \(out of memory, or a kill -9\)"
             r", last seen with \d+ tasks running; the next one starts at once",
             supervisor.text,
         )

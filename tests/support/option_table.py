@@ -1,4 +1,4 @@
-"""The table of options in ``docs/supervisor.rst``, from their declaration. Run it to write the table anew."""
+"""The table of options in ``docs/supervisor.rst``, from their declaration. Run it to write the table again."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_each_value_is_shown_with_where_it_is_from(tmp_path: Path) -> None:
     assert f'app = "a:b"  # app in {tmp_path}/pyproject.toml\n' in text
     assert "graceful-timeout = 30.0  # default\n" in text
     assert "# pidfile is not set\n" in text
-    assert f'# chdir = "{tmp_path}"  # PYTASK_CHDIR; not for a file\n' in text
+    assert f'# chdir = "{tmp_path}"  # PYTASK_CHDIR; not allowed in a file\n' in text
     for option in options():
         assert option.key in text
 
@@ -89,6 +89,6 @@ def test_every_mistake_is_told_and_nothing_is_loaded(tmp_path: Path, capsys: pyt
     assert answer(found, lambda _config: pytest.fail("it was loaded")) is Exit.USAGE
     told = capsys.readouterr().err.splitlines()
     assert all(line.startswith("pytask-supervisor: ") for line in told)
-    for words in ("--workers must be", "PYTASK_RETENTION must be", "colour in", "umask in", "no app named"):
+    for words in ("--workers must be", "PYTASK_RETENTION must be", "colour in", "umask in", "no app is named"):
         assert sum(words in line for line in told) == 1, words
     assert len(told) == 5

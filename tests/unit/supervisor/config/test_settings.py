@@ -144,7 +144,7 @@ def test_the_source_that_speaks_first_decides_between_app_and_tasks(tmp_path: Pa
 
 
 def test_app_and_tasks_in_one_source_exclude_each_other(tmp_path: Path) -> None:
-    assert "--app and --tasks exclude" in mistake(tmp_path, "--app", "a:b", "--tasks", "c")
+    assert "--app and --tasks cannot be used together" in mistake(tmp_path, "--app", "a:b", "--tasks", "c")
 
 
 def test_without_an_app_a_sentence_tells_how_to_name_one(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_other_tables_of_the_file_do_not_matter(tmp_path: Path) -> None:
     ("toml", "words"),
     [
         ("worker = 4", ["worker in", "pyproject.toml", "did you mean workers?"]),
-        ("colour = 'red'", ["colour in", "is no option"]),
+        ("colour = 'red'", ["colour in", "is not an option"]),
         ("workers = 'x'", ["workers in", "from 1 to 1000", "'x'"]),
         ("workers = true", ["workers in", "True"]),
         ("workers = 2.5", ["workers in", "2.5"]),
@@ -181,7 +181,7 @@ def test_other_tables_of_the_file_do_not_matter(tmp_path: Path) -> None:
         ("graceful-timeout = true", ["graceful-timeout in", "seconds"]),
         ("graceful-timeout = nan", ["graceful-timeout in", "seconds"]),
         ("graceful-timeout = 1\ngraceful_timeout = 2", ["twice"]),
-        ("chdir = '/tmp'", ["chdir in", "cannot be"]),
+        ("chdir = '/tmp'", ["chdir in", "is not allowed"]),
         ("tasks = [1]", ["tasks in", "modules"]),
         ("tasks = []", ["tasks in", "modules"]),
         ("app = ['a:b']", ["app in", "text"]),

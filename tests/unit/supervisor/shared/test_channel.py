@@ -195,7 +195,7 @@ def test_one_turn_takes_a_bounded_part_of_what_a_talker_says_and_ten_seconds_of_
         assert len(messages) <= MOST_MESSAGES
         assert channel.unread <= LONGEST_LINE + CHUNK
         turns += 1
-    assert (turns, channel.breach) == (MOST_TURNS_BEHIND + 1, "it talks without end")
+    assert (turns, channel.breach) == (MOST_TURNS_BEHIND + 1, "it sends without end")
     raw.close()
     channel.close()
 

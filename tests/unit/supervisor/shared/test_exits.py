@@ -29,7 +29,7 @@ def test_exit_codes_are_those_of_the_documentation() -> None:
         (3 << 8, "could not load the app (exit code 3)"),
         (77 << 8, "ended with exit code 77"),
         (signal.SIGTERM, "was killed by SIGTERM"),
-        (signal.SIGKILL, "was killed by SIGKILL (out of memory, or somebody's kill -9)"),
+        (signal.SIGKILL, "was killed by SIGKILL (out of memory, or a kill -9)"),
         (signal.SIGSEGV | 0x80, "was killed by SIGSEGV (native code crashed)"),
         (40, "was killed by signal 40"),
     ],

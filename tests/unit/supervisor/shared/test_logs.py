@@ -18,7 +18,7 @@ import pytest
 
 from pytask_supervisor.shared.lines import PATIENCE, LineWriter, forgiving_stream, make_turns
 from pytask_supervisor.shared.logs import JsonFormatter, StderrHandler, TextFormatter
-from pytask_supervisor.shared.summing import MOST_ALIKE, WHILE, Sums
+from pytask_supervisor.shared.summing import MOST_ALIKE, PERIOD, Sums
 
 
 def record(message: str, *arguments: object, **attributes: object) -> logging.LogRecord:
@@ -133,7 +133,7 @@ def test_a_reader_that_does_not_read_costs_lines_but_no_time() -> None:
     # It waits once, not for each line.
     assert time.monotonic() - began < 10 * PATIENCE
     assert writer.dropped == written.count(False) > 900
-    assert writer.reason == "nobody reads them"
+    assert writer.reason == "the reader does not read them"
     whole = os.read(read_end, 65_536)
     assert whole.endswith(b"\n")
     assert writer.write(b"again\n")
@@ -280,7 +280,7 @@ def test_after_a_while_lines_of_that_kind_are_written_again() -> None:
     line = ours("The id %r has no hash", "a")
     assert [sums.takes(line) for _ in range(MOST_ALIKE + 2)] == [True] * MOST_ALIKE + [False] * 2
     assert sums.due() == []
-    now[0] = WHILE
+    now[0] = PERIOD
     assert [each.getMessage() for each in sums.due()] == [
         "2 more lines like this one were left out: The id 'a' has no hash"
     ]
