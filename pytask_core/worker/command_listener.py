@@ -20,9 +20,9 @@ from ..process.greenlets import keep
 from ..process.service import Bell, Service
 from ..states import Command, Reason
 from ..store.worker import FILLED
+from .claiming.nudges import Nudges
 from .executor import Executor
-from .heartbeat import Heartbeat
-from .nudges import Nudges
+from .leasing.heartbeat import Heartbeat
 
 log = logging.getLogger("pytask.control")
 

@@ -8,18 +8,18 @@ from ..connection import disconnect
 from ..maintenance.means import Means
 from ..process.service import Service
 from ..task import Tools
-from .allowance import Allowance
 from .app import WorkerApp
-from .backpressure import Backpressure
-from .claimer import Claimer, Intake
+from .claiming.allowance import Allowance
+from .claiming.backpressure import Backpressure
+from .claiming.claimer import Claimer, Intake
+from .claiming.early import Early
+from .claiming.nudges import Nudges
+from .claiming.parking import Parking
 from .command_listener import CommandListener
-from .early import Early
 from .executor import Executor
-from .heartbeat import Heartbeat
+from .leasing.heartbeat import Heartbeat
+from .leasing.partition_guard import PartitionGuard
 from .local_tasks import LocalTasks
-from .nudges import Nudges
-from .parking import Parking
-from .partition_guard import PartitionGuard
 from .recovery import Recovery
 from .redis_access import RedisAccess
 from .reporter import Reporter

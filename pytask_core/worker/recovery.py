@@ -13,7 +13,7 @@ from ..connection.complaints import PAUSE, Complaints
 from ..connection.link import RedisLink, ServerError, Unreachable
 from ..policy.poison import Hang, tell_deaths, tell_hang
 from ..process.greenlets import once
-from .claimer import TAKE_TIMEOUT
+from .claiming.claimer import TAKE_TIMEOUT
 from .takes import Takes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from ..connection import disconnect
 from ..connection.link import RedisLink
 from ..store import regime
 from .app import WorkerApp
-from .lease import Lease
-from .registration import Registration
+from .leasing.lease import Lease
+from .leasing.registration import Registration
 from .takes import Takes, take_name
 
 #: Connections for claims, reports, renewals and Monitor. Each part has one exchange under way at a time.

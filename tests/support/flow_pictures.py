@@ -75,7 +75,7 @@ FLOWS = {
             Box(
                 2,
                 (
-                    ("worker/claimer", "asks for as many as have room"),
+                    ("worker/claiming/claimer", "asks for as many as have room"),
                     ("store/worker", "claims them, with a token"),
                 ),
                 "token, room",

@@ -24,7 +24,7 @@ from pytask_core.payload import decode_data, encode
 from pytask_core.policy.poison import PoisonRule
 from pytask_core.process import log_lines
 from pytask_core.states import FINAL, TRANSITIONS, TaskState
-from pytask_core.worker.lease import Lease
+from pytask_core.worker.leasing.lease import Lease
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ import redis
 
 from pytask_core import PyTaskException, PyTaskHelpers
 from pytask_core.connection import RedisSource, disconnect, outage
-from pytask_core.worker import claimer
+from pytask_core.worker.claiming import claimer
 from tests.support.core_apps import Echo, Forever
 from tests.support.descriptors import CLOSE_WAIT, tcp_states
 from tests.support.redis_cluster import Node, ServerCluster

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pytask_core.worker import claimer, nudges
+from pytask_core.worker.claiming import claimer, nudges
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from pytask_core import Cleanup, Monitor
-from pytask_core.worker.parking import Parking
+from pytask_core.worker.claiming.parking import Parking
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live

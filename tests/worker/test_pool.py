@@ -11,7 +11,7 @@ import pytest
 
 from pytask_core import Task
 from pytask_core.helpers import run_loop
-from pytask_core.worker import claimer
+from pytask_core.worker.claiming import claimer
 from tests.support.core_apps import Echo, Forever, Sleep
 from tests.support.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until

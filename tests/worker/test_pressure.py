@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from pytask_core import Task
-from pytask_core.worker.backpressure import HIGH, LOW, SAID_AFTER, Backpressure
+from pytask_core.worker.claiming.backpressure import HIGH, LOW, SAID_AFTER, Backpressure
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Live
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import gevent
 
-from ..process.news import News
-from ..process.service import Service
+from ...process.news import News
+from ...process.service import Service
 
 log = logging.getLogger("pytask.pressure")
 

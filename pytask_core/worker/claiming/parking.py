@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from ..connection.complaints import Complaints
-from ..connection.link import RedisLink
-from ..process.news import News
-from ..process.service import Bell, Service
-from ..store import Misplaced, PassedOn, WorkerStore
-from ..store.worker import BATCH
-from .execution import Execution
+from ...connection.complaints import Complaints
+from ...connection.link import RedisLink
+from ...process.news import News
+from ...process.service import Bell, Service
+from ...store import Misplaced, PassedOn, WorkerStore
+from ...store.worker import BATCH
+from ..execution import Execution
 
 log = logging.getLogger("pytask.parking")
 

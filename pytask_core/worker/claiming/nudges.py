@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import gevent
 from gevent.event import Event
 
-from ..connection.link import RedisLink, ServerError, Unreachable
-from ..process.service import Service
-from ..store import WorkerStore
+from ...connection.link import RedisLink, ServerError, Unreachable
+from ...process.service import Service
+from ...store import WorkerStore
 from .allowance import Allowance
 
 log = logging.getLogger("pytask.claimer")

@@ -11,10 +11,10 @@ import time
 
 import gevent
 
-from ..connection.complaints import Complaints
-from ..connection.link import RedisLink, ServerError, Unreachable
-from ..process.service import Bell, Service
-from ..store import WorkerStore
+from ...connection.complaints import Complaints
+from ...connection.link import RedisLink, ServerError, Unreachable
+from ...process.service import Bell, Service
+from ...store import WorkerStore
 
 log = logging.getLogger("pytask.claimer")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .executor import Executor
+from ..executor import Executor
 
 #: Seconds from the beginning of a task on after which it counts only once it ends. Longer: fewer tasks beyond the
 #: limit. Shorter: a worker whose tasks are long is held up for less time.

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import gevent
 
-from ..process.greenlets import once
-from ..process.service import Service
-from ..states import Reason
-from .executor import Executor
+from ...process.greenlets import once
+from ...process.service import Service
+from ...states import Reason
+from ..executor import Executor
+from ..local_tasks import LocalTasks
 from .lease import Lease
-from .local_tasks import LocalTasks
 
 log = logging.getLogger("pytask.heartbeat")
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 
 import gevent
 
-from ..connection.complaints import Complaints
-from ..connection.link import RedisLink, ServerError, Unreachable
-from ..outcomes import Outcome
-from ..process.service import Service
-from ..states import Command, Reason
-from ..store import WorkerStore
-from ..store.worker import BATCH
-from .execution import Execution
-from .executor import Executor
+from ...connection.complaints import Complaints
+from ...connection.link import RedisLink, ServerError, Unreachable
+from ...outcomes import Outcome
+from ...process.service import Service
+from ...states import Command, Reason
+from ...store import WorkerStore
+from ...store.worker import BATCH
+from ..execution import Execution
+from ..executor import Executor
+from ..local_tasks import LocalTasks
 from .lease import Lease
-from .local_tasks import LocalTasks
 from .partition_guard import PartitionGuard
 
 log = logging.getLogger("pytask.heartbeat")

@@ -9,18 +9,18 @@ from enum import Enum, auto
 import gevent
 from gevent.event import Event
 
-from ..connection.complaints import PAUSE, Complaints
-from ..connection.link import RedisLink
-from ..outcomes import Passed
-from ..process.news import News
-from ..process.service import Service
-from ..store import Claims, WorkerStore
-from ..store.worker import BATCH
+from ...connection.complaints import PAUSE, Complaints
+from ...connection.link import RedisLink
+from ...outcomes import Passed
+from ...process.news import News
+from ...process.service import Service
+from ...store import Claims, WorkerStore
+from ...store.worker import BATCH
+from ..execution import Execution
+from ..executor import Executor
 from .allowance import Allowance
 from .backpressure import Backpressure
 from .early import Early
-from .execution import Execution
-from .executor import Executor
 from .nudges import Nudges
 
 log = logging.getLogger("pytask.claimer")

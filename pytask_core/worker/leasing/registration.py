@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 
-from ..connection import RedisSource, check_server, knock, outage, refusal
-from ..errors import RedisRefused
-from ..keys import RedisKeys
-from ..loops import Backoff
+from ...connection import RedisSource, check_server, knock, outage, refusal
+from ...errors import RedisRefused
+from ...keys import RedisKeys
+from ...loops import Backoff
 
 if TYPE_CHECKING:
-    from ..store import WorkerStore
+    from ...store import WorkerStore
 
 log = logging.getLogger("pytask.worker")
 

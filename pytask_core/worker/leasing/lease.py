@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from ..config import RENEWALS
+from ...config import RENEWALS
 
 log = logging.getLogger("pytask.heartbeat")
 
