@@ -130,12 +130,12 @@ class Report:
             name, _, sentence = title.partition(": ")
             page += [name, "-" * len(name), "", *([sentence, ""] if sentence else [])]
             if sentence:
-                page += [f".. image:: growth_{name.lower()}.svg", ""]
+                page += [f".. image:: pictures/growth_{name.lower()}.svg", ""]
             page += [rst_table(rows), ""]
         page += ["Where and with what", "-------------------", "", *(f"- {line}" for line in self.machine()), ""]
         (DOCS / "benchmarks.rst").write_text("\n".join(page), "utf-8")
         for curve in self.curves:
-            (DOCS / f"growth_{curve.name.lower()}.svg").write_text(plot.svg(curve), "utf-8")
+            (DOCS / "pictures" / f"growth_{curve.name.lower()}.svg").write_text(plot.svg(curve), "utf-8")
 
 
 def _cpu() -> str:

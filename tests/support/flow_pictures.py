@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 WIDTH, GAP, LEFT, TOP = 236, 104, 12, 58  #: of a lane, between two, and before the first box
 LINE, PAD = 16, 10  #: of a line of text, and inside a box
@@ -272,4 +272,4 @@ def _arrow(box: Box, after: Box, y: int) -> list[str]:
 
 if __name__ == "__main__":
     for name, flow in FLOWS.items():
-        (DOCS / name).write_text(drawn(flow), "utf-8")
+        (PICTURES / name).write_text(drawn(flow), "utf-8")

@@ -133,8 +133,10 @@ def test_every_picture_of_a_flow_is_shown_as_it_is_drawn_and_names_rooms_that_ex
     assert set(flow.rooms) - rooms == set(), "correct it in tests/support/flow_pictures.py"
     for script in filter(None, (box.script for box in flow.boxes)):
         assert (ROOT / "pytask_core" / "store" / "lua" / script).is_file()
-    assert page(f"docs/{name}") == flow_pictures.drawn(flow), "draw it again: python -m tests.support.flow_pictures"
-    assert f".. image:: {name}\n" in page("docs/design.rst")
+    assert page(f"docs/pictures/{name}") == flow_pictures.drawn(flow), (
+        "draw it again: python -m tests.support.flow_pictures"
+    )
+    assert f".. image:: pictures/{name}\n" in page("docs/design.rst")
 
 
 @pytest.mark.parametrize("name", ["README.rst", "docs/supervisor.rst"])
