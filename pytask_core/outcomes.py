@@ -1,11 +1,13 @@
 """The words in which the Lua scripts and Python speak of a task, each once. The scripts take them from here.
 
-A *decision* looks at the hash of one task, changes it, and answers with an :class:`Outcome`.
+A *decision* (``store/lua/decide/``) looks at the hash of one task, changes it, and answers with an :class:`Outcome`.
+Where the id goes then says :data:`PLACES`. docs/design.rst tells how to add a decision, or an outcome.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -22,7 +24,9 @@ class Outcome(StrEnum):
     ENDED_BEFORE = "end again"  #: had ended already, so its id may stand in the end queue
     KEPT = "keep"  #: has ended, and stays findable in the task set
     GONE = "GONE"  #: has no hash any more
-    MISSING = "missing"  #: there is no such task
+    CLEANED = "cleaned"  #: had ended, and its hash is gone or soon will be
+    MISSING = "missing"  #: stands in the task set and has no hash
+    UNKNOWN = "unknown"  #: there is no such task
     WRONG_TYPE = "wrong type"  #: its key holds no hash
     TOLD = "told"  #: runs, and its worker is told
     RUNS = "runs"  #: runs, and is left alone
@@ -89,3 +93,37 @@ class Mark(StrEnum):
     STAYS = "+"  #: the id stays in the task set
     LEAVES = "-"  #: it leaves the set with the last token
     ALONE = "="  #: before a token: that claim alone, and not the earlier ones of its worker
+
+
+class Place(NamedTuple):
+    """Where the id of a task is once a decision is carried out. What is not named here stays as it was."""
+
+    queue: Push | None = None  #: it goes to the new queue
+    ends: bool = False  #: it goes to the end queue
+    active: bool | None = None  #: whether it stands in the task set
+    #: In many slots, the hash expires until the id is where it is to be, so that it then has to be made to last.
+    half: bool = False
+
+
+#: Where ids go. The scripts of one slot take it from here (``PLACE`` in ``placing.lua``), and so does the ``Placer`` of
+#: many slots. After an outcome that is not here the id stays where it is.
+PLACES: dict[Outcome, Place] = {
+    Outcome.QUEUED: Place(queue=Push.MUST, half=True),
+    Outcome.AGAIN: Place(queue=Push.LOOK, active=False, half=True),
+    Outcome.WAITS: Place(queue=Push.ENSURE, active=False, half=True),
+    Outcome.BACK: Place(queue=Push.MUST, active=False),
+    Outcome.STOPPED: Place(active=True),
+    Outcome.STOPPED_HALF: Place(active=True, half=True),
+    Outcome.STOPPED_BEFORE: Place(active=True),
+    Outcome.ENDED: Place(ends=True, active=False),
+    Outcome.ENDED_BEFORE: Place(ends=True, active=False),
+    Outcome.KEPT: Place(active=True),
+    Outcome.GONE: Place(active=False),
+    Outcome.MISSING: Place(active=False),
+    Outcome.PAST: Place(active=False),
+}
+
+
+def place_of(outcome: str) -> Place:
+    """Return where an id goes after an outcome."""
+    return PLACES.get(Outcome(outcome), Place())

@@ -60,12 +60,14 @@ class ClientStore:
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
-        return int(self._order("stop", task_id=task_id))
+        return _told(self._stop(task_id))
+
+    def _stop(self, task_id: str) -> str:
+        return str(self._order("stop", task_id=task_id))
 
     def ask_reload(self, task_id: str) -> int:
         """Record a reload; 1: recorded, 0: it does not run, -1: no such task."""
-        answer = self._order("ask_reload", task_id=task_id)
-        return {Outcome.TOLD: 1, Outcome.OTHER: 0, Outcome.MISSING: -1}[answer]
+        return _told(self._order("ask_reload", task_id=task_id))
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
@@ -123,6 +125,14 @@ class ClientStore:
         pipe.hlen(self._keys.parked)
         new, active, end, parked = pipe.execute()
         return {"new": new, "active": active, "end": end, "parked": parked}
+
+
+#: What a client is told of an order, where it is not 1: done or recorded.
+_TOLD = {Outcome.UNKNOWN: -1, Outcome.OTHER: 0, Outcome.STOPPED_BEFORE: 0}
+
+
+def _told(outcome: str) -> int:
+    return _TOLD.get(Outcome(outcome), 1)
 
 
 def _row(answer: Any) -> list[str | None] | None:

@@ -11,20 +11,20 @@ where the arguments of each task begin and how many they are, and ``i + EACH.id`
 ``State.WAIT`` are those of :mod:`pytask_core.states` and :mod:`pytask_core.outcomes`. All of them are replaced here, so
 the server pays nothing for them, and one that is not declared fails before anything is sent.
 
-What is shared stands in files without such a comment, and is found by name.
+What is shared stands in files without such a comment, and is found by name: so do the decisions, in ``decide/``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from ..outcomes import Dealt, Entry, Mark, Outcome, Parking, Passed, Push
+from ..outcomes import PLACES, Dealt, Entry, Mark, Outcome, Parking, Passed, Place, Push
 from ..states import Command, OldState, Reason, TaskState
 
 _FILES = resources.files(__package__).joinpath("lua")
@@ -36,7 +36,7 @@ WORDS: dict[str, type[StrEnum]] = {
 }
 
 #: The files of shared functions. Each needs only what stands before it.
-_SHARED = ("prelude", "queue", "parking", "knowing", "poison", "lease", "leaving")
+_SHARED = ("prelude", "queue", "parking", "knowing", "poison", "lease", "leaving", "placing")
 
 #: What every script begins with. To Redis and Valkey it is a comment. Dragonfly refuses scripts without it that touch
 #: other keys than they have declared, and ours find the keys of a batch of tasks by their ids.
@@ -50,6 +50,18 @@ _DECLARED = re.compile(r"^-- (KEYS|ALSO|ARGV|EACH|RESEND): (.*)$", re.MULTILINE)
 
 #: What is replaced.
 _NAMED = re.compile(rf"(?:(\w+) \+ )?\b({'|'.join(['KEYS', 'ARGV', 'EACH', *WORDS])})\.(\w+)\b")
+
+#: What is asked of the table of places, such as ``PLACE.active(outcome)``.
+_PLACE = re.compile(r"\bPLACE\.(\w+)\((\w+)\)")
+
+#: The questions that a script may ask of it.
+_QUESTIONS: dict[str, Callable[[Place], bool]] = {
+    "queue": lambda place: place.queue is not None,
+    "look": lambda place: place.queue in {Push.LOOK, Push.ENSURE},
+    "ends": lambda place: place.ends,
+    "active": lambda place: place.active is True,
+    "inactive": lambda place: place.active is False,
+}
 
 #: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.
 _DEFINITION = re.compile(r"^local (?:function )?(\w+(?:, \w+)*).*\n(?:(?!local ).*\n)*", re.MULTILINE)
@@ -120,7 +132,14 @@ def named(text: str, header: Header, name: str = "") -> str:
         except (KeyError, ValueError):
             raise ValueError(f"{name}.lua uses {kind}.{word}, which is not declared") from None
 
-    return _NAMED.sub(replace, _COMMENT.sub("", text))
+    return _NAMED.sub(replace, _PLACE.sub(_placed, _COMMENT.sub("", text)))
+
+
+def _placed(match: re.Match[str]) -> str:
+    """Return a condition that holds for the outcomes of which the table answers so."""
+    question, outcome = match.groups()
+    is_so = _QUESTIONS[question]
+    return "(" + " or ".join(f"{outcome} == '{each}'" for each, place in PLACES.items() if is_so(place)) + ")"
 
 
 def _sum(before: str | None, meaning: str) -> str:
@@ -142,7 +161,14 @@ def _meaning(kind: str, word: str, header: Header) -> str:
 
 @cache
 def _definitions() -> list[re.Match[str]]:
-    return [each for file in _SHARED for each in _DEFINITION.finditer(named(_read(file), Header(), file))]
+    files = [*_SHARED, *_names("decide")]
+    return [each for file in files for each in _DEFINITION.finditer(named(_read(file), Header(), file))]
+
+
+def _names(folder: str) -> list[str]:
+    """Return the names of the scripts in a folder."""
+    files = sorted(each.name for each in _FILES.joinpath(folder).iterdir())
+    return [f"{folder}/{name.removesuffix('.lua')}".lstrip("/") for name in files if name.endswith(".lua")]
 
 
 #: Of the scripts that were loaded, by their hashes.
@@ -156,10 +182,5 @@ def source_of(sha: str) -> str:
 
 def load_all() -> None:
     """Read all files now: later there may be no file descriptor for one."""
-    for directory, before in (
-        (_FILES, ""),
-        (_FILES.joinpath("many_slots"), "many_slots/"),
-    ):
-        for file in directory.iterdir():
-            if file.name.endswith(".lua"):
-                load(before + file.name.removesuffix(".lua"))
+    for name in (*_names(""), *_names("many_slots")):
+        load(name)

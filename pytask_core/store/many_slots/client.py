@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
-from ...outcomes import Outcome, Push
+from ...outcomes import Outcome, Push, place_of
 from ..client import BATCH, ClientStore
+from .placer import Placer
 from .steps import Steps
 
 #: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
@@ -16,9 +17,6 @@ _MODES = {Outcome.QUEUED: Push.MUST, Outcome.AGAIN: Push.LOOK, Outcome.WAITS: Pu
 
 #: After which answers an id may stand in the task set though it waits.
 _WAITS_NOW = {Outcome.AGAIN, Outcome.WAITS}
-
-#: What ``stop.lua`` answers where the task does not run.
-_WITHDRAWN = {Outcome.STOPPED, Outcome.STOPPED_HALF, Outcome.STOPPED_BEFORE}
 
 
 class ManySlotsClientStore(ClientStore):
@@ -29,6 +27,7 @@ class ManySlotsClientStore(ClientStore):
     def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0, steps: Steps | None = None) -> None:
         super().__init__(client, keys, replicas)
         self._steps = steps or Steps(client, keys, self._deadlines)
+        self._placer = Placer(self._steps)
 
     def enqueue(self, tasks: Iterable[tuple[str, str, str, bool]]) -> Iterator[tuple[str, bool]]:
         rest = iter(tasks)
@@ -52,17 +51,15 @@ class ManySlotsClientStore(ClientStore):
             self._steps.all(self._steps.for_each("queued", [each for each, _ in entries]), self._replicas)
         self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
-    def stop(self, task_id: str) -> int:
+    def _stop(self, task_id: str) -> str:
         # First, so that an entry which a start makes after the stop is not taken for the old one.
         foreign, since = self._steps.withdraw(task_id), self._since(task_id)
-        answer = self._steps.one("stop", task_id=task_id, foreign=foreign)
-        if answer in _WITHDRAWN:
-            self._steps.activate([task_id])
-            if answer == Outcome.STOPPED_HALF:
-                self._steps.one("queued", task_id=task_id)
+        outcome: str = self._steps.one("stop", task_id=task_id, foreign=foreign)
+        self._placer.place([(task_id, outcome)])
+        if place_of(outcome).active:
             self._unpark(task_id, since)
             self._steps.purge(task_id)
-        return {Outcome.MISSING: -1, Outcome.OTHER: 0, Outcome.STOPPED_BEFORE: 0}.get(answer, 1)
+        return outcome
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         answer = self._steps.one("restart", states, task_id=task_id)

@@ -22,15 +22,15 @@ if share > 0 and left > 0 then
   redis.call('SADD', KEYS.inboxes, ARGV.worker)
   for _, id in ipairs(redis.call('RPOP', new, share) or {}) do redis.call('LPUSH', inbox, id) end
 end
-local ids, place = redis.call('LRANGE', inbox, -room, -1), {}
+local ids, stands_at = redis.call('LRANGE', inbox, -room, -1), {}
 for i = #ids, 1, -1 do
   local id = ids[i]
-  if place[id] then
-    out[place[id]] = out[place[id]] + 1
+  if stands_at[id] then
+    out[stands_at[id]] = out[stands_at[id]] + 1
   else
     append(out, id, redis.call('HGET', KEYS.waiting, id) or '', redis.call('HEXISTS', spare, id))
     out[#out + 1] = 0
-    place[id] = #out
+    stands_at[id] = #out
   end
 end
 left = redis.call('LLEN', new)
