@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .calls import BATCH
 from .client import ClientStore
 from .keeper import HandedBack, KeeperStore
 from .many_slots.client import ManySlotsClientStore
@@ -38,6 +39,7 @@ def regime(*, one_slot: bool) -> Regime:
 
 
 __all__ = [
+    "BATCH",
     "Claimed",
     "Claims",
     "ClientStore",

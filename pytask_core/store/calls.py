@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from ..keys import RedisKeys
 from .scripts import Header, load
 
+#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
+BATCH = 500
+
 #: Names that stand for a key of one task, and for the methods of :class:`RedisKeys` that need its id or a worker's.
 _OF_TASK = {"task", "control"}
 _OF_WORKER = {"held", "names", "inbox", "suspect", "last_claim", "last_take", "cleaning", "last_report"}

@@ -10,12 +10,9 @@ from ..connection.deadlines import Deadlines
 from ..connection.nodes import Nodes
 from ..keys import RedisKeys
 from ..outcomes import Outcome
-from .calls import Calls
+from .calls import BATCH, Calls
 from .parked import Parked
 from .sender import run
-
-#: Tasks in one script. More saves round trips, fewer lets others have their turn on the server sooner.
-BATCH = 500
 
 
 class ClientStore:

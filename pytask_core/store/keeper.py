@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 
 from ..keys import RedisKeys
 from ..policy.poison import Hang, PoisonRule
-from .calls import Calls
+from .calls import BATCH, Calls
 from .parked import Parked
 from .sender import run
-
-#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
-BATCH = 500
 
 #: Names of parked tasks that one round of a Monitor looks at. More mends sooner what a crash left, fewer costs less.
 NAMES = 100

@@ -7,11 +7,8 @@ from typing import Any
 
 from ..connection.nodes import Nodes
 from ..keys import RedisKeys
-from .calls import Calls
+from .calls import BATCH, Calls
 from .sender import run
-
-#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
-BATCH = 500
 
 
 class Parked:

@@ -18,12 +18,9 @@ from ..outcomes import Parking
 from ..payload import MAX_PAYLOAD
 from ..policy.poison import PoisonRule
 from ..states import TaskState
-from .calls import Call, Calls
+from .calls import BATCH, Call, Calls
 from .parked import Parked
 from .sender import run
-
-#: Ids in one script. More saves round trips, fewer lets others have their turn on the server sooner.
-BATCH = 500
 
 #: Ids without a hash that are looked at again at once. More finds late hashes sooner where there are many, fewer lets
 #: others have their turn on the server sooner.

@@ -86,8 +86,8 @@ class CommandListener(Service):
     def turn(self) -> None:
         """Listen until the connection is lost."""
         try:
-            # Another node of a cluster, or another master, may serve us as well: whether Redis is away is for those
-            # to say who wait for its answers.
+            # Another node of a cluster, or another master, may serve us as well: the parts that wait for
+            # answers of Redis say whether it is away.
             with self._link.guard(tell=False):
                 self._listen()
         except (Unreachable, ServerError) as error:
@@ -123,7 +123,7 @@ class CommandListener(Service):
                 silent += 1
                 if silent == HEALTH_CHECK:
                     pubsub.ping()
-            log.debug("The control channels have gone silent; they are subscribed to anew")
+            log.debug("The control channels have gone silent; they are subscribed to again")
         finally:
             pubsub.close()
 

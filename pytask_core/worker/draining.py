@@ -31,5 +31,5 @@ def wait_for_young(tasks: Mapping[str, Execution], patience: float) -> None:
         if not young or not (left := began + patience - time.monotonic()) > 0:
             return
         gevent.joinall(young, timeout=left)
-        # What a reload has begun anew, or an end is on its way to Redis.
+        # A reload has begun it again, or its end is on its way to Redis.
         gevent.sleep(0.01)

@@ -1,6 +1,6 @@
 """``LocalTasks``: the tasks that the app itself started, which live and end with their worker.
 
-Nobody else can run one, so one that is lost is started anew here, as soon as Redis will have it.
+No other worker can run one, so one that is lost is started again here, as soon as Redis will have it.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class LocalTasks(Service):
                 self._queue(self._next(entry), *local)
 
     def lost(self, entry: Execution) -> None:
-        """A task is no longer ours; if it is a local one it is started anew."""
+        """A task is no longer ours; if it is a local one it is started again."""
         local = self._running.pop(entry.id, None)
         if local is not None:
             self._queue(self._next(entry), *local)

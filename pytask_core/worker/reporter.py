@@ -19,8 +19,7 @@ from ..connection.link import RedisLink, Unreachable
 from ..process.news import News
 from ..process.service import Bell, Service
 from ..states import TaskState
-from ..store import Ending, Event, WorkerStore
-from ..store.worker import BATCH
+from ..store import BATCH, Ending, Event, WorkerStore
 from .execution import Execution
 
 log = logging.getLogger("pytask.reporter")

@@ -91,7 +91,7 @@ class Shutdown:
         return cutting
 
     def _cut_takes_short(self) -> None:
-        # Not killed once nobody waits for it: while the claimer is still in its take, that is to be cut short again.
+        # Also once run() waits no longer: while the claimer is still in its take, that is to be cut short again.
         while not self._claimer.gone.wait(0):
             self._takes.cut_own()
             self._claimer.gone.wait(0.1)

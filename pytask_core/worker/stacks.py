@@ -1,7 +1,7 @@
 """Where tasks stand: whose code a frame belongs to, and the stacks of all tasks, with their ids.
 
-Nothing is noted while tasks run; the task is read off the frames of the runner's own functions. Called by whoever
-supervises a worker, from its hub or, while that is blocked, from a native thread.
+Nothing is noted while tasks run; the task is read off the frames of the executor's own functions. A supervisor
+calls this, from its hub or, while that is blocked, from a native thread.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .stopping import Stopper
 #: File, line, function; the innermost first.
 Stack = tuple[tuple[str, int, str], ...]
 
-#: Functions of the runner whose variable ``entry`` tells which task runs inside.
+#: Functions of the executor whose variable ``entry`` tells which task runs inside.
 _RUNNERS = {Executor._live.__code__, Stopper._guarded.__code__}
 
-#: Whose frames tell nobody anything.
+#: Files whose frames tell a reader nothing.
 _OURS = {code.co_filename for code in _RUNNERS}
 
 #: Frames of a stack that are kept: what lies deeper says little, and endless recursion has very many.
@@ -64,7 +64,7 @@ def _spawner_of_current(tasks: Mapping[str, Execution]) -> Execution | None:
 
 
 def where(frame: FrameType | None, most: int = MOST_FRAMES) -> Stack:
-    """A stack as names and numbers, without the runner's own frames, the innermost first."""
+    """A stack as names and numbers, without the executor's own frames, the innermost first."""
     found: list[tuple[str, int, str]] = []
     while frame is not None and len(found) < most and frame.f_code not in _RUNNERS:
         if frame.f_code.co_filename not in _OURS:

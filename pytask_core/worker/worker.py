@@ -102,7 +102,7 @@ class Worker:
         return entry is not None and entry.local
 
     def quiet(self, is_on: bool) -> None:
-        """Claim nothing new, or claim again. What runs goes on; the dead are handed back all the same."""
+        """Claim nothing new, or claim again. What runs goes on; what the dead held is still handed back."""
         claimer = self._parts.claimer
         claimer.quiet(is_on)
         if is_on and claimer.greenlets:

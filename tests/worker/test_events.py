@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 from pytask_core import Task
-from pytask_core.store.worker import BATCH
+from pytask_core.store import BATCH
 from tests.support.core_apps import Echo
 from tests.support.forgotten_scripts import forget_scripts
 from tests.support.redis_cluster import ServerCluster

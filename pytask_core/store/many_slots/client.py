@@ -8,7 +8,8 @@ from typing import Any
 
 from ...keys import RedisKeys
 from ...outcomes import Outcome, Push, place_of
-from ..client import BATCH, ClientStore
+from ..calls import BATCH
+from ..client import ClientStore
 from .placer import Placer
 from .steps import Steps
 

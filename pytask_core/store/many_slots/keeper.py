@@ -9,7 +9,8 @@ from typing import Any
 from ...keys import RedisKeys
 from ...outcomes import Outcome, Push
 from ...policy.poison import Hang, PoisonRule
-from ..keeper import BATCH, JUST_PUSHED, HandedBack, KeeperStore, Swept
+from ..calls import BATCH
+from ..keeper import JUST_PUSHED, HandedBack, KeeperStore, Swept
 from .steps import Steps
 
 

@@ -13,10 +13,9 @@ from ...outcomes import Dealt, Entry, Outcome, Passed, Push
 from ...payload import MAX_PAYLOAD
 from ...policy.poison import PoisonRule
 from ...states import Reason
-from ..calls import Call
+from ..calls import BATCH, Call
 from ..sender import run
 from ..worker import (
-    BATCH,
     FILLED,
     LONGEST_WAIT,
     REPLY,

@@ -20,7 +20,7 @@ INTERVAL = 0.25
 #: waits so long for each of its turns. Lower keeps tasks prompt, higher bears more load.
 HIGH, LOW = 0.5, 0.25
 
-#: Seconds that it lasts before it is said: a moment of it is nobody's business.
+#: Seconds that it lasts before it is said: a moment of it tells an operator nothing.
 SAID_AFTER = 5.0
 
 

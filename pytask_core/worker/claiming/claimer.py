@@ -14,8 +14,7 @@ from ...connection.link import RedisLink
 from ...outcomes import Passed
 from ...process.news import News
 from ...process.service import Service
-from ...store import Claims, WorkerStore
-from ...store.worker import BATCH
+from ...store import BATCH, Claims, WorkerStore
 from ..execution import Execution
 from ..executor import Executor
 from .allowance import Allowance
@@ -29,7 +28,7 @@ log = logging.getLogger("pytask.claimer")
 #: where its nudge got lost.
 TAKE_TIMEOUT = 1.0
 
-#: Seconds that ids are left to siblings that hold fewer tasks, before this worker takes its part of them all the same.
+#: Seconds that ids are left to siblings that hold fewer tasks, before this worker takes its part of them after all.
 LEAVE_TO_SIBLINGS = 0.02
 
 #: Seconds between two tasks of a worker that is pressed: siblings have the time to take the others.

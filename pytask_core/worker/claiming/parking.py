@@ -1,6 +1,6 @@
 """``Parking``: sets aside tasks with names this worker does not know, and fetches those it does.
 
-The runner hands in tasks that have no class here: they go to a live worker that has it, or are parked by name. Once
+The executor hands in tasks that have no class here: they go to a live worker that has it, or are parked by name. Once
 this worker is known to Redis, or known again, it puts back to the queue what was parked under its own names.
 """
 
@@ -13,8 +13,7 @@ from ...connection.complaints import Complaints
 from ...connection.link import RedisLink
 from ...process.news import News
 from ...process.service import Bell, Service
-from ...store import Misplaced, PassedOn, WorkerStore
-from ...store.worker import BATCH
+from ...store import BATCH, Misplaced, PassedOn, WorkerStore
 from ..execution import Execution
 
 log = logging.getLogger("pytask.parking")

@@ -13,8 +13,7 @@ from ...connection.link import RedisLink, ServerError, Unreachable
 from ...outcomes import Outcome
 from ...process.service import Service
 from ...states import Command, Reason
-from ...store import WorkerStore
-from ...store.worker import BATCH
+from ...store import BATCH, WorkerStore
 from ..execution import Execution
 from ..executor import Executor
 from ..local_tasks import LocalTasks
