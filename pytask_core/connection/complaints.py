@@ -42,7 +42,7 @@ class Complaints:
         self._news = News(keep=1)
 
     def rejects(self, error: Exception) -> None:
-        """Redis answers with an error: somebody's data stands where ours should, or a right is missing."""
+        """Redis answers with an error: other data stands where ours should, or a right is missing."""
         if not self._rejected:
             self.fails()
         elif not self._is_once or self._news.is_news(str(error)):

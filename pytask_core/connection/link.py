@@ -39,7 +39,7 @@ class Unreachable(Exception):  # noqa: N818 - it is a state of affairs
 
 
 class ServerError(Exception):
-    """Redis answers, with an error: somebody's data stands where ours should. Caught by the rooms."""
+    """Redis answers with an error: other data stands where ours should. Caught by the rooms."""
 
 
 class RedisLink:
@@ -81,7 +81,7 @@ class RedisLink:
 
     @property
     def up(self) -> bool:
-        """Whether Redis could be reached when somebody last tried."""
+        """Whether Redis could be reached at the last try."""
         return bool(self._up.is_set())
 
     def wait(self, timeout: float | None = None) -> bool:

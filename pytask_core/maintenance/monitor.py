@@ -1,4 +1,4 @@
-"""``MonitorService``: requeues what nobody renews, and looks after parked tasks."""
+"""``MonitorService``: requeues what no worker renews, and looks after parked tasks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger("pytask.monitor")
 SWEEP_BUDGET = 0.005
 
 _BECAME = {
-    Outcome.BACK: "nobody has renewed it for too long; it waits again",
-    Outcome.STOPPED: "nobody has renewed it for too long, and it was to stop; it counts as stopped",
+    Outcome.BACK: "no worker has renewed it for too long; it waits again",
+    Outcome.STOPPED: "no worker has renewed it for too long, and it was to stop; it counts as stopped",
     Outcome.GONE: "it was local to a worker that is gone; it is removed",
     Outcome.MISSING: "it has no hash; it is taken out of the task set",
-    Outcome.WAITS: "it was to wait, and somebody broke off between two steps; it stands in the queue",
-    Outcome.ENDED_BEFORE: "it has ended, and somebody broke off between two steps; it goes to the end queue",
+    Outcome.WAITS: "it was to wait, but a program broke off between two steps; it stands in the queue",
+    Outcome.ENDED_BEFORE: "it has ended, but a program broke off between two steps; it goes to the end queue",
 }
 
 
@@ -50,7 +50,7 @@ class MonitorService(Service):
     Args:
         keeper: the store.
         link: whether Redis can be reached.
-        patience: when it counts as lost what nobody renews.
+        patience: when it counts as lost what no worker renews.
     """
 
     def __init__(self, keeper: KeeperStore, link: RedisLink, patience: Patience) -> None:
