@@ -17,7 +17,6 @@ TESTS = Path(__file__).parent
 ALLOWED = {
     "os._exit": "a documented function of Python's, the only one that ends a forked process at once",
     "soak/tasks.py: __pytask__": "a run notes the token of its own copy; the hash may name another owner by then",
-    "bench/measures/keeping.py: __pytask__": "Monitor is measured alone, without the worker that ties it",
     "store: _steps": "steps of the many-slots regime are cut short one by one",
     "store: _holding": "as above",
     "store: _note": "as above",
