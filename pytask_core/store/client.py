@@ -26,13 +26,13 @@ class ClientStore:
 
     _many_slots = False
 
-    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0) -> None:
+    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0, *, deadlines: Deadlines | None = None) -> None:
         self._client = client
         self._keys = keys
         self._replicas = replicas
         self._calls = Calls(keys)
         #: What a client orders is carried out in time or never, since a late stop would stop another run.
-        self._deadlines = Deadlines()
+        self._deadlines = deadlines or Deadlines()
         #: The ids whose task name no worker knows.
         self.parked = Parked(client, keys, many_slots=self._many_slots)
 

@@ -10,7 +10,10 @@ import pytest
 from pytask_core.connection import RedisSource, disconnect
 from pytask_core.connection.nodes import is_cluster
 from pytask_core.keys import RedisKeys
-from pytask_core.store import Claims, Ending, Misplaced, PassedOn, WorkerStore, regime
+from pytask_core.store import Claims, ClientStore, Ending, KeeperStore, Misplaced, PassedOn, WorkerStore, regime
+from pytask_core.store.many_slots.client import ManySlotsClientStore
+from pytask_core.store.many_slots.keeper import ManySlotsKeeperStore
+from pytask_core.store.many_slots.steps import Steps
 from tests.support.listener import Listener
 from tests.support.redis_server import RedisServer
 from tests.support.whereabouts import Whereabouts
@@ -27,15 +30,22 @@ class Desk:
         #: Whether each transition is one script, so that nothing of it is done where it cannot be done as a whole.
         self.atomic = keys.one_slot or not is_cluster(self.redis)
         self.stores = regime(one_slot=self.atomic)
-        self.client = self.stores.client(self.redis, self.keys)
-        self.keeper = self.stores.keeper(self.redis, self.keys)
+        self.client: ClientStore = self.stores.client(self.redis, self.keys)
+        self.keeper: KeeperStore = self.stores.keeper(self.redis, self.keys)
         self._tokens = 0
 
-    def worker(self, name: str = "w1", names: tuple[str, ...] = ("job",)) -> WorkerStore:
-        """A worker's store, registered."""
-        store = self.stores.worker(self.redis, self.redis, self.keys, name)
+    def worker(self, name: str = "w1", names: tuple[str, ...] = ("job",), **in_many_slots: Any) -> WorkerStore:
+        """A worker's store, registered; the rest is for one in many slots only, such as its ``steps``."""
+        more = {} if self.atomic else in_many_slots
+        store = self.stores.worker(self.redis, self.redis, self.keys, name, **more)
         store.register(names)
         return store
+
+    def take(self, steps: Steps) -> None:
+        """From now on client and keeper take these steps, where there are steps."""
+        if not self.atomic:
+            self.client = ManySlotsClientStore(self.redis, self.keys, steps=steps)
+            self.keeper = ManySlotsKeeperStore(self.redis, self.keys, steps=steps)
 
     def token(self, worker: WorkerStore) -> str:
         """A claim token that was never given before."""

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from pytask_core.store import Ending, Misplaced, WorkerStore
+from pytask_core.store.many_slots.worker import LEAVING
 from tests.store.conftest import Desk
 
 Act = Callable[[Desk], object]
@@ -49,16 +49,16 @@ LEARNS: dict[str, Callable[[WorkerStore, str], object]] = {
 @pytest.mark.parametrize("learns", LEARNS)
 @pytest.mark.parametrize("taken", TAKEN)
 def test_a_worker_lets_go_of_what_another_program_has_taken_away(desk: Desk, taken: str, learns: str) -> None:
-    worker: Any = desk.worker()
+    now = [0.0]
+    worker = desk.worker(clock=lambda: now[0])
     desk.worker("w3", ("other",))
     token = desk.run(worker, "a")
     TAKEN[taken](desk)
 
     LEARNS[learns](worker, token)
-    if not desk.atomic:
-        # A state that the worker itself may just have written is looked at once more later.
-        worker._clock = lambda: float("inf")
-        worker.renew([])
+    # In many slots a state that the worker itself may just have written is looked at once more later.
+    now[0] += 2 * LEAVING
+    worker.renew([])
 
     elsewhere = int("a" in desk.held("w2"))
     assert (desk.held(), desk.running) == (set(), elsewhere)

@@ -14,6 +14,7 @@ import redis
 from pytask_core.connection import disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.outcomes import Push
+from pytask_core.store.many_slots.steps import Steps
 from tests.store.conftest import Desk
 from tests.support.redis_cluster import Node, ServerCluster
 
@@ -116,7 +117,7 @@ def test_what_could_not_be_queued_expires_by_itself_unless_it_is_tried_again(awa
 
 
 def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: Desk) -> None:
-    worker, steps = away.worker(), away.client._steps
+    worker, steps = away.worker(), Steps(away.redis, away.keys)
     steps.one("begin", task_id="a", name="job", data="{}", cleanup="")
     steps.all([steps.pushing([("a", Push.MUST)])])
 
@@ -129,12 +130,12 @@ def test_what_is_claimed_before_its_start_has_come_to_its_last_step_lasts(away: 
 
 def half_started(desk: Desk, task_id: str) -> None:
     """Start as a client that is killed after the first step."""
-    desk.client._steps.one("begin", task_id=task_id, name="job", data="{}", cleanup="")
+    Steps(desk.redis, desk.keys).one("begin", task_id=task_id, name="job", data="{}", cleanup="")
     assert desk.redis.ttl(desk.keys.task(task_id)) > 0
 
 
 def half_restarted(desk: Desk, task_id: str) -> None:
-    desk.client._steps.one("restart", task_id=task_id)
+    Steps(desk.redis, desk.keys).one("restart", task_id=task_id)
     assert desk.redis.ttl(desk.keys.task(task_id)) > 0
 
 
@@ -153,7 +154,7 @@ def test_a_task_that_is_stopped_between_the_steps_of_its_start_lasts(away: Desk)
 
 def test_a_stop_that_breaks_off_between_its_steps_is_made_good_by_the_next(away: Desk) -> None:
     half_started(away, "a")
-    away.client._steps.one("stop", task_id="a", foreign=0)
+    Steps(away.redis, away.keys).one("stop", task_id="a", foreign=0)
     assert away.redis.ttl(away.keys.task("a")) > 0, "it stands in no list"
 
     away.client.stop("a")

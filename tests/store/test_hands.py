@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 
 from pytask_core.outcomes import Push
-from pytask_core.store import Ending, Misplaced
-from pytask_core.store.calls import Call
+from pytask_core.policy.poison import PoisonRule
+from pytask_core.store import Ending, Misplaced, WorkerStore
+from pytask_core.store.calls import Call, Calls
+from pytask_core.store.many_slots.client import ManySlotsClientStore
 from pytask_core.store.many_slots.steps import Steps
 from tests.store.conftest import Desk
+
+
+class Killed(BaseException):
+    """Nothing that the product catches."""
 
 
 class Interrupted(Steps):
@@ -37,22 +43,25 @@ def many_slots(desk: Desk) -> Desk:
     return desk
 
 
-def interrupted(desk: Desk, store: Any) -> Interrupted:
-    store._steps = Interrupted(desk.redis, desk.keys)
-    return store._steps
+def interrupted(desk: Desk) -> Interrupted:
+    """Steps for a worker; for client and keeper by ``desk.take``."""
+    return Interrupted(desk.redis, desk.keys)
+
+
+def note(desk: Desk, worker: WorkerStore, task_id: str) -> Call:
+    """The step of a claim that says in whose hands a task is."""
+    calls = Calls(desk.keys, worker.worker)
+    return calls.make("many_slots/hold", [task_id], token=desk.token(worker), claimed=0)
 
 
 @pytest.mark.parametrize("then", ["dies at once", "dies once it is claimed"])
 def test_a_task_that_its_worker_claims_again_before_it_has_let_go_is_handed_back(many_slots: Desk, then: str) -> None:
     desk = many_slots
-    worker = desk.worker()
+    report, claim = interrupted(desk), interrupted(desk)
+    worker = desk.worker(steps=report)
     token = desk.run(worker, "a")
     desk.client.restart("a")
-    claiming = desk.worker()
-    report, claim = interrupted(desk, worker), interrupted(desk, claiming)
-
-    class Killed(Exception):  # noqa: N818 - it is what happened
-        pass
+    claiming = desk.worker(steps=claim)
 
     def die() -> None:
         raise Killed
@@ -101,11 +110,10 @@ def test_a_push_of_what_another_runs_leaves_it_in_the_others_hands(desk: Desk) -
 
 def test_what_a_dead_worker_noted_too_late_is_found_by_a_monitor(many_slots: Desk) -> None:
     desk = many_slots
-    worker: Any = desk.worker()
+    late = note(desk, desk.worker(), "a")
     desk.start("a")
-    late = worker._holding(desk.token(worker), ["a"])
     desk.keeper.hand_back("w1")
-    worker._steps.all([late])
+    Steps(desk.redis, desk.keys).all([late])
     assert desk.running == 1
     assert list(desk.keeper.overdue(0, 0) or ()) == ["w1"]
     desk.keeper.hand_back("w1", 0)
@@ -113,20 +121,32 @@ def test_what_a_dead_worker_noted_too_late_is_found_by_a_monitor(many_slots: Des
     assert not desk.redis.exists(desk.keys.holders)
 
 
+class Late(Steps):
+    """Steps of a worker that had beaten before it was handed back: what comes late is its taking, and no note of it."""
+
+    has_beaten = False
+
+    def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
+        if self.has_beaten and calls[0].script == "many_slots/look":
+            return [[0, 0, 0, 1, 0, None]]
+        if self.has_beaten and calls[0].script == "many_slots/hold":
+            raise Killed
+        return super().all(calls, replicas)
+
+
 @pytest.mark.parametrize("how", ["take", "claim"])
 def test_what_a_dead_worker_took_too_late_is_found_by_a_monitor(many_slots: Desk, how: str) -> None:
     desk = many_slots
-    worker: Any = desk.worker()
+    steps = Late(desk.redis, desk.keys)
+    worker = desk.worker(steps=steps)
     desk.worker("w2")
     desk.start("a")
-    # It had beaten before it was handed back; what comes late is the taking itself.
-    worker._look = lambda: [0, 0, 0, 1, 0]
+    steps.has_beaten = True
     desk.keeper.hand_back("w1")
     if how == "take":
         assert worker.take(0.01)
     else:
-        worker._note = lambda *_: pytest.fail("it is dead")
-        with pytest.raises(pytest.fail.Exception, match="it is dead"):
+        with pytest.raises(Killed):
             desk.claim(worker, insist=True)
     assert desk.where.inboxes == ["a"]
     assert list(desk.keeper.overdue(0, 60) or ()) == ["w1"]
@@ -167,12 +187,12 @@ def test_a_renewal_notes_again_what_a_failover_has_taken_from_a_workers_hands(ma
 
 def test_a_renewal_does_not_note_what_ends_meanwhile(many_slots: Desk) -> None:
     desk = many_slots
-    worker = desk.worker()
+    steps = interrupted(desk)
+    worker, ending = desk.worker(steps=steps), desk.worker()
     token = desk.run(worker, "a")
-    ending: Any = desk.worker()
     lose(desk, "a")
     # Between what says that it is missing, and what notes it.
-    interrupted(desk, worker).before("hold", lambda: desk.end(ending, "a", token))
+    steps.before("hold", lambda: desk.end(ending, "a", token))
     worker.renew([("a", token)])
     assert (desk.held(), desk.running) == (set(), 0)
     assert not desk.redis.exists(desk.keys.holders)
@@ -182,19 +202,21 @@ def test_a_renewal_does_not_note_what_ends_meanwhile(many_slots: Desk) -> None:
 def test_a_task_is_suspect_until_a_beat_of_its_worker_would_clear_it(many_slots: Desk) -> None:
     """If the worker dies, that is by what its death is judged; the clock may be further on already."""
     desk = many_slots
-    worker: Any = desk.worker()
-    desk.run(worker, "a")
-    window, since = worker._poison.window_ms, 1_000_000
+    desk.run(desk.worker(), "a")
+    steps, window, since = Steps(desk.redis, desk.keys), PoisonRule().window_ms, 1_000_000
     desk.redis.hset(desk.keys.task("a"), mapping={"charges": 2, "since": since})
-    worker._beat = since + window - 1
-    assert worker._runs("a")
-    worker._beat = since + window
-    assert not worker._runs("a")
+
+    def is_suspect(beat: int) -> bool:
+        return bool(steps.one("suspected", task_id="a", worker="w1", poison_window=window, beat=beat))
+
+    assert is_suspect(since + window - 1)
+    assert not is_suspect(since + window)
 
 
 @pytest.mark.parametrize("after", ["", "restart", "remove"])
 def test_a_task_that_is_stopped_just_as_it_was_put_back_stands_in_the_task_set(desk: Desk, after: str) -> None:
-    worker = desk.worker()
+    steps = interrupted(desk)
+    worker = desk.worker(steps=steps)
     token = desk.run(worker, "a")
 
     def meddle() -> None:
@@ -206,7 +228,7 @@ def test_a_task_that_is_stopped_just_as_it_was_put_back_stands_in_the_task_set(d
         worker.report([], [], [], [("a", token)])
         meddle()
     else:
-        interrupted(desk, worker).before("let_go", meddle)
+        steps.before("let_go", meddle)
         worker.report([], [], [], [("a", token)])
     assert (desk.state("a"), desk.active) == {
         "": ("STOPPED", {"a"}),
@@ -235,9 +257,10 @@ def test_a_task_that_somebody_stops_in_the_midst_of_anothers_command_stands_in_t
     desk = many_slots
     desk.start("a")
     desk.client.stop("a")
-    other = desk.stores.client(desk.redis, desk.keys)
+    steps = interrupted(desk)
+    other = ManySlotsClientStore(desk.redis, desk.keys, steps=steps)
     step, meddle = BETWEEN[act]
-    interrupted(desk, other).before(step, lambda: meddle(desk))
+    steps.before(step, lambda: meddle(desk))
     if act == "start":
         assert list(other.enqueue([("a", "job", "{}", True)])) == [("a", True)]
     else:
@@ -249,7 +272,8 @@ def test_a_task_that_was_removed_and_started_and_stopped_as_it_was_put_back_stan
     many_slots: Desk,
 ) -> None:
     desk = many_slots
-    worker = desk.worker()
+    steps = interrupted(desk)
+    worker = desk.worker(steps=steps)
     token = desk.run(worker, "a")
 
     def meddle() -> None:
@@ -257,7 +281,7 @@ def test_a_task_that_was_removed_and_started_and_stopped_as_it_was_put_back_stan
         desk.start("a")
         desk.client.stop("a")
 
-    interrupted(desk, worker).before("let_go", meddle)
+    steps.before("let_go", meddle)
     worker.report([], [], [], [("a", token)])
     assert (desk.state("a"), desk.active) == ("STOPPED", {"a"})
 
@@ -266,9 +290,9 @@ def test_a_claim_that_finds_a_task_stopped_keeps_it_in_the_task_set_though_its_l
     many_slots: Desk,
 ) -> None:
     desk = many_slots
-    worker, other = desk.worker(), desk.worker("w2")
+    claim, report = interrupted(desk), interrupted(desk)
+    worker, other = desk.worker(steps=report), desk.worker("w2", steps=claim)
     token = desk.run(worker, "a")
-    claim, report = interrupted(desk, other), interrupted(desk, worker)
 
     def stop_and_claim() -> None:
         other.take(0.01)
@@ -322,17 +346,15 @@ def test_a_renewal_does_not_take_what_is_just_leaving_out_of_its_workers_hands(
     """The worker dies right after it, between two steps of the report."""
     desk = many_slots
     desk.worker("w2", ("other",))
-    worker = desk.worker()
+    steps = interrupted(desk)
+    worker = desk.worker(steps=steps)
     token = desk.run(worker, "a")
-
-    class Killed(Exception):  # noqa: N818 - it is what happened
-        pass
 
     def renew_and_die() -> None:
         assert desk.stores.worker(desk.redis, desk.redis, desk.keys, "w1").renew([("a", token)]).told == [("a", "lost")]
         raise Killed
 
-    interrupted(desk, worker).before(then, renew_and_die)
+    steps.before(then, renew_and_die)
     with suppress(Killed):
         leave(worker, token)
     desk.keeper.hand_back("w1")
@@ -344,25 +366,26 @@ def test_a_renewal_does_not_take_what_is_just_leaving_out_of_its_workers_hands(
 @pytest.mark.parametrize("who", ["stop", "hand back", "discard"])
 def test_whoever_removes_a_task_as_others_bring_it_to_rest_removes_it_whole(many_slots: Desk, who: str) -> None:
     desk = many_slots
-    worker = desk.worker()
+    worker, client, steps = desk.worker(), desk.client, interrupted(desk)
+    desk.take(steps)
 
     def remove() -> None:
-        assert desk.client.remove("a")
+        assert client.remove("a")
 
     if who == "stop":
         desk.start("a")
-        interrupted(desk, desk.client).before("activate", remove)
+        steps.before("activate", remove)
         desk.client.stop("a")
     elif who == "hand back":
         token = desk.run(worker, "a")
         desk.client.stop("a")
-        interrupted(desk, desk.keeper).before("let_go", remove)
+        steps.before("let_go", remove)
         desk.keeper.hand_back("w1")
     else:
         token = desk.run(worker, "a")
         desk.end(worker, "a", token)
         desk.keeper.collect("w1", hashes=True)
-        interrupted(desk, desk.keeper).before("activate", remove)
+        steps.before("activate", remove)
         desk.keeper.discard("w1", [("a", True, "")], 0)
 
     desk.drain(desk.worker("w2"))
@@ -376,13 +399,13 @@ def test_a_note_that_comes_late_of_what_runs_elsewhere_does_not_keep_it_in_the_t
 ) -> None:
     """A host that was cut off sends it once more, and is handed back or leaves by itself."""
     desk = many_slots
-    cut_off: Any = desk.worker()
+    cut_off = desk.worker()
     living = desk.worker("w2")
     desk.start("a", cleanup=then != "ends and is kept")
     token, _ = desk.claim(living, insist=True)
-    note = cut_off._holding(desk.token(cut_off), ["a"])
+    steps, noted = Steps(desk.redis, desk.keys), note(desk, cut_off, "a")
     if late == "while it runs":
-        cut_off._steps.all([note])
+        steps.all([noted])
     if then == "is requeued":
         living.report([], [], [], [("a", token)])
     elif then == "is stopped":
@@ -390,7 +413,7 @@ def test_a_note_that_comes_late_of_what_runs_elsewhere_does_not_keep_it_in_the_t
     else:
         desk.end(living, "a", token)
     if late == "once it is over":
-        cut_off._steps.all([note])
+        steps.all([noted])
 
     desk.keeper.hand_back("w1")
 
@@ -405,15 +428,13 @@ def test_a_claim_that_comes_too_late_does_not_keep_what_has_run_elsewhere_in_the
 ) -> None:
     """It looked at the task before others ran it, and its note of it is carried out after that."""
     desk = many_slots
-    late, living = desk.worker(), desk.worker("w2")
-    desk.start("a", cleanup=then != "ends and is kept")
-    assert late.take(0.01)
+    living = desk.worker("w2")
 
     class Delayed(Steps):
         def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
             if not any(call.script == "many_slots/hold" for call in calls) or len(calls) == 1:
                 return super().all(calls, replicas)
-            note, *looks = calls
+            noted, *looks = calls
             seen = super().all(looks, replicas)
             desk.keeper.hand_back("w1")
             token, _ = desk.claim(living, insist=True)
@@ -421,10 +442,11 @@ def test_a_claim_that_comes_too_late_does_not_keep_what_has_run_elsewhere_in_the
                 living.report([], [], [("a", token)], [])
             else:
                 desk.end(living, "a", token)
-            return [*super().all([note], replicas), *seen]
+            return [*super().all([noted], replicas), *seen]
 
-    store: Any = late
-    store._steps = Delayed(desk.redis, desk.keys)
+    late = desk.worker(steps=Delayed(desk.redis, desk.keys))
+    desk.start("a", cleanup=then != "ends and is kept")
+    assert late.take(0.01)
     assert desk.claim(late, insist=True)[1].tasks == []
 
     assert desk.active == (set() if then == "ends" else {"a"})
@@ -434,10 +456,9 @@ def test_a_claim_that_comes_too_late_does_not_keep_what_has_run_elsewhere_in_the
 
 def test_what_is_stopped_after_it_was_let_go_of_stays_though_an_older_note_goes_last(many_slots: Desk) -> None:
     desk = many_slots
-    dead: Any = desk.worker()
-    living = desk.worker("w2")
+    dead, living = desk.worker(), desk.worker("w2")
     token = desk.run(living, "a")
-    dead._steps.all([dead._holding(desk.token(dead), ["a"])])
+    Steps(desk.redis, desk.keys).all([note(desk, dead, "a")])
     living.report([], [], [], [("a", token)])
     desk.client.stop("a")
 

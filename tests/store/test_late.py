@@ -178,12 +178,11 @@ def test_a_server_that_was_too_slow_is_asked_again_since_it_has_done_nothing(des
         return ahead() - slow.by  # type: ignore[attr-defined]
 
     slow.by = 0.0  # type: ignore[attr-defined]
-    deadlines = Deadlines(slow)
-    desk.client._deadlines = deadlines
-    assert desk.start("first") == [True]
+    client = desk.stores.client(desk.redis, desk.keys, deadlines=Deadlines(slow))
+    assert list(client.enqueue([("first", "job", "{}", True)])) == [("first", True)]
     slow.by = 10.0  # type: ignore[attr-defined] # what is sent now is over by the server's clock
 
-    assert desk.client.stop("first") == 1
+    assert client.stop("first") == 1
 
     assert desk.state("first") == "STOPPED"
 

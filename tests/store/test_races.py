@@ -50,11 +50,6 @@ class Crowd:
         self.lives = 0
         self.ends: list[tuple[str, str]] = []
 
-    def store(self, made: Any) -> Any:
-        if not self.desk.atomic:
-            made._steps = Hesitant(made._client, self.keys)
-        return made
-
     def run(self, *who: Callable[[Desk, random.Random], None]) -> None:
         threads = [threading.Thread(target=self._life, args=(each, number)) for number, each in enumerate(who)]
         for thread in threads:
@@ -67,8 +62,7 @@ class Crowd:
     def _life(self, who: Callable[[Desk, random.Random], None], number: int) -> None:
         chance = random.Random(f"{self.seed}-{number}")
         desk = Desk(self.server, self.keys)
-        self.store(desk.client)
-        self.store(desk.keeper)
+        desk.take(Hesitant(desk.redis, self.keys))
         try:
             while time.monotonic() < self.until:
                 who(desk, chance)
@@ -96,8 +90,7 @@ class Crowd:
         """One life of a worker, which ends in good order or by its death."""
         self.lives += 1
         name = f"w{self.seed}-{threading.get_ident()}-{self.lives}"
-        store = self.store(desk.stores.worker(desk.redis, desk.redis, self.keys, name))
-        store.register(["job"])
+        store = desk.worker(name, steps=Hesitant(desk.redis, self.keys))
         held: dict[str, str] = {}
         for number in range(1, chance.randrange(3, 13)):
             if chance.random() < 0.3:

@@ -52,16 +52,12 @@ class Frail(Steps):
 
 
 class Frailty:
-    """Puts frail steps into stores."""
+    """Has client and keeper take frail steps; a worker is to be made with them."""
 
     def __init__(self, desk: Desk, number: int, executed: Executed) -> None:
-        self._desk = desk
         self.steps = Frail(desk.redis, desk.keys)
         self._number, self._executed = number, executed
-
-    def fit(self, *stores: Any) -> None:
-        for store in stores:
-            store._steps = self.steps
+        desk.take(self.steps)
 
     def arm(self) -> None:
         self.steps.broken, self.steps.executed, self.steps.count = self._number, self._executed, 0
@@ -243,12 +239,11 @@ def test_whoever_dies_between_two_steps_leaves_a_task_that_is_mended(desk: Desk,
     harmed = 0
     for number, executed in each_harm():
         desk.redis.flushall()
-        worker = desk.worker("w1")
+        frailty = Frailty(desk, number, executed)
+        worker = desk.worker("w1", steps=frailty.steps)
         desk.worker("w2", ("other",))
         token = origin(desk, worker)
         accepted = desk.redis.exists(desk.keys.task("a")) == 1
-        frailty = Frailty(desk, number, executed)
-        frailty.fit(desk.client, desk.keeper, worker)
         frailty.arm()
         try:
             act(desk, worker, token)
@@ -280,11 +275,10 @@ def test_whoever_repeats_what_was_broken_off_comes_to_the_same_end(desk: Desk, n
     origin, act, after = ACTS[name]
     for number, executed in each_harm():
         desk.redis.flushall()
-        worker = desk.worker("w1")
+        frailty = Frailty(desk, number, executed)
+        worker = desk.worker("w1", steps=frailty.steps)
         desk.worker("w2", ("other",))
         token = origin(desk, worker)
-        frailty = Frailty(desk, number, executed)
-        frailty.fit(desk.client, desk.keeper, worker)
         frailty.arm()
         try:
             act(desk, worker, token)
@@ -361,10 +355,10 @@ def test_whoever_removes_a_task_that_a_worker_is_just_dealing_with_removes_it_wh
     origin, act = LEAVING[name]
     for number in itertools.count(1):
         desk.redis.flushall()
-        worker: Any = desk.worker("w1")
+        steps = Interrupted(desk.redis, desk.keys)
+        worker = desk.worker("w1", steps=steps)
         token = origin(desk, worker)
-        worker._steps = steps = Interrupted(desk.redis, desk.keys)
-        steps.meanwhile, steps.number = lambda: desk.client.remove("a"), number
+        steps.meanwhile, steps.number, steps.count = lambda: desk.client.remove("a"), number, 0
         act(desk, worker, token)
         if steps.count < number:
             break

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from ...connection.deadlines import Deadlines
 from ...keys import RedisKeys
 from ...outcomes import Outcome, Push, place_of
 from ..calls import BATCH
@@ -25,8 +26,16 @@ class ManySlotsClientStore(ClientStore):
 
     _many_slots = True
 
-    def __init__(self, client: Any, keys: RedisKeys, replicas: int = 0, steps: Steps | None = None) -> None:
-        super().__init__(client, keys, replicas)
+    def __init__(
+        self,
+        client: Any,
+        keys: RedisKeys,
+        replicas: int = 0,
+        steps: Steps | None = None,
+        *,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        super().__init__(client, keys, replicas, deadlines=deadlines)
         self._steps = steps or Steps(client, keys, self._deadlines)
         self._placer = Placer(self._steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
@@ -92,6 +92,7 @@ class ManySlotsWorkerStore(WorkerStore):
         replicas: int = 0,
         max_payload: int = MAX_PAYLOAD,
         steps: Steps | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
         self._steps = steps or Steps(client, keys)
@@ -99,7 +100,7 @@ class ManySlotsWorkerStore(WorkerStore):
         self._beat = 0
         #: What was just leaving this worker's hands when it was renewed, and when that was seen.
         self._left: dict[tuple[str, str], float] = {}
-        self._clock = monotonic
+        self._clock = clock
 
     def _step(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Call:
         return self._calls.make(f"many_slots/{script}", each, **named)
