@@ -162,7 +162,7 @@ class RedisKeys:
         return beside(self.task_set, "last-claim:") + worker
 
     def last_take(self, worker: str) -> str:
-        """STRING, likewise in many slots: twice the number, and one more when that claim is done."""
+        """STRING, the same in many slots: twice the number, and one more when that claim is done."""
         return beside(self.new_queue, "last-take:") + worker
 
     def cleaning(self, worker: str) -> str:
@@ -177,7 +177,7 @@ class RedisKeys:
 
     @property
     def holders(self) -> str:
-        """HASH id -> the claims it is or may be held under, so that none is let go of late; only in many slots."""
+        """HASH id -> the claims that hold it or may hold it; a late release removes its own only. In many slots."""
         return beside(self.task_set, "holders")
 
     @property
@@ -222,7 +222,7 @@ class RedisKeys:
 
     @property
     def early(self) -> str:
-        """ZSET id -> since when, in ms: ids that had no hash as they were claimed, to be looked at again."""
+        """ZSET id -> since when, in ms: ids without a hash when they were claimed, to be looked at again."""
         return beside(self.new_queue, "early")
 
     @property

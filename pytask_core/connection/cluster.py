@@ -25,7 +25,7 @@ except ImportError:  # redis-py 3 has no cluster client of its own
         from . import cluster_client_none as library
 
 #: Seconds to connect to a node, and to wait for its answer. Less than for a single server: a replica takes the place of
-#: a node that has fallen silent, and is to be asked soon.
+#: a node that has fallen silent, and should be asked soon.
 NODE_TIMEOUT = 2.0
 
 #: Options of a user's cluster client that ours needs as well, besides those of TLS.
@@ -33,7 +33,7 @@ _CREDENTIALS = ("username", "password", "credential_provider")
 
 is_client, master_of = library.is_client, library.master_of
 
-#: What a node answers that refers to another, or that cannot answer yet.
+#: A node's answers that refer to another node, or say that it cannot answer yet.
 AskError, MovedError, TryAgainError = library.REFERRALS
 
 
@@ -115,12 +115,12 @@ def of_options(start: Sequence[Address], options: Mapping[str, Any]) -> Cluster:
     """Return how to reach a cluster whose connections have these options, as of ``redis.Redis``.
 
     Raises:
-        PyTaskException: redis-py knows no such option.
+        PyTaskException: redis-py does not know an option.
     """
     check_files(options)
     kind = library.TLS if options.get("ssl") else library.PLAIN
     kept = {key: value for key, value in options.items() if key not in {"host", "port", "db", "ssl"}}
     unknown = sorted(set(kept) - accepted(kind))
     if unknown:
-        raise PyTaskException(f"redis-py has no option {unknown[0]!r} for connections to a cluster")
+        raise PyTaskException(f"redis-py does not know the option {unknown[0]!r} for connections to a cluster")
     return Cluster(start, kind, kept)

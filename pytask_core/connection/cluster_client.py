@@ -1,7 +1,7 @@
 """The cluster client on ``redis.cluster``: follows MOVED and ASK, and replaces nodes that are gone.
 
-What it lacks is added here: it connects at first use, remembers who it was told to ask, opens few connections, and
-listens where somebody answers.
+What it lacks is added here: it connects at first use, remembers the nodes that it was given, opens few connections, and
+listens at a node that answers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
         connections: how many it may open to each node; callers queue for them.
         connection_class: with or without TLS.
         options: of each connection.
-        purpose: what it is for, where users' code may keep connections for long: then who waits in vain is told.
+        purpose: what it is for, if users' code may keep connections for long: a wait that is too long names it.
         listeners: whose connections subscriptions take, so that they leave those for commands free. None: its own.
         more: of ``RedisCluster``.
     """
@@ -136,7 +136,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
         return pool
 
     def _close_idle(self) -> None:
-        """Close what nobody uses of connections to nodes that are gone, which would be left to the collector."""
+        """Close unused connections to nodes that are gone, which would be left to the garbage collector."""
         known = self.nodes_manager.nodes_cache.values()
         kept = {node.redis_connection.connection_pool for node in known if node.redis_connection}
         for pool in set(self._pools) - kept if _CLOSES_IDLE else ():
@@ -152,7 +152,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
             manager.move_slot(error)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
-        """Return a pipeline as the parent's, of which only so many run at once as there are connections to a node."""
+        """Return a pipeline as the parent's. At most as many run at once as there are connections to a node."""
         pipe = super().pipeline(transaction, shard_hint)  # type: ignore[no-untyped-call] # theirs
         send = pipe.execute
 
@@ -185,7 +185,7 @@ class ClusterClient(AtFirstUse, RedisCluster):
                 trouble = error
             else:
                 return node
-        raise trouble or ConnectionError("the cluster has no node")
+        raise trouble or ConnectionError("no node of the cluster is known")
 
     def _is_full(self, _node: Any) -> bool:
         return False
@@ -220,7 +220,7 @@ class Listeners(ClusterClient):
 
     Args:
         connections: how many subscriptions there may be at each node.
-        purpose: what they are for; who waits for one in vain is told.
+        purpose: what they are for; a wait that is too long names it.
         start, connection_class, options: as of ``ClusterClient``.
     """
 

@@ -1,6 +1,6 @@
 """Stands in for ``cluster_client`` where redis-py 3 is installed without redis-py-cluster.
 
-A single server and Sentinels need none. Who names a cluster is told what to install.
+A single server and Sentinels do not need it. A user who names a cluster gets a sentence that says what to install.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class ClusterClient:
 
     def __init__(self, *_words: Any, **_options: Any) -> None:
         raise PyTaskException(
-            f"redis-py {redis.__version__} knows no clusters: pip install 'redis>=5.2', or for programs that need "
-            "redis-py 3 pip install 'pytask-supervisor[redis-py-cluster]'"
+            f"redis-py {redis.__version__} does not support clusters: pip install 'redis>=5.2', or for programs that "
+            "need redis-py 3 pip install 'pytask-supervisor[redis-py-cluster]'"
         )
 
 
@@ -35,7 +35,7 @@ Listeners = ClusterClient
 
 
 def is_client(_instance: Any) -> bool:
-    """No client is one."""
+    """There is no cluster client, so the answer is always no."""
     return False
 
 

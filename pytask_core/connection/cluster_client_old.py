@@ -72,7 +72,7 @@ class _AsOne(redis.Redis):
         return answers
 
 
-class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
+class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # the library is not typed
     """As in ``cluster_client``."""
 
     def __init__(
@@ -191,7 +191,7 @@ class ClusterClient(AtFirstUse, RedisCluster):  # type: ignore[misc] # likewise
                 trouble = error
             else:
                 return link.pubsub(**options)
-        raise trouble or ConnectionError("the cluster has no node")
+        raise trouble or ConnectionError("no node of the cluster is known")
 
     def knock(self) -> None:
         """Go to one node, any of those that we know; raises where it does not let us in."""

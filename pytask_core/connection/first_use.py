@@ -17,7 +17,7 @@ class AtFirstUse:
         self._opening = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
-        """Connect: whatever the client does needs an attribute that its ``__init__`` has not set yet."""
+        """Connect: anything that the client does needs an attribute that its ``__init__`` has not set yet."""
         if name.startswith("__") or self._is_open or self._opener == threading.get_ident():
             raise AttributeError(name)
         self._open()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-#: Whose last word is the seconds to block.
+#: Commands whose last word is the seconds to block.
 _SECONDS_LAST = {"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"}
 
-#: Whose first word is that.
+#: Commands whose first argument is that.
 _SECONDS_FIRST = {"BLMPOP", "BZMPOP"}
 
-#: Whose last word is the milliseconds to block.
+#: Commands whose last word is the milliseconds to block.
 _MILLISECONDS_LAST = {"WAIT", "WAITAOF"}
 
-#: Which have the milliseconds behind the word BLOCK, if they block.
+#: Commands with the milliseconds behind the word BLOCK, if they block.
 _STREAMS = {"XREAD", "XREADGROUP"}
 
 
 def blocking_time(command: tuple[Any, ...]) -> float | None:
-    """Return the seconds for which a command may block, 0 where it may for ever, or None where it does not block."""
+    """The seconds for which a command may block; 0: for ever; None: it does not block."""
     name = str(command[0]).upper()
     try:
         if name in _SECONDS_LAST:
@@ -31,7 +31,7 @@ def blocking_time(command: tuple[Any, ...]) -> float | None:
         if name in _STREAMS:
             return _of_stream([word.decode() if isinstance(word, bytes) else str(word) for word in command])
     except (IndexError, TypeError, ValueError):
-        pass  # The server tells what is wrong with it.
+        pass  # The server will say what is wrong with it.
     return None
 
 
@@ -57,7 +57,7 @@ class _Patient:
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """As the parent's; what is read later has the usual time again."""
         try:
-            return super().read_response(*args, **kwargs)  # type: ignore[misc] # likewise
+            return super().read_response(*args, **kwargs)  # type: ignore[misc] # the class behind us has it
         finally:
             if self._sock is not None:
                 self._sock.settimeout(self.socket_timeout)

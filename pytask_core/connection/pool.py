@@ -1,8 +1,8 @@
 """``Pool``: connections for which callers queue, at a tenth of the cost of redis-py's own pool.
 
-redis-py notes each taking and giving in its own metrics, under the pool's name, which it writes anew each time. That
-costs more than the command between them. What it promises is kept: a connection that the server has closed meanwhile,
-or over which an answer is still to come, is opened anew before it is handed out; and a forked child opens its own.
+redis-py notes each use of a connection in its own metrics, under the pool's name, which it builds again each time. That
+costs more than the command itself. Its promises are kept: a connection that the server has closed meanwhile, or over
+which an answer is still to come, is opened again before it is handed out; and a forked child opens its own.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ except ImportError:
 
 log = logging.getLogger("pytask.connection")
 
-#: Seconds that a task waits for a connection until the log says that there is none. Below, the moment may be busy.
+#: Seconds that a task waits for a connection before the log reports it. A shorter wait may be just a busy moment.
 SAY_AFTER = 5.0
 
-#: Seconds after which it is given up. Longer bears longer commands of others, shorter tells the task sooner.
+#: Seconds after which the task gets an error. Longer tolerates longer commands of others, shorter tells the task
+#: sooner.
 GIVE_UP_AFTER = 20.0
 
-#: Seconds after which whoever does nothing but ask lets other greenlets go on, though all answers come at once. Longer
-#: keeps them waiting, shorter costs each command more.
+#: Seconds after which a greenlet that sends one command after another lets others run, even if all answers come at
+#: once. Longer keeps them waiting, shorter costs each command more.
 GIVE_WAY_AFTER = 0.005
 
 #: gevent's makes watchers and goes through its loop even where it is not to wait.
@@ -55,11 +56,11 @@ _T = TypeVar("_T")
 
 
 class AllTaken(_TooMany):
-    """None of the connections that users' code shares was free for too long."""
+    """For too long all connections that users' code shares were in use."""
 
 
 class Turns:
-    """How long to wait for one of the connections that users' code may keep: said once, and given up.
+    """Waits for one of the connections that users' code may keep. It reports a long wait once, then gives up.
 
     Args:
         purpose: what they are for.
@@ -75,7 +76,7 @@ class Turns:
         """Wait for one.
 
         Args:
-            take: called with the seconds that it may wait; raises ``queue.Empty`` where they were in vain.
+            take: called with the seconds that it may wait; raises ``queue.Empty`` if they were in vain.
             where: names the node of a cluster.
 
         Raises:
@@ -90,7 +91,7 @@ class Turns:
         )
         if not self._said:
             self._said = True
-            log.warning("%s. What waits for one gets an error after %g s. (Said once.)", words, GIVE_UP_AFTER)
+            log.warning("%s. A task that waits for one gets an error after %g s. (Said once.)", words, GIVE_UP_AFTER)
         try:
             return take(GIVE_UP_AFTER - SAY_AFTER)
         except Empty:
@@ -101,9 +102,9 @@ class Pool(BlockingConnectionPool):
     """A pool as its parent, without metrics, health checks and maintenance notifications.
 
     Args:
-        client_name: what ``CLIENT LIST`` is to show its connections as. A server that knows no such command, or does
-            not permit it, serves them as well.
-        turns: where users' code may keep connections for long: then who waits in vain is told.
+        client_name: what ``CLIENT LIST`` is to show its connections as. A server that does not know
+            this command, or does not permit it, serves them too.
+        turns: if users' code may keep connections for long: it reports a wait that is too long.
         where: names the node of a cluster to them.
         how: as the parent's.
     """

@@ -19,14 +19,14 @@ SENTINEL_TIMEOUT = 1.0
 
 
 class SentinelManagedTLSConnection(SentinelManagedConnection, SSLConnection):
-    """A connection to a master, with TLS. redis-py 3 has none of its own."""
+    """A connection to a master, with TLS, which redis-py 3 lacks."""
 
 
 class SentinelPool(SentinelConnectionPool, Pool):
     """Connections to the master of the moment, for which callers queue."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """Close all connections, or those that nobody uses; of those to the Sentinels always the latter.
+        """Close all connections, or only those that are not in use; of those to the Sentinels always only these.
 
         redis-py 3 asks for the second and cannot do it.
         """
@@ -117,7 +117,7 @@ class Server:
 
 
 def by_sentinels(place: Place) -> Any:
-    """Return a client that asks the Sentinels of ``place`` who the master is, whenever it connects."""
+    """Return a client that asks the Sentinels of ``place`` for the master whenever it connects."""
     is_tls = issubclass(place.connection_class, SSLConnection)
     options = {
         **place.options,

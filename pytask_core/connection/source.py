@@ -20,13 +20,13 @@ from .servers import Server, SharedClient, by_sentinels
 from .wire import quiet
 
 #: Connections that the tasks of one process share as ``self.redis``. More lets more commands be under way at once,
-#: fewer spares the server; a task beyond that waits for its turn. On a cluster: to each node.
+#: fewer spares the server; a further task waits for its turn. On a cluster: to each node.
 CLIENT_CONNECTIONS = 64
 
-#: Connections of the helpers of one process. A greenlet or thread beyond that waits for its turn.
+#: Connections of the helpers of one process. A further greenlet or thread waits for its turn.
 HELPERS_CONNECTIONS = 16
 
-#: Connections for one blocking command or subscription, and the odd question beside it.
+#: Connections for one blocking command or subscription, and for an occasional command beside it.
 _OWN_CONNECTIONS = 2
 
 
@@ -57,7 +57,7 @@ def _from_nodes(nodes: Sequence[Any]) -> Server | Cluster:
         raise PyTaskException("the list of Redis servers is empty; name at least one (host, port)")
     if len(options) == 1:
         return _from_options(options[0])
-    # What is said besides host and port is said of all, by the first.
+    # Options besides host and port hold for all, and the first one gives them.
     return cluster.of_options([(each["host"], int(each["port"])) for each in options], options[0])
 
 
@@ -67,7 +67,7 @@ def _from_options(options: Mapping[str, Any]) -> Server:
 
 
 def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
-    """Return how to reach whatever the user has given."""
+    """Return how to reach what the user has given."""
     if instance is None:
         return _from_url(environ.get("PYTASK_REDIS_URL") or DEFAULT)
     if isinstance(instance, str):
@@ -83,11 +83,11 @@ def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
     module = type(instance).__module__
     if ".asyncio" in module:
         raise PyTaskException(
-            "redis_instance is a client of redis.asyncio, and tasks run in greenlets: hand in a redis.Redis, or a URL"
+            "redis_instance is a client of redis.asyncio, but tasks run in greenlets: pass a redis.Redis or a URL"
         )
     if module.partition(".")[0] == "valkey":
         raise PyTaskException(
-            "redis_instance is a client of valkey-py: hand in a URL such as redis://HOST:PORT, which reaches Valkey too"
+            "redis_instance is a client of valkey-py: pass a URL such as redis://HOST:PORT, which reaches Valkey too"
         )
     raise PyTaskException(
         "redis_instance must be a Redis client, a URL, a dict such as {'host': 'localhost', 'port': 6379}, or a list "
@@ -106,7 +106,7 @@ class RedisSource:
         connections: how many :attr:`client` may open, and as many for subscriptions; on a cluster, to each node.
 
     Raises:
-        PyTaskException: nothing of the above, or a URL of an unknown kind.
+        PyTaskException: it is none of these, or the URL is wrong.
     """
 
     def __init__(
@@ -157,12 +157,12 @@ def disconnect(*clients: Any) -> None:
 
 
 def knock(client: Any) -> None:
-    """See whether anybody is there, before more is asked of a server that was away.
+    """Check that a server which was away answers, before it is asked for more.
 
-    Of a cluster, one node is tried. What comes then may try all of them, several times over.
+    On a cluster one node is tried. Later commands may try all of them, several times over.
 
     Raises:
-        redis.RedisError: nobody, or not for us.
+        redis.RedisError: it does not answer, or refuses us.
     """
     if cluster.is_client(client):
         client.knock()

@@ -18,36 +18,36 @@ from redis.exceptions import (
 from ..errors import RedisRefused
 from .cluster import is_client as is_cluster
 
-#: Errors of which one may be the consequence of the other.
+#: Errors in one chain of causes.
 MOST_CAUSES = 8
 
 #: The oldest server whose commands suffice (BLMOVE, LPOS, RPOP with a count).
 OLDEST_SERVER = (6, 2)
 
-#: What a server says while it cannot serve us, though it may soon.
+#: What a server says while it cannot serve us, and may be able to soon.
 _PASSING = {
     "LOADING": "it is still loading its data",
     "READONLY": "it is a replica and takes no writes; its master may just have changed",
     "OOM": "it has no memory left (maxmemory)",
     "MISCONF": "it cannot save to disk and refuses writes",
-    "BUSY": "it is busy with somebody's script",
+    "BUSY": "it is busy with a script",
     "CLUSTERDOWN": "the cluster is down",
     "MASTERDOWN": "its link to the master is down",
     "TRYAGAIN": "the cluster is moving slots",
     "UNBLOCKED": "it has just become a replica, or the other way round",
     "NOAUTH": "it wants a password that we do not have",
-    "WRONGPASS": "it does not take our password any more",
+    "WRONGPASS": "it no longer accepts our password",
     "NOREPLICAS": "too few replicas follow it (min-replicas-to-write), so it refuses writes",
-    "NOPERM": "it does not permit us a command, key or channel",
+    "NOPERM": "it does not let us use a command, key or channel",
 }
 
 #: Those that may stand in the middle of a text.
 _WORD = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b")
 
-#: What a server says of a right that a script lacks, instead of NOPERM.
+#: What a server says, instead of NOPERM, of a right that a script lacks.
 _DENIED_IN_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
 
-#: Which right is missing, by what the server says of it.
+#: Which right is missing, by the words of the server.
 _RIGHTS = (
     (re.compile(r"run the '([^']+)' command"), r"+\1"),
     (re.compile(r"channel"), "&*"),
@@ -63,7 +63,7 @@ _PASSING_ERRORS = {
     "NoPermissionError": "NOPERM",
 }
 
-#: What a cluster client says when it can reach no node, or the nodes cannot say who has a slot.
+#: What a cluster client says when it cannot reach a node, or the nodes do not know which of them has a slot.
 _NO_CLUSTER = re.compile(r"cannot be connected|not covered|could not agree|TTL exhausted|Too many Cluster redirections")
 
 #: What TLS says when one side does not trust the other. Waiting does not help.
@@ -73,9 +73,9 @@ _DISTRUST = re.compile(
 )
 
 
-#: What is wrong and what to do where a client for one server has met a node of a cluster.
+#: What is wrong and what to do when a client for one server has met a node of a cluster.
 _OF_A_CLUSTER = (
-    "is a node of a cluster: name it as redis+cluster://HOST:PORT, or hand in a list of several nodes or a client for "
+    "is a node of a cluster: name it as redis+cluster://HOST:PORT, or pass a list of several nodes or a client for "
     "clusters"
 )
 
@@ -89,14 +89,14 @@ def _text(error: BaseException) -> str:
 
 
 def misplaced(error: BaseException) -> str | None:
-    """Return in words that a client for one server has met a node of a cluster, or None where it is something else."""
+    """Say that a client for one server has met a node of a cluster; None for any other error."""
     words = {"MOVED", "ASK", "CROSSSLOT"} & set(str(error).split()[:1])
     kinds = {"MovedError", "AskError", "ClusterCrossSlotError"} & {type(error).__name__}
     return _OF_A_CLUSTER if words or kinds else None
 
 
 def outage(error: BaseException) -> str | None:
-    """Return in words why Redis cannot serve us now, or None where ``error`` is something else."""
+    """Say why Redis cannot serve us now; None for any other error."""
     text = _text(error).rstrip(".")  # A sentence goes on after it.
     if isinstance(error, BusyLoadingError):
         return _PASSING["LOADING"]
@@ -110,25 +110,25 @@ def outage(error: BaseException) -> str | None:
             ": it takes no more connections (maxclients); raise that, or run fewer workers" if is_full(error) else ""
         )
         return (text or type(error).__name__) + remedy
-    # The errors of cluster clients have no common ancestor with the others.
+    # The errors of cluster clients do not share a base class with the others.
     if type(error).__module__.startswith(("redis.", "rediscluster.")) and _NO_CLUSTER.search(text):
         return text
     return None
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the server has no room for another connection, so that who has one goes on."""
+    """Whether the server does not take another connection; existing ones work."""
     return isinstance(error, ConnectionError) and "max number of clients" in str(error)
 
 
 def shortage(error: BaseException | None) -> str | None:
-    """Return in words what this machine lacks, or None: an error on our side of the connection, whatever Redis does."""
+    """Say what this machine lacks; None if the error is not on our side of the connection."""
     for _ in range(MOST_CAUSES):
         if error is None:
             break
         if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
             whose = "this process (ulimit -n)" if error.errno == errno.EMFILE else "this machine (fs.file-max)"
-            return f"{whose} has no free file descriptor"
+            return f"{whose} is out of file descriptors"
         error = error.__cause__ or error.__context__
     return None
 
@@ -153,7 +153,7 @@ def denied(error: BaseException) -> bool:
 
 
 def _remedy(error: ResponseError) -> str:
-    """Return which right is to be given, as the rest of a sentence, where the server says which is missing."""
+    """The rest of a sentence that says which right to give, if the server says which is missing."""
     if not denied(error):
         return ""
     for pattern, right in _RIGHTS:
@@ -163,12 +163,12 @@ def _remedy(error: ResponseError) -> str:
 
 
 def _is_unknown(error: BaseException) -> bool:
-    """Whether the server has no such command: it is too old, of another kind, or its administrator has renamed it."""
+    """Whether the server lacks a command: it is too old, of another kind, or its administrator has renamed it."""
     return isinstance(error, ResponseError) and bool(re.search(r"unknown (?:sub|redis )?command", str(error), re.I))
 
 
 def refusal(error: BaseException) -> str | None:
-    """Return in words why Redis refuses us for good, or we it, or None where ``error`` says nothing of the kind."""
+    """Say why Redis refuses us for good, or we refuse it; None for any other error."""
     text = _text(error).rstrip(".")
     refused = isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError)
     if isinstance(error, ResponseError) and denied(error):
@@ -185,7 +185,7 @@ def refusal(error: BaseException) -> str | None:
 
 
 def check_server(client: Any, where: str) -> list[str]:
-    """Make sure that the server will have us, and is new enough.
+    """Make sure that the server accepts us, and is new enough.
 
     Args:
         client: a store client.
@@ -201,9 +201,9 @@ def check_server(client: Any, where: str) -> list[str]:
     try:
         info = client.info("server")
     except ResponseError as error:
-        # It tells us the version, and nothing that a worker needs.
+        # Its answer is only the version, which a worker does not need.
         if denied(error) or _is_unknown(error):
-            return [f"{where} does not tell its version, which must be that of Redis 6.2 or later, or Valkey: {error}"]
+            return [f"{where} does not show its version; it must be Redis 6.2 or later, or Valkey: {error}"]
         raise
     version = str(info.get("valkey_version") or info.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
@@ -213,7 +213,7 @@ def check_server(client: Any, where: str) -> list[str]:
     try:
         policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
     except RedisError:
-        return []  # a hosted Redis may not let us look; that is no reason not to run
+        return []  # A hosted Redis may not let us look, and a worker can still run.
     if policy == "noeviction":
         return []
     warning = f"{where} has maxmemory-policy={policy}: when its memory is full it throws keys away, and tasks with them"

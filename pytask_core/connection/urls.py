@@ -15,7 +15,7 @@ from ..errors import PyTaskException
 from ..redis_url import Address, RedisUrl
 from .wire import OF_THE_POOL, URL_OPTIONS, accepted, quiet
 
-#: Options that name files: those that cannot be read are said at once instead of at each connection.
+#: Options that name files: one that cannot be read is reported at once, not at each connection.
 _FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 
 #: Options of a pool of connections, which a URL may name too.
@@ -41,7 +41,7 @@ def read(url: str) -> Place:
     """Read ``redis://``, ``rediss://`` or ``unix://``; raises ``PyTaskException``."""
     try:
         with warnings.catch_warnings():
-            # Of an option that it cannot read, redis-py 3 only warns.
+            # redis-py 3 only warns of an option that it cannot read.
             warnings.simplefilter("error", UserWarning)
             pool = ConnectionPool.from_url(url, **{**quiet(), **URL_OPTIONS})
     except (ValueError, UserWarning):
@@ -64,7 +64,7 @@ def check_files(options: Mapping[str, Any]) -> None:
     for name in _FILES:
         path = options.get(name)
         if path and not os.access(path, os.R_OK):
-            raise PyTaskException(f"Redis: there is no readable {name}={path}")
+            raise PyTaskException(f"Redis: {name}={path} cannot be read")
 
 
 def read_many(url: RedisUrl) -> Place:

@@ -12,14 +12,14 @@ import redis
 try:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
-except ImportError:  # redis-py 3 has no retries but one flag
+except ImportError:  # redis-py 3 has one flag instead of retries
     NO_RETRY: Any = None
     #: For ``from_url``: %40 stands for @.
     URL_OPTIONS: dict[str, Any] = {"decode_components": True}
 else:
     NO_RETRY, URL_OPTIONS = Retry(NoBackoff(), 0), {}
 
-#: The first redis-py whose client of a cluster takes a no to maintenance notifications.
+#: The first redis-py whose cluster client lets us turn maintenance notifications off.
 _SAYS_NO_TO_CLUSTERS = (8, 1)
 
 #: Seconds without an answer after which a connection counts as dead. Shorter notices a frozen server sooner, longer
@@ -28,7 +28,7 @@ SOCKET_TIMEOUT = 5.0
 
 
 class Packer:
-    """Writes commands as hiredis does, and ids that are no UTF-8 as the bytes they came from, which it cannot."""
+    """Writes commands as hiredis does; ids that are not UTF-8, which hiredis refuses, go out as the bytes they were."""
 
     def pack(self, *args: Any) -> list[bytes]:
         """Return a command as it goes over the wire."""
@@ -47,7 +47,7 @@ class Packer:
 #: What clients must know too that read keys before they send them.
 TEXT: dict[str, Any] = {
     "encoding": "utf-8",
-    # Whatever bytes an id or a field has, they come back as they were.
+    # All bytes of an id or a field come back as they were.
     "encoding_errors": "surrogateescape",
     "decode_responses": True,
 }
@@ -102,7 +102,7 @@ def accepted(connection_class: Callable[..., Any]) -> set[str]:
 
 
 def quiet() -> dict[str, Any]:
-    """Options that spare each new connection a round trip that Valkey refuses; none for older redis-py."""
+    """Options that spare each new connection a round trip that Valkey refuses; empty for older redis-py."""
     try:
         from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - redis 8
     except ImportError:

@@ -5,8 +5,8 @@ To try a cluster with one command; on one machine it protects from nothing. Two 
 
     python -P .../pytask_core/embedded/cluster.py [--dir DIR] --hold-fd FD
 
-It prints ``{"url": "embedded-cluster:DIR", "started": true, "pid": 123}``. All else is as it is said of ``embedded``,
-whose parts it uses. A cluster cannot do without TCP, which is open to all users of the machine: it has a password, in
+It prints ``{"url": "embedded-cluster:DIR", "started": true, "pid": 123}``. Everything else is as in ``server``, whose
+parts it uses. A cluster cannot do without TCP, which is open to all users of the machine: it has a password, in
 a file that only its owner can read. Its bus has none, and any program that joins there gets at everything: a line
 says so at each start.
 """
@@ -28,7 +28,7 @@ embedded: Any
 if __package__:
     from . import server as embedded
 else:
-    # Run by its path it has no package, and its neighbour is a file.
+    # Run by its path it is not part of a package, and its neighbour is a file.
     _spec = importlib.util.spec_from_file_location("embedded", Path(__file__).with_name("server.py"))
     assert _spec is not None and _spec.loader is not None  # noqa: PT018 - one thing
     embedded = sys.modules["embedded"] = importlib.util.module_from_spec(_spec)
@@ -38,10 +38,10 @@ MASTERS = 3
 NODES = 2 * MASTERS
 SLOTS = 16384
 
-#: Milliseconds without a sign of life after which a replica takes its master's place. Longer bears a busy machine.
+#: Milliseconds without a sign of life after which a replica takes its master's place. Longer tolerates a busy machine.
 NODE_TIMEOUT = "5000"
 
-#: The bus of a cluster knows no password, only TLS, with which this Valkey is not built.
+#: The bus of a cluster cannot have a password, only TLS, and this Valkey is built without TLS.
 OPEN_BUS = (
     "the embedded cluster is for machines without other users: each of them can join it over its bus, and then read "
     "and change all tasks, and learn its password; use embedded, whose socket is ours alone, or a cluster of your own"
@@ -53,7 +53,7 @@ _POLL_INTERVAL = 0.05
 
 @dataclass
 class Plan:
-    """What the guardian remembers, and what clients must know."""
+    """What the guardian remembers and clients must know."""
 
     password: str
     ports: list[int]  #: for clients, by node
@@ -71,7 +71,7 @@ def home(directory: str | None) -> Path:
 
 
 def read_plan(directory: str | None) -> Plan:
-    """The plan of the cluster in ``directory``; ``EmbeddedError`` where there has never been one."""
+    """The plan of the cluster in ``directory``; ``EmbeddedError`` if there has never been one."""
     folder = home(directory)
     try:
         with embedded.ours_alone(), open(embedded.private.open_file(folder / "plan.json", os.O_RDONLY)) as file:
@@ -81,14 +81,14 @@ def read_plan(directory: str | None) -> Plan:
     except OSError as error:
         raise embedded.EmbeddedError(f"{folder / 'plan.json'} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
-        # What else stands there is not told.
+        # The error does not show the text, which may have a password in it.
         raise embedded.EmbeddedError(f"{folder / 'plan.json'} is not the plan of a cluster: remove {folder}") from error
 
 
 def find_running(directory: str | None) -> None:
-    """Raise ``EmbeddedError`` where no cluster runs in ``directory``."""
+    """Raise ``EmbeddedError`` if no cluster runs in ``directory``."""
     plan, folder = read_plan(directory), home(directory)
-    # One of them may have died and be about to come back.
+    # One of the servers may have died and be about to come back.
     if not any(embedded.running_server(_socket(folder, node), plan.password) for node in range(NODES)):
         raise embedded.EmbeddedError(_none(folder, directory))
 
@@ -110,7 +110,7 @@ def _write_plan(folder: Path, plan: Plan) -> None:
 
 
 def _make_plan(folder: Path, directory: str | None) -> Plan:
-    """The plan of the last time, with other ports for those that somebody has taken."""
+    """The plan of the last time, with other ports in place of those that are in use now."""
     if (folder / "plan.json").exists():
         plan = read_plan(directory)
     else:
@@ -123,7 +123,7 @@ def _make_plan(folder: Path, directory: str | None) -> Plan:
 
 
 class _Ports:
-    """Finds free ports of this machine; holds what it has found, so that none is found twice."""
+    """Finds free ports of this machine. It holds them, so that it does not find one twice."""
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
@@ -139,7 +139,7 @@ class _Ports:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-        raise embedded.EmbeddedError("this machine has no free TCP port")
+        raise embedded.EmbeddedError("all TCP ports of this machine are in use")
 
     def __enter__(self) -> _Ports:
         return self
@@ -150,7 +150,7 @@ class _Ports:
 
 
 class _Cluster:
-    """The servers, and what makes a cluster of them."""
+    """The servers, and how they become a cluster."""
 
     def __init__(self, folder: Path, plan: Plan, binary: str) -> None:
         self.plan = plan
@@ -180,7 +180,7 @@ class _Cluster:
         for node in range(NODES):
             if not self.plan.formed:
                 self.ask(node, f"CLUSTER SET-CONFIG-EPOCH {node + 1}")
-            # Also later: a node that had to take another port is found by nobody.
+            # Also later: the others do not find a node that had to take another port.
             for other in range(node):
                 self.ask(node, f"CLUSTER MEET 127.0.0.1 {self.plan.ports[other]} {self.plan.bus_ports[other]}")
         if not self.plan.formed:
@@ -203,19 +203,19 @@ class _Cluster:
         deadline = time.monotonic() + embedded.START_TIMEOUT
         while not is_so():
             if time.monotonic() > deadline:
-                raise embedded.EmbeddedError("the servers of the embedded cluster do not become one")
+                raise embedded.EmbeddedError("the servers of the embedded cluster did not form a cluster in time")
             inbox.wait(_POLL_INTERVAL)
             if inbox.told_to_stop:
                 raise embedded.ToldToStopError
 
     def stop(self) -> None:
-        """Let all leave; replicas first, so that no master waits for its own."""
+        """Let all leave; replicas first, so that masters do not wait for theirs."""
         for server in reversed(self.servers):
             server.stop()
 
 
 def _guard(cluster: _Cluster, inbox: Any) -> None:
-    """Start again who dies, until told to stop."""
+    """Start each server that dies again, until told to stop."""
     due: dict[int, float] = {}
     while not inbox.told_to_stop:
         now = time.monotonic()

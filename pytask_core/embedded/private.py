@@ -1,6 +1,6 @@
 """Makes folders and files for us alone, and refuses what another user could have made or opened.
 
-For the embedded servers, whose folder holds all there is: tasks, their data, the socket that gives orders. Like
+For the embedded servers, whose folder holds everything: tasks, their data, and the socket that takes orders. Like
 ``embedded`` it imports the standard library only, since that is also run as a program by its path.
 """
 
@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Who may write to a folder may exchange what is in it.
+#: A user who may write to a folder may replace what is in it.
 WRITABLE = stat.S_IWGRP | stat.S_IWOTH
-#: Links on the way to a folder; the kernel follows as many.
+#: Links on the way to a folder; the kernel follows the same number.
 MOST_LINKS = 40
 
 
@@ -22,9 +22,9 @@ class NotPrivateError(Exception):
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that is another user's, or that others may write to. One that is not there yet is fine.
+    """Refuse a folder of another user, and one that others may write to. A folder that does not exist yet is fine.
 
-    So is one in a folder of such a kind, or behind a link of another user's: they could exchange it.
+    Also refused is a folder inside such a folder, or behind another user's link: that user could replace it.
     """
     check_way(folder)
     try:
@@ -43,15 +43,15 @@ def check_folder(folder: Path) -> None:
             )
     if found.st_mode & WRITABLE:
         raise NotPrivateError(
-            f"others may write to {folder} (mode {stat.S_IMODE(found.st_mode):o}), and so exchange what is in it: "
+            f"others may write to {folder} (mode {stat.S_IMODE(found.st_mode):o}), and so replace what is in it: "
             f"chmod go-w {folder}, or name another folder (embedded:DIR)"
         )
 
 
 def check_way(folder: Path) -> None:
-    """Refuse a folder where somebody else could put another one: the owner of a folder or link on the way to it.
+    """Refuse a folder that another user could replace, as the owner of a folder or link on the way to it.
 
-    Links are followed as the kernel does, and each one's own way is looked at as well. Raises ``NotPrivateError``.
+    Links are followed as the kernel does, and the way to each link is checked too. Raises ``NotPrivateError``.
     """
     here, names, links = Path("/"), list(reversed(folder.parts[1:])), 0
     while names:
@@ -60,7 +60,7 @@ def check_way(folder: Path) -> None:
         try:
             found = os.lstat(here)
         except OSError:
-            return  # What is not there yet is made by us.
+            return  # What does not exist yet will be made by us.
         if not stat.S_ISLNK(found.st_mode):
             continue
         _check_owner(here, found, folder)
@@ -75,17 +75,17 @@ def _check_above(above: Path, folder: Path) -> None:
     found = os.stat(above)
     _check_owner(above, found, folder)
     is_sticky = found.st_mode & stat.S_ISVTX
-    # Many have a group of their own, and an umask that lets it write.
+    # Many users have a group of their own, and a umask that lets it write.
     is_of_others = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid())
     if not is_sticky and (is_of_others or found.st_mode & stat.S_IWOTH):
         raise NotPrivateError(
-            f"others may write to {above} (mode {stat.S_IMODE(found.st_mode):o}), and so exchange {folder}: "
+            f"others may write to {above} (mode {stat.S_IMODE(found.st_mode):o}), and so replace {folder}: "
             "name another folder (embedded:DIR)"
         )
 
 
 def _check_owner(path: Path, found: os.stat_result, folder: Path) -> None:
-    """Root, ourselves, or, in a container, whoever has no name there."""
+    """Root, ourselves, or, in a container, the user that stands for all unknown ones."""
     if found.st_uid not in (0, os.geteuid(), _nameless()):
         raise NotPrivateError(
             f"{path} belongs to {_user(found.st_uid)}, who could put another folder in the place of {folder}: name "
@@ -94,7 +94,7 @@ def _check_owner(path: Path, found: os.stat_result, folder: Path) -> None:
 
 
 def _nameless() -> int:
-    """As whose the kernel shows what belongs to users of the host that a container does not know, its root included."""
+    """The number that the kernel shows for users whom a container does not know, the host's root included."""
     try:
         return int(Path("/proc/sys/kernel/overflowuid").read_text())
     except (OSError, ValueError):
@@ -102,13 +102,13 @@ def _nameless() -> int:
 
 
 def check_names(folder: Path, names: Iterable[str]) -> None:
-    """Refuse links and what is another user's under these names: a program of ours would open them as its own."""
+    """Refuse links and other users' files under these names: a program of ours would open them as its own."""
     for name in names:
         path = folder / name
         try:
             found = os.lstat(path)
         except OSError:
-            continue  # It is not there, or cannot be opened either.
+            continue  # It does not exist, or cannot be opened either.
         _check(path, found)
         if not stat.S_ISDIR(found.st_mode):
             continue
@@ -148,15 +148,15 @@ def write_new(path: Path, text: str) -> None:
 
 def _check(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise NotPrivateError(f"{path} is a link, and none is followed there: remove it")
+        raise NotPrivateError(f"{path} is a link, and links are not followed there: remove it")
     if found.st_uid != os.geteuid():
         raise NotPrivateError(f"{path} belongs to {_user(found.st_uid)}, not to {_user(os.geteuid())}: remove it")
     if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
-        raise NotPrivateError(f"{path} has another name too (a hard link): remove it")
+        raise NotPrivateError(f"{path} has a second name (a hard link): remove it")
 
 
 def _user(uid: int) -> str:
-    import pwd  # noqa: PLC0415 - to say what is wrong, and else never
+    import pwd  # noqa: PLC0415 - only for an error
 
     try:
         return f"user {pwd.getpwuid(uid).pw_name}"

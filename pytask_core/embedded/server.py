@@ -8,12 +8,12 @@ socket. The supervisor's master runs this file by its path, as a program of its 
 It starts Valkey in DIR, or finds the one that runs there, and prints one JSON line:
 ``{"url": "unix:///...", "started": true, "pid": 123}``, or ``{"error": "..."}`` with exit code 1.
 If it started one it stays as its guardian: the server is restarted when it dies, and stopped, with its
-data on disk, when FD (the reading end of a pipe) comes to its end, which is when the master and all of
-its children are gone. So the server outlives its clients. If it found one it stays until that is gone,
-whose master may leave before ours; then it ends, and ours runs this program anew.
+data on disk, when FD (the reading end of a pipe) ends, which is when the master and all of its children
+are gone. So the server outlives its clients. If it found one, it waits until that server is gone, since
+the master behind it may leave before ours. Then it ends, and our master runs this program again.
 
-It imports the standard library only, and its one neighbour by path, since a program that is run by its path
-has no package. It never touches task data.
+It imports the standard library, and its neighbours by path: a program that is run by its path is not part
+of a package. It never touches task data.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ else:
 
     private, socket_folder = _neighbour("private"), _neighbour("socket_folder")
 
-#: Seconds without a sign of life after which a start has failed. A server that reads a long file
-#: says so when asked, and is waited for without end.
+#: Seconds without a sign of life after which a start has failed. A server that is loading a long file
+#: says so when asked, and may take as long as it needs.
 START_TIMEOUT = 30.0
 #: Seconds a server has to write its file and leave, before it is killed.
 STOP_TIMEOUT = 30.0
-#: Pauses in seconds before a server that died is started again: doubled from the first to the last,
-#: and short again once it has lived for the third.
+#: Pauses in seconds before a server that died is started again: the first, the longest (each is twice the one before),
+#: and the life after which they begin with the first again.
 RESTART_PAUSE, RESTART_PAUSE_MAX, PROVED_AFTER = 0.1, 10.0, 60.0
-#: Seconds a server that nobody guards has to leave: that of a killed guardian is on its way out.
+#: Seconds that a server without a guardian has to leave: if its guardian was killed, it is about to end.
 ORPHAN_PATIENCE = 1.0
-#: Seconds between two looks at a server that somebody else guards. Shorter: more wakes for nothing; longer: its heirs
-#: are without one for longer.
+#: Seconds between two looks at a server that another guardian has. Shorter: more wakes in vain. Longer: after its end
+#: there is no server for longer.
 STAND_BY_INTERVAL = 0.5
 
 #: What the server and its guardian write in their folder, and open again at the next start.
@@ -75,19 +75,18 @@ _POLL_INTERVAL = 0.01
 
 
 class EmbeddedError(Exception):
-    """The embedded server cannot be had; the message is a sentence for the user."""
+    """The embedded server cannot be used; the text is a sentence for the user."""
 
 
 class ToldToStopError(Exception):
-    """The pipe's holders are gone, or SIGTERM came, while the server was starting."""
+    """While the server was starting, the holders of the pipe went away, or SIGTERM came."""
 
 
 def socket_path(directory: str | os.PathLike[str] | None = None) -> Path:
     """The socket of the embedded server in ``directory``; nothing is created.
 
-    ``directory`` None or empty: ``$XDG_RUNTIME_DIR/pytask`` where that variable names a folder of
-    ours, else ``/tmp/pytask-<uid>``. Raises ``EmbeddedError`` when the path is too long for a unix
-    socket, or the folder or socket belongs to another user, or others may write to the folder.
+    ``directory`` None or empty: the default folder (``socket_folder``). Raises ``EmbeddedError`` when the path is too
+    long for a unix socket, the folder or socket belongs to another user, or others may write to the folder.
     """
     folder = Path(os.path.abspath(os.path.expanduser(directory))) if directory else _default_dir()
     path = folder / "valkey.sock"
@@ -142,14 +141,14 @@ def _default_dir() -> Path:
 class State(enum.Enum):
     """What a client finds at the socket."""
 
-    ABSENT = enum.auto()  #: nobody listens
-    SILENT = enum.auto()  #: somebody listens, and gives no answer
-    LOADING = enum.auto()  #: it reads its file
+    ABSENT = enum.auto()  #: there is no listener
+    SILENT = enum.auto()  #: there is a listener, and it does not answer
+    LOADING = enum.auto()  #: it is loading its file
     READY = enum.auto()
 
 
 def state(path: Path, password: str = "") -> State:
-    """What is at the socket; ``EmbeddedError`` where it refuses us."""
+    """What is at the socket; ``EmbeddedError`` if it refuses us."""
     answer = ask(path, b"PING", password)
     if answer is None:
         return State.ABSENT
@@ -164,7 +163,7 @@ def state(path: Path, password: str = "") -> State:
 
 
 def ask(path: Path, command: bytes, password: str = "") -> bytes | None:
-    """Send one command; its reply, ``b""`` if none came in time, None if nobody listens."""
+    """Send one command. Returns the reply, ``b""`` if it did not come in time, None without a listener."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ANSWER_TIMEOUT)
         try:
@@ -201,9 +200,9 @@ def _is_whole(reply: bytes) -> bool:
 
 
 class Inbox:
-    """What the guardian listens to: the pipe's end, SIGTERM, and its server's death.
+    """What the guardian listens to: the end of the pipe, SIGTERM, and the death of its server.
 
-    Ctrl-C and a closing terminal are for the supervisor; the server goes when all of it is gone.
+    Ctrl-C and a closing terminal are for the supervisor; the server leaves when the whole supervisor is gone.
     """
 
     def __init__(self, hold_fd: int) -> None:
@@ -225,7 +224,7 @@ class Inbox:
         self.told_to_stop = True
 
     def wait(self, seconds: float | None) -> None:
-        """Sleep until something came or ``seconds`` are over; see ``told_to_stop`` then."""
+        """Sleep until something comes or ``seconds`` are over; see ``told_to_stop`` then."""
         if self.told_to_stop:
             return
         for fd, _event in self._poll.poll(None if seconds is None else seconds * 1000):
@@ -238,8 +237,8 @@ class Inbox:
 class Server:
     """The server's process, as its guardian sees it.
 
-    ``options``: more words of its configuration. ``password``: how it knows us; it reads that from its file, since
-    everybody can read a command line.
+    ``options``: more of its configuration. ``password``: the server reads it from a file, since all users can read a
+    command line.
     """
 
     def __init__(self, path: Path, binary: str, options: dict[str, str] | None = None, password: str = "") -> None:
@@ -271,14 +270,14 @@ class Server:
                 patience = time.monotonic() + START_TIMEOUT
             if time.monotonic() > patience:
                 self.stop()
-                raise EmbeddedError(f"the embedded server gave no answer: see {self._log}")
+                raise EmbeddedError(f"the embedded server did not answer: see {self._log}")
             inbox.wait(_POLL_INTERVAL)
             if inbox.told_to_stop:
                 self.stop()
                 raise ToldToStopError
 
     def has_died(self) -> bool:
-        """Whether the process is gone; it is reaped then."""
+        """Whether the process is gone; then it is reaped."""
         if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
             self.pid = 0
         return not self.pid
@@ -287,7 +286,7 @@ class Server:
         """Let it write its file and leave; kill it if it does not."""
         if self.has_died():
             return
-        # Without its socket nobody mistakes a server that is about to leave for one to use.
+        # Without its socket, clients do not find a server that is about to leave.
         self._path.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGCONT)
         os.kill(self.pid, signal.SIGTERM)
@@ -331,11 +330,11 @@ class Server:
             "unixsocketperm": "700",
             "dir": str(self._path.parent),
             "logfile": str(self._log),
-            # A restart loses nothing, a power cut a second.
+            # A restart loses nothing, a power failure one second.
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
-            # Out of memory must be an error that a client sees, not tasks that vanish.
+            # Clients must see an error when memory is full; tasks must not vanish.
             "maxmemory-policy": "noeviction",
             **self._more,
         }
@@ -352,14 +351,14 @@ class Server:
             log.seek(max(self._log_start, os.fstat(log.fileno()).st_size - _LAST_OF_LOG))
             lines = log.read().decode(errors="replace").strip().splitlines()
         if not lines:
-            return f"it left no word in {self._log}"
+            return f"{self._log} does not say why"
         # "123:M 01 Jan 2026 12:00:00.000 # words"
         head, words = lines[-1].split(" ", 6)[:-1], lines[-1].split(" ", 6)[-1]
         return words if len(head) == 6 and head[0].partition(":")[0].isdigit() else lines[-1]  # noqa: PLR2004
 
 
 def _die_with(parent: int) -> None:
-    """A guardian that is killed must not leave a server behind: SIGTERM to it, so it saves."""
+    """A guardian that is killed must not leave its server behind: it gets SIGTERM, so that it saves."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 - in the child only, so that the guardian stays small
 
@@ -370,7 +369,7 @@ def _die_with(parent: int) -> None:
 
 
 def make_folder(folder: Path, is_default: bool) -> None:
-    """Make it, for us alone where nobody has made it yet; ``EmbeddedError`` where it cannot be used."""
+    """Make it for us alone, if it does not exist; ``EmbeddedError`` if it cannot be used."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_default:
@@ -384,10 +383,10 @@ def make_folder(folder: Path, is_default: bool) -> None:
 
 
 def find_or_lock(path: Path, inbox: Inbox, password: str = "") -> int | None:
-    """The pid of a server that answers, or None once the right to start one is ours.
+    """The pid of a server that answers, or None once we have the right to start one.
 
-    The lock is held as long as a guardian lives, so that two commands of the same moment, or one
-    that comes while a guardian restarts or stops its server, never start a second one.
+    A guardian holds the lock as long as it lives. So two commands at the same moment, or one that comes while a
+    guardian restarts or stops its server, never start a second one.
     """
     with ours_alone():
         lock = private.open_file(path.with_name("valkey.lock"), os.O_RDWR | os.O_CREAT)
@@ -419,7 +418,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def stand_by(pid: int, inbox: Inbox) -> None:
-    """Wait until the server that somebody else guards is gone, or we are told to stop."""
+    """Wait until the server of another guardian is gone, or we are told to stop."""
     with contextlib.suppress(ProcessLookupError):
         while not inbox.told_to_stop:
             os.kill(pid, 0)
@@ -449,12 +448,12 @@ def _guard(server: Server, inbox: Inbox) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Tell whoever reads our stderr."""
+    """Write a sentence to stderr."""
     _write(2, f"pytask: {sentence}")
 
 
 def say(message: dict[str, object]) -> None:
-    """The one line on stdout; closed after it, so that a reader sees the end."""
+    """Write the one line on stdout, and close that, so that its reader sees the end."""
     _write(1, json.dumps(message))
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -462,7 +461,7 @@ def say(message: dict[str, object]) -> None:
 
 
 def _write(fd: int, line: str) -> None:
-    # Whoever read it may be gone; the pipe's end will say so.
+    # Its reader may be gone; the end of the pipe will say so.
     with contextlib.suppress(OSError):
         os.write(fd, line.encode(errors="surrogateescape") + b"\n")
 
@@ -487,16 +486,16 @@ def main(argv: list[str], serve: Callable[[str | None, int], None] = _serve) -> 
     """Run as a program (see the module's docstring). Exit code: 0, 1 for an error, 2 for usage."""
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, allow_abbrev=False)
     parser.add_argument("--dir", default=None, help="the server's folder")
-    parser.add_argument("--hold-fd", type=int, required=True, help="end of file: stop the server")
+    parser.add_argument("--hold-fd", type=int, required=True, help="stop the server at the end of this file")
     options = parser.parse_args(argv)
     try:
         os.fstat(options.hold_fd)
     except OSError as error:
         parser.error(f"--hold-fd {options.hold_fd}: {error.strerror}")
-    # What it and its server make is for us alone, also in a folder that others may read.
+    # What it and its server create is for us alone, even in a folder that others may read.
     os.umask(0o077)
-    # The terminal's signals go to its foreground group, which we leave. (Refused where we lead a
-    # group of our own, as a shell's job does.)
+    # The terminal's signals go to its foreground group, which we leave. (This is refused to the leader of a group,
+    # such as a shell's job.)
     with contextlib.suppress(PermissionError):
         os.setsid()
     try:

@@ -53,7 +53,7 @@ def main(  # noqa: PLR0911 - one for each way to end
                 from .workers import workers  # noqa: PLC0415 - only what is needed
 
                 return workers(options, output)
-            # Only now: redis takes longer to load than a mistake takes to be told.
+            # Only now, since redis loads slowly, and a mistake is to be reported at once.
             from .dispatch import run_top, run_verb  # noqa: PLC0415
 
             return (run_top if options.verb == "top" else run_verb)(options, output)
@@ -80,7 +80,7 @@ def _here() -> Path | None:
 
 
 def _hide_passwords(argv: Sequence[str]) -> None:
-    """``ps`` shows everybody what a command was called with, for as long as ``events`` or ``top`` runs."""
+    """All users can see in ``ps`` the words of a command, as long as ``events`` or ``top`` runs."""
     shown = shown_words(argv)
     if shown != list(argv):
         from setproctitle import setproctitle  # noqa: PLC0415 - only where there is something to hide
@@ -93,7 +93,7 @@ def run() -> None:
     # Both are None when the shell closed them (``>&-``).
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the program's life
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    # What the terminal's encoding lacks is escaped, instead of ending the program.
+    # A character that the terminal's encoding lacks is escaped, and does not end the program.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

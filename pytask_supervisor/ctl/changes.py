@@ -13,7 +13,7 @@ from .master import MasterError, NoMasterError, ask, order
 from .options import Options
 from .output import Output
 
-#: Exit codes: all were replaced, or it was asked for and is not waited for; they were not; it is not known in time.
+#: Exit codes: all were replaced, or ``--wait`` is not given; they were not; there is no result in time.
 REPLACED, NOT_REPLACED, UNKNOWN = 0, 1, 3
 
 #: Seconds between two looks. Shorter: the end is seen sooner. Longer: less work for the supervisor.
@@ -37,7 +37,7 @@ def change_workers(path: Path, request: dict[str, Any], options: Options, output
         return _tell(REPLACED, said, change, output)
     name = f"the {options.action}"
     if change is None:
-        return _tell(UNKNOWN, f"it is not known what becomes of {name}: the supervisor is an older one", None, output)
+        return _tell(UNKNOWN, f"the result of {name} is not known: the supervisor is of an older version", None, output)
     try:
         if not output.as_json:
             output.line(said)
@@ -62,8 +62,8 @@ def _follow(path: Path, change: dict[str, Any], name: str, deadline: float) -> t
             trouble = f"; {error}"
             continue
         if change["id"] not in known:
-            why = f"the supervisor at {path} was started since, or was asked for too many others"
-            return UNKNOWN, f"what became of {name} is not known: {why}", change
+            why = f"the supervisor at {path} was started again, or had too many other requests since"
+            return UNKNOWN, f"the result of {name} is not known: {why}", change
         change = known[change["id"]]
     return _CODES.get(change["state"], UNKNOWN), _sentence(change, name, trouble), change
 
@@ -72,15 +72,15 @@ def _sentence(change: dict[str, Any], name: str, trouble: str) -> str:
     done = f" ({change['replaced']} of {change['workers']} replaced)" if change["workers"] else ""
     match change["state"]:
         case "replaced" if change["superseded_by"]:
-            return "all workers are replaced, some by a later reload or restart"
+            return "all workers were replaced, some by a later reload or restart"
         case "replaced":
             return f"{change['replaced']} worker{'s' * (change['replaced'] != 1)} replaced"
         case "given_up":
             return f"{name} is given up{done}: {change['why']}"
         case "stopping":
-            return f"{name} has come to nothing{done}: {change['why']}"
+            return f"{name} did not finish{done}: {change['why']}"
         case _:
-            return f"{name} has not ended in time, and goes on{done}{trouble}"
+            return f"{name} has not finished in time, and goes on{done}{trouble}"
 
 
 def _tell(code: int, sentence: str, change: dict[str, Any] | None, output: Output) -> int:

@@ -20,10 +20,10 @@ from .output import Output, as_text
 from .session import Session
 from .verbs import parsed
 
-#: Seconds between looks at the hash: no event tells of a stop, and events may be missed.
+#: Seconds between looks at the hash: a stop does not send an event, and events may be missed.
 LOOK_INTERVAL = 1.0
 
-#: Seconds of silence after which a connection is tried, and after as many more counts as lost. Longer costs less,
+#: Seconds of silence after which a connection is tested, and after as many more counts as lost. Longer costs less;
 #: shorter misses fewer events of a node whose host has fallen silent.
 HEALTH_CHECK = 4.0
 
@@ -35,7 +35,7 @@ class Feed:
         client: a client without retries.
         channel: one task's channel, or None for all.
         pattern: matches the channels of all tasks.
-        on_trouble: gets a sentence when the connection is lost and cannot be had again at once, once each time.
+        on_trouble: gets a sentence, once each time, when the connection is lost and cannot be made again at once.
     """
 
     def __init__(self, client: Any, channel: str | None, pattern: str, on_trouble: Callable[[str], None]) -> None:
@@ -76,7 +76,7 @@ class Feed:
     def next(self, timeout: float) -> tuple[str, dict[str, Any]] | None:
         """The channel and content of the next event, or None after ``timeout`` seconds or trouble.
 
-        What is no event, such as the commands on control channels, is passed over.
+        What is not an event, such as a command on a control channel, is skipped.
         """
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -100,7 +100,7 @@ class Feed:
     def _check(self, has_come: bool) -> None:
         """After a while of silence ask for a sign of life; after as long again the connection is lost.
 
-        A host that falls silent closes nothing: without that, events would be missed until TCP gives up.
+        A host that falls silent does not close its connections: otherwise events would be missed until TCP gives up.
         """
         now = time.monotonic()
         if has_come:
@@ -112,7 +112,7 @@ class Feed:
             self._pubsub.ping()
 
     def _mend(self, error: Exception) -> None:
-        # A proxy that cuts silent connections does no harm as long as another connection can be had.
+        # A proxy that cuts silent connections does no harm as long as another connection can be made.
         was_cut = self._pubsub is not None and not isinstance(error, RedisTimeout)
         if not (was_cut or self._said):
             self._said = True
@@ -123,7 +123,7 @@ class Feed:
 
 def start(session: Session, options: Options, output: Output) -> int:
     """Queue a task; with ``--wait``, follow it to its end."""
-    # Known before it starts, so that its channel can be listened to before it starts.
+    # Chosen here, so that we can listen to its channel before it starts.
     task_id = str(uuid.uuid4()) if options.task_id is None else options.task_id
     feed = Feed(session.client, session.keys.task(task_id), "", output.complain)
     if not options.wait:
@@ -138,7 +138,7 @@ def start(session: Session, options: Options, output: Output) -> int:
         _queue(session, options, task_id)
         state, result = _wait(session, feed, task_id)
     except KeyboardInterrupt:
-        output.complain(f"task {task_id} runs on")
+        output.complain(f"task {task_id} goes on")
         raise
     finally:
         feed.close()
@@ -176,20 +176,20 @@ def events(session: Session, options: Options, output: Output) -> int:
 
 
 def _queue(session: Session, options: Options, task_id: str) -> None:
-    # As one of many, since there the data may have keys that start_task has as arguments.
+    # By start_tasks, where the data may have keys that are arguments of start_task.
     spec = (options.task_name, options.data, task_id)
     session.helpers.start_tasks([spec], cleanup=options.cleanup)
 
 
 def _wait(session: Session, feed: Feed, task_id: str) -> tuple[str, Any]:
-    """The state in which the task ended, and its output; ``removed`` where it is gone unheard."""
+    """The state in which the task ended, and its output; ``removed`` if it is gone without an event."""
     event: tuple[str, Any] | None = None
     unseen = 0
     while True:
         # The hash decides, for a task may emit "success" itself.
         found = _look(session, task_id)
         if found is None and event is not None:
-            return event  # a Cleanup was quicker than we
+            return event  # a Cleanup was quicker
         if found is not None and found[0] in {*FINAL, TaskState.STOPPED}:
             return found
         unseen = unseen + 1 if found is None else 0
@@ -199,7 +199,7 @@ def _wait(session: Session, feed: Feed, task_id: str) -> tuple[str, Any]:
 
 
 def _last_event(feed: Feed, seconds: float) -> tuple[str, Any] | None:
-    """The state and output that an end's event tells, or None if none came."""
+    """The state and output in the event of an end, or None if it did not come."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         found = feed.next(left)

@@ -20,7 +20,7 @@ from pytask_supervisor.shared.socket_path import SocketPathError, checked, socke
 
 #: Seconds to wait for an answer. A supervisor gives it in milliseconds, unless it is stopped.
 TIMEOUT = 5.0
-#: Bytes of an answer. That of a thousand workers has half of one million.
+#: Bytes of an answer. A thousand workers need half a million.
 LONGEST_ANSWER = 8_000_000
 #: Seconds between tries to get in.
 PAUSE = 0.02
@@ -31,7 +31,7 @@ class MasterError(Exception):
 
 
 class NoMasterError(MasterError):
-    """None is there."""
+    """There is no supervisor."""
 
 
 def find(named: str | None) -> Path:
@@ -43,23 +43,21 @@ def find(named: str | None) -> Path:
     except SocketPathError as error:
         raise MasterError(str(error)) from error
     if not alive:
-        raise MasterError(
-            "no supervisor of yours runs here; --control-socket PATH names one that has its socket elsewhere"
-        )
+        raise MasterError("none of your supervisors runs here; if its socket is elsewhere, give --control-socket PATH")
     if len(alive) > 1:
         labels = ", ".join(f"{path} ({_label(path)})" for path in alive)
-        raise MasterError(f"{len(alive)} supervisors run here, name one with --control-socket: {labels}")
+        raise MasterError(f"{len(alive)} supervisors run here; name one with --control-socket: {labels}")
     return alive[0]
 
 
 def ask(path: Path, **request: Any) -> Any:
-    """What the supervisor tells, or the sentence that it says. Raises ``MasterError``."""
+    """The data or the sentence with which the supervisor answers. Raises ``MasterError``."""
     reply = order(path, **request)
     return reply["told"] if request["do"] in ANSWERS else reply["said"]
 
 
 def order(path: Path, **request: Any) -> dict[str, Any]:
-    """The whole answer, which is no refusal. Raises ``MasterError``."""
+    """The whole answer, unless it is a refusal. Raises ``MasterError``."""
     try:
         reply = json.loads(_talk(path, json.dumps(request).encode() + b"\n"))
     except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -71,13 +69,13 @@ def order(path: Path, **request: Any) -> dict[str, Any]:
             f"the supervisor at {path} does not answer within {TIMEOUT:g} s: it may be stopped"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
+        raise MasterError(f"the supervisor at {path} gave an answer that makes no sense: {error}") from error
     is_refusal = isinstance(reply, dict) and "refused" in reply
     try:
         answer = REFUSAL if is_refusal else ANSWERS.get(request["do"], SAID)
         answer.check(reply, "it")
     except MisshapenError as error:
-        raise MasterError(f"the supervisor at {path} gives no answer that makes sense: {error}") from error
+        raise MasterError(f"the supervisor at {path} gave an answer that makes no sense: {error}") from error
     if is_refusal:
         raise MasterError(reply["refused"])
     return dict(reply)
@@ -86,7 +84,7 @@ def order(path: Path, **request: Any) -> dict[str, Any]:
 def connect(path: Path) -> socket.socket:
     """A connection, as soon as there is room for it. Raises ``OSError``, and ``TimeoutError`` in time.
 
-    To a supervisor of ours or of root's: in a folder such as ``/tmp`` anybody could answer in its place.
+    Only to a supervisor of our user or of root: in a folder such as ``/tmp`` another user could answer in its place.
     """
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(TIMEOUT)
@@ -97,7 +95,7 @@ def connect(path: Path) -> socket.socket:
                 connection.connect(str(path))
                 _check_listener(connection)
                 return connection
-            except BlockingIOError as error:  # Many wait there; the kernel does not let us wait with them.
+            except BlockingIOError as error:  # The queue is full, and the kernel does not let us wait in it.
                 if time.monotonic() > deadline:
                     raise TimeoutError from error
                 time.sleep(PAUSE)
@@ -130,7 +128,7 @@ def _talk(path: Path, line: bytes) -> bytes:
 
 
 def _answers(path: Path) -> bool:
-    """Whether somebody has it open; a dead supervisor's socket refuses."""
+    """Whether a process has it open; the socket of a dead supervisor refuses."""
     try:
         connect(path).close()
     except TimeoutError:

@@ -23,17 +23,17 @@ STATES = tuple(state.value for state in TaskState)
 #: Flag to the argument of ``PyTaskHelpers``; in the environment ``PYTASK_TASK_SET`` and so on.
 KEY_FLAGS = {f"--{name.replace('_', '-')}": name for name in KEY_NAMES}
 
-#: What ``workers`` can be told, which of it takes a number, and which can do without.
+#: What ``workers`` can do, what of it takes a number, and where the number may be left out.
 ACTIONS = ("scale", "quiet", "resume", "restart", "reload", "stop")
 NUMBERED = {"scale": "how many?", "stop": "which slot?", "restart": "which slot?"}
 FOR_ALL_TOO = {"restart"}
 
-#: What can be waited for, and the seconds for which that is done unless told otherwise, and at most. Longer: a rolling
-#: restart of many workers is seen to its end. Shorter: a script that waits for one that hangs gets on.
+#: What ``--wait`` can wait for, its default in seconds, and the longest wait. Longer: a rolling restart of many workers
+#: is seen to its end. Shorter: a script does not wait long for a worker that hangs.
 AWAITED = ("restart", "reload")
 DEFAULT_WAIT, LONGEST_WAIT = 600.0, 86_400.0
 
-#: Seconds between two frames of ``top``. A worker tells its figures once a second.
+#: Seconds between two frames of ``top``. A worker reports its figures once a second.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 
 
@@ -43,11 +43,11 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What the user wants done."""
+    """What the user asked for."""
 
     verb: str
     redis: str  #: a URL, ``embedded[:DIR]`` included
-    names: dict[str, str]  #: those of the four key names that are not the default
+    names: dict[str, str]  #: the key names that are not the default
     as_json: bool
     ids: list[str] = field(default_factory=list)  #: of ``stop``, ``restart``, ``show``, ``events``, …
     task_name: str = ""  #: of ``start``, as are the next four
@@ -56,7 +56,7 @@ class Options:
     wait: bool = False  #: also of ``workers``
     cleanup: bool = True
     state: str | None = None  #: of ``list``: only tasks in this state
-    control_socket: str | None = None  #: of ``workers`` and ``top``; None: the one that runs here
+    control_socket: str | None = None  #: of ``workers`` and ``top``; None: that of the only supervisor here
     action: str = "show"  #: of ``workers``, as are the next three
     number: int | None = None
     deaths: bool = False
@@ -66,12 +66,12 @@ class Options:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that raises, since a mistake is told in one line."""
+    """It raises, so that a mistake is reported in one line."""
 
     def error(self, message: str) -> NoReturn:
-        # The value of an option that is not known there is taken for the verb.
-        hint = "; what is an option of a verb stands after it" if message.startswith("argument VERB:") else ""
-        raise UsageError(f"{message}{hint} ({self.prog} --help tells more)")
+        # argparse takes the value of an unknown option for the verb.
+        hint = "; options of a verb must follow the verb" if message.startswith("argument VERB:") else ""
+        raise UsageError(f"{message}{hint} (see {self.prog} --help)")
 
 
 def parse(
@@ -123,7 +123,7 @@ def parse(
 
 
 def _in_file(folder: Path | None) -> dict[str, str]:
-    """What the supervisor's table in a folder's file says of Redis, key names and control socket."""
+    """Redis, key names and control socket, from the supervisor's table in the file of a folder."""
     if folder is None:
         return {}
     try:
@@ -133,16 +133,16 @@ def _in_file(folder: Path | None) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Given before and after the verb. SUPPRESS, or the verb's default would hide what stood before.
+    # Allowed before and after the verb. Without SUPPRESS, the verb's default would hide what stood before it.
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     common.add_argument(
         "--redis",
         metavar="URL",
-        help=f"redis://, unix://, embedded[:DIR] … (else PYTASK_REDIS_URL, else {redis_url.DEFAULT})",
+        help=f"redis://, unix://, embedded[:DIR] … (default: PYTASK_REDIS_URL, then {redis_url.DEFAULT})",
     )
     for flag in KEY_FLAGS:
-        common.add_argument(flag, metavar="NAME", help="as the workers have it")
-    common.add_argument("--json", action="store_true", help="write JSON")
+        common.add_argument(flag, metavar="NAME", help="the same as for the workers")
+    common.add_argument("--json", action="store_true", help="print JSON")
     parser = _Parser(
         prog="pytaskctl",
         description="Start, stop and watch tasks.",
@@ -160,19 +160,19 @@ def _parser() -> argparse.ArgumentParser:
         "data",
         metavar="key=value",
         nargs="*",
-        help="its data; values are JSON where they parse as such, else text",
+        help="its data; a value is read as JSON if it is valid JSON, else as text",
     )
-    start.add_argument("--id", help="its id (else a new one)")
+    start.add_argument("--id", help="its id (default: a new one)")
     start.add_argument(
         "--wait",
         action="store_true",
-        help="wait for its end and print its output; exit code 0 for SUCCESS, else 1",
+        help="wait until it ends, and print its output; exit code 0 for SUCCESS, else 1",
     )
-    start.add_argument("--no-cleanup", dest="cleanup", action="store_false", help="keep it after its end")
+    start.add_argument("--no-cleanup", dest="cleanup", action="store_false", help="keep the task after its end")
     for name, text in (
         ("stop", "Stop tasks; they can be restarted."),
         ("restart", "Start tasks again, in any state."),
-        ("reload", "Have running tasks read their data again."),
+        ("reload", "Make running tasks read their data again."),
         ("remove", "Remove tasks and their output."),
     ):
         verb(name, text).add_argument("ids", metavar="ID", nargs="+")
@@ -183,32 +183,34 @@ def _parser() -> argparse.ArgumentParser:
     verb("events", "Follow the events of one task, or of all, until Ctrl-C.").add_argument(
         "ids", metavar="ID", nargs="*"
     )
-    verb("queues", "Count the tasks that wait, are active, have ended, or are parked since no worker knows them.")
-    workers = verb("workers", "Show the workers of the supervisor on this machine, or steer them.")
+    verb("queues", "Count the tasks that wait, are active, have ended, or are parked because no worker knows them.")
+    workers = verb("workers", "Show or control the workers of the supervisor on this machine.")
     _add_socket(workers)
     workers.add_argument(
         "action",
         nargs="?",
         choices=ACTIONS,
-        help="scale N: so many from now on. quiet: claim nothing new; resume: claim again. restart: replace one after "
-        "another, with the code as it is now; restart SLOT: that one; reload: with the configuration read anew too. "
-        "stop SLOT: one for good",
+        help="scale N: run N workers from now on. quiet: claim no new tasks; resume: claim again. restart: replace the "
+        "workers one after another, with the code as it is now; restart SLOT: only that one. reload: as restart, and "
+        "read the configuration again. stop SLOT: stop that one for good",
     )
     workers.add_argument("number", nargs="?", metavar="N|SLOT")
-    workers.add_argument("--deaths", action="store_true", help="why workers ended, the last ones")
+    workers.add_argument("--deaths", action="store_true", help="show the last workers that ended, and why")
     workers.add_argument(
         "--wait",
         action="store_true",
-        help="of restart and reload: until it is known what became of it. Exit code 0: all were replaced, and the old "
-        "ones are gone; 1: it was given up, or the supervisor stops; 3: it is not known in time, and goes on",
+        help="with restart and reload: wait for the result. Exit code 0: all workers were replaced, and the old ones "
+        "are gone; 1: it was given up, or the supervisor stops; 3: there is no result in time, and it goes on",
     )
     workers.add_argument(
-        "--timeout", type=_timeout, metavar="SECONDS", help=f"for which --wait waits (else {DEFAULT_WAIT:g})"
+        "--timeout", type=_timeout, metavar="SECONDS", help=f"how long --wait waits (default: {DEFAULT_WAIT:g})"
     )
     top = verb("top", "Watch queues and workers; q or Ctrl-C ends it.")
     _add_socket(top)
-    top.add_argument("--once", action="store_true", help="print one frame")
-    top.add_argument("--interval", type=_interval, metavar="SECONDS", help="between two frames (else 1)", default=1.0)
+    top.add_argument("--once", action="store_true", help="print one frame and exit")
+    top.add_argument(
+        "--interval", type=_interval, metavar="SECONDS", help="between two frames (default: 1)", default=1.0
+    )
     return parser
 
 
@@ -216,7 +218,7 @@ def _add_socket(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--control-socket",
         metavar="PATH",
-        help="as the supervisor has it (else PYTASK_CONTROL_SOCKET, else that of the only one that runs here)",
+        help="the same as for the supervisor (default: PYTASK_CONTROL_SOCKET, then that of the only supervisor here)",
     )
 
 
@@ -227,16 +229,16 @@ def _check_action(found: argparse.Namespace, words: list[str]) -> None:
         if found.number is None:
             raise UsageError(f"workers {found.action}: {NUMBERED[found.action]}")
         if not (found.number.isascii() and found.number.isdigit()):
-            raise UsageError(f"workers {found.action}: {NUMBERED[found.action]} {found.number!r} is no whole number")
+            raise UsageError(f"workers {found.action}: {NUMBERED[found.action]} {found.number!r} is not a whole number")
         found.number = int(found.number)
     elif found.number is not None:
         raise UsageError(f"workers: one word too many: {found.number!r}")
     if found.action and found.deaths:
-        raise UsageError(f"workers: --deaths and {found.action} exclude each other")
+        raise UsageError(f"workers: --deaths and {found.action} cannot be used together")
     if found.wait and found.action not in AWAITED:
-        raise UsageError(f"workers: --wait goes with {' and '.join(AWAITED)} only")
+        raise UsageError(f"workers: --wait is only for {' and '.join(AWAITED)}")
     if found.timeout is not None and not found.wait:
-        raise UsageError("workers: --timeout goes with --wait only")
+        raise UsageError("workers: --timeout is only for --wait")
 
 
 def _interval(text: str) -> float:
@@ -256,13 +258,13 @@ def _timeout(text: str) -> float:
 
 
 def _plain_words(more: list[str]) -> list[str]:
-    """The words that argparse leaves over when a flag stands between: ``start NAME --wait a=1``."""
+    """The words that argparse leaves over if a flag stands between them: ``start NAME --wait a=1``."""
     words: list[str] = []
     for position, word in enumerate(more):
         if word == "--":
             return words + more[position + 1 :]
         if word.startswith("-") and word != "-":
-            raise UsageError(f"unknown option {word!r} (pytaskctl --help tells more)")
+            raise UsageError(f"unknown option {word!r} (see pytaskctl --help)")
         words.append(word)
     return words
 
@@ -280,7 +282,7 @@ def _data(words: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """``text`` as JSON where it parses, else as it is. ``NaN``, which Python reads, is no JSON."""
+    """``text`` as JSON if it is valid, else as it is. ``NaN``, which Python reads, is not JSON."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -1,8 +1,7 @@
 """What ``pytaskctl`` writes: JSON, tables for people, plain lines, and sentences for errors.
 
-Called by the verbs. Whatever bytes an id or an event holds, neither the terminal nor the JSON
-breaks: control characters and bytes that are no UTF-8 come out escaped, and passwords in URLs do
-not come out at all.
+Called by the verbs. No id and no event can break the terminal or the JSON: control characters and bytes that are not
+UTF-8 come out escaped, and passwords in URLs are left out.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any, TextIO
 
 from pytask_supervisor.shared.redact import redact
 
-#: Rows that become a table. More would take seconds to lay out, and nobody reads them.
+#: Rows that become a table. More would take seconds to lay out, and are not read by people.
 TABLE_ROWS = 1000
 
 
 def printable(text: str, keep: str = "") -> str:
-    """``text`` with all that a terminal would act upon escaped, except what is in ``keep``."""
+    """``text`` with everything escaped that steers a terminal, except what is in ``keep``."""
     if text.isprintable():
         return text
     return "".join(
@@ -33,7 +32,7 @@ def as_text(value: Any) -> str:
 
 
 class Unwritable(Exception):  # noqa: N818 - it is a state of affairs
-    """The result cannot be written, as where the disk is full."""
+    """The result cannot be written, for example because the disk is full."""
 
 
 def write(text: str, stream: TextIO, *, end: str = "\n", flush: bool = False) -> None:
@@ -88,12 +87,12 @@ class Output:
         write("", self.stdout, end="", flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, compact: bool = False) -> None:
-        """A table if a person reads it, else lines with tabs, and without the head unless it is compact.
+        """A table on a terminal, else lines with tabs, which have a head only if it is compact.
 
         Args:
             columns: the head.
             rows: a text for each column.
-            compact: for many short columns: never folded, and of no use to anybody without the head.
+            compact: for many short columns, which are never folded and need their head.
         """
         coming: Iterator[Sequence[str]] = iter(rows)
         if self.stdout.isatty():

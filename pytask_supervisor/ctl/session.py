@@ -23,7 +23,7 @@ from .options import Options
 #: Tasks read in one round trip. More saves round trips, fewer leaves the server room for others.
 PAGE = 500
 
-#: What ``list`` tells of a task; ``data`` and ``output`` may be large.
+#: What ``list`` shows of a task; ``data`` and ``output`` may be large.
 LISTED = ("task", "state", "last_update", "cleanup", "local", "owner")
 
 
@@ -58,9 +58,9 @@ class Session:
         self.helpers.close()
 
     def why_unheard(self, task_id: str) -> str | None:
-        """Why no worker hears at once of what was recorded for a task; None where one does."""
+        """Why workers do not hear at once of what was recorded for a task; None if they do."""
         try:
-            # No command: what counts is whether it may be sent.
+            # Not a command: it only matters whether it may be sent.
             self.client.publish(self.keys.control(task_id), "")
         except RedisError as error:
             return outage(error) if denied(error) else None
@@ -69,7 +69,7 @@ class Session:
     def listed(self, ids: Iterable[str]) -> Iterator[dict[str, str]]:
         """The hashes of ``ids``, page by page: ``id`` and what they have of ``LISTED``.
 
-        Left out is an id without a hash: it was removed, and its entry in a queue is passed over.
+        An id without a hash is left out: the task was removed, and its entry in a queue does not count.
         """
         rest = iter(ids)
         while page := list(itertools.islice(rest, PAGE)):
@@ -100,10 +100,10 @@ class Session:
 
 
 def worker_of(task: Mapping[str, Any]) -> str:
-    """The worker that runs a task; '' where none does."""
+    """The worker that runs a task; '' if it does not run."""
     return str(task.get("owner") or "").rpartition(":")[0] if task.get("state") == TaskState.RUNNING else ""
 
 
 def heard(silent: float | None) -> str:
     """How long a worker has been silent, in words."""
-    return "not registered any more" if silent is None else f"heard of {silent:.1f} s ago"
+    return "no longer registered" if silent is None else f"last heard from {silent:.1f} s ago"

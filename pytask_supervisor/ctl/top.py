@@ -1,7 +1,7 @@
 """``pytaskctl top``: queues and workers, live. Called by ``dispatch``.
 
-A thread of its own asks the supervisor and Redis, either of which may take seconds to fail, so that
-keys are obeyed at once. The terminal is as it was before, however this ends.
+A second thread asks the supervisor and Redis, since each may take seconds to fail, and keys must work at once. The
+terminal is left as it was before, however this ends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GRACE = 0.2
 #: Columns that are shown however narrow the screen is: slot, process id and stage.
 LEAST_COLUMNS = 3
 
-#: Gives the lengths of the queues, or a sentence why there are none.
+#: Gives the lengths of the queues, or a sentence that says why they are not known.
 CountQueues = Callable[[], dict[str, int] | str]
 
 
@@ -53,7 +53,7 @@ class Frame:
     workers: list[dict[str, Any]] = field(default_factory=list)
     ended: dict[str, int] = field(default_factory=dict)
     queues: dict[str, int] | str = field(default_factory=dict)
-    #: Why there is nothing of the supervisor.
+    #: Why the supervisor does not answer.
     trouble: str = ""
 
     @property
@@ -63,7 +63,7 @@ class Frame:
 
 
 def top(options: Options, output: Output, count_queues: CountQueues) -> int:
-    """Show until q or Ctrl-C, or one frame: ``--once``, ``--json``, or where nobody watches."""
+    """Show until q or Ctrl-C; or one frame, with ``--once``, ``--json``, or without a terminal."""
     try:
         path = find(options.control_socket)
         frame = _look(path, count_queues)
@@ -83,7 +83,7 @@ def top(options: Options, output: Output, count_queues: CountQueues) -> int:
         except (OSError, termios.error) as error:
             if errno.EIO not in error.args[:1]:
                 raise
-            # The terminal has gone away: there is no reader, and nothing to restore.
+            # The terminal is gone: there is nothing to restore.
             os.dup2(os.open(os.devnull, os.O_WRONLY), output.stdout.fileno())
     return 0
 
@@ -124,7 +124,7 @@ def _watch(frame: Frame, look: Callable[[], Frame], interval: float, stdout: Tex
 
 @contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """Gives a function that waits so many seconds for keys; without a terminal to read there are none."""
+    """Gives a function that waits that many seconds for keys; without a terminal it only waits."""
     if sys.stdin is None or not sys.stdin.isatty():
 
         def nothing(seconds: float) -> str:
@@ -140,7 +140,7 @@ def _keys() -> Iterator[Callable[[float], str]]:
     def pressed(seconds: float) -> str:
         if not (events := poller.poll(seconds * 1000)):
             return ""
-        # A terminal that has gone away: nobody watches any more.
+        # The terminal is gone, so stop.
         return os.read(fd, 64).decode("latin-1") if events[0][1] == select.POLLIN else "q"
 
     before = termios.tcgetattr(fd)
@@ -157,7 +157,7 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does, or it would leave the terminal as we have made it; so does its hanging up."""
+    """SIGTERM and SIGHUP end us as Ctrl-C does; otherwise the terminal would stay as we have set it."""
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -171,7 +171,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _drawn(frame: Frame, console: Console | None = None) -> RenderableType:
-    """As it fits on that screen; None: all of it."""
+    """What fits on the screen of ``console``; None: everything."""
     above = Text(f"{_head(frame)}\n{_queues(frame)}\n")
     rows, width, more = [row(worker) for worker in frame.workers], len(COLUMNS), 0
     if console is not None:
@@ -191,7 +191,7 @@ def _drawn(frame: Frame, console: Console | None = None) -> RenderableType:
 
 
 def _fitting(rows: list[list[str]], width: int) -> int:
-    """How many columns have room, whole, with a space between; those on the right are missed least."""
+    """How many whole columns fit, with a space between; the least important ones are on the right."""
     widest = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     fitting = [count for count in range(LEAST_COLUMNS, len(COLUMNS) + 1) if sum(widest[:count]) + count - 1 <= width]
     return max(fitting, default=LEAST_COLUMNS)

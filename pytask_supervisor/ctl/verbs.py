@@ -44,7 +44,7 @@ def restart(session: Session, options: Options, output: Output) -> int:
 
 
 def reload(session: Session, options: Options, output: Output) -> int:
-    """Have each running task read its data again."""
+    """Make each running task read its data again."""
     return _each(
         session,
         options,
@@ -57,7 +57,7 @@ def reload(session: Session, options: Options, output: Output) -> int:
 
 
 def remove(session: Session, options: Options, output: Output) -> int:
-    """Forget each task, in whatever state."""
+    """Remove each task, in any state."""
     return _each(
         session,
         options,
@@ -81,7 +81,7 @@ def list_tasks(session: Session, options: Options, output: Output) -> int:
 
 
 def show(session: Session, options: Options, output: Output) -> int:
-    """All that is known of one task."""
+    """Everything about one task."""
     task_id = options.ids[0]
     task: dict[str, Any] = dict(session.helpers.get_task(task_id))
     if not task:
@@ -101,7 +101,7 @@ def show(session: Session, options: Options, output: Output) -> int:
 
 
 def queues(session: Session, options: Options, output: Output) -> int:
-    """How many tasks wait, are active, and have ended; and, where there are some, those whose names no worker knows."""
+    """How many tasks wait, are active and have ended, and how many are parked under names that no worker knows."""
     lengths = session.helpers.queue_lengths()
     names = session.helpers.parked_tasks() if "parked" in lengths else {}
     if options.as_json:
@@ -113,7 +113,7 @@ def queues(session: Session, options: Options, output: Output) -> int:
 
 
 def parsed(text: str) -> Any:
-    """The JSON that a field of a hash should hold, or its text where it does not."""
+    """The JSON in a field of a hash, or its text if that is not JSON."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -134,9 +134,9 @@ def _each(
     not_done: str,
     told: str = "",
 ) -> int:
-    """Change every task that can be; say which could not, and why.
+    """Change each task if possible; say which could not be changed, and why.
 
-    ``done``: what it is then; ``told``: what its worker has yet to do where it runs.
+    ``done``: what it is then. ``told``: what its worker still has to do if it runs.
     """
     answers = []
     for task_id in dict.fromkeys(options.ids):
@@ -153,14 +153,14 @@ def _each(
         else:
             output.complain(f"there is no task {task_id}")
     if any(answer["done"] for answer in answers) and (why := session.why_unheard(options.ids[0])):
-        output.complain(f"recorded, but no worker can be told at once; the next renewal finds it: {why}")
+        output.complain(f"recorded, but workers cannot be told at once; they find it at their next renewal: {why}")
     if options.as_json:
         output.json(answers if len(answers) > 1 else answers[0])
     return 0 if all(answer["done"] for answer in answers) else 1
 
 
 def _still_there(session: Session, task_id: str) -> dict[str, Any]:
-    """The worker of a task that still runs, which is to obey, and for how long that has been silent."""
+    """The worker of a task that still runs, and for how long that worker has been silent."""
     owner, state = session.helpers.get_task(task_id, ["owner", "state"])
     [known] = session.with_workers([{"owner": owner, "state": state}])
     return {name: known[name] for name in ("worker", "silent") if name in known}
@@ -171,20 +171,20 @@ def _where(task: Mapping[str, Any]) -> str:
 
 
 def _ids(session: Session) -> Iterator[str]:
-    """Every id once, in the order of a task's way, so that none slips by while it moves."""
+    """Every id once, in the order in which tasks move, so that a task that moves meanwhile is not missed."""
     helpers = session.helpers
     seen: set[str] = set()
     parked = helpers.get_parked_task_ids
     # A parked one may go to the queue, and one from the queue may be parked.
     for read in (parked, helpers.get_new_task_ids, helpers.get_active_task_ids, parked, helpers.get_end_task_ids):
-        # Anybody may push an empty id; it names no task.
+        # An empty id, which any program may push, does not name a task.
         fresh = [task_id for task_id in dict.fromkeys(read()) if task_id and task_id not in seen]
         seen.update(fresh)
         yield from fresh
 
 
 def _state(task: dict[str, Any]) -> str:
-    """No state means WAIT, for whoever pushed the task by hand."""
+    """No state means WAIT: the task may have been pushed by hand."""
     if not task.get("task") and not task.get("state"):
         return "?"
     return str(task.get("state") or TaskState.WAIT)

@@ -49,7 +49,7 @@ def row(worker: dict[str, Any]) -> list[str]:
         f"{figures['cpu'] * 100:.1f} %" if "cpu" in figures else "-",
         f"{figures['lag'] * 1000:.0f} ms" if "lag" in figures else "-",
     ]
-    # One that starts has not asked for it yet.
+    # A worker that starts has not asked Redis yet.
     is_cut_off = not figures.get("up", True) and worker["stage"] != "started"
     stage = f"{worker['stage']}, no Redis" if is_cut_off else worker["stage"]
     pid = "-" if worker["pid"] is None else str(worker["pid"])

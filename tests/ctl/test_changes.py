@@ -175,7 +175,7 @@ def test_what_is_not_known_in_time_is_exit_code_3_and_goes_on(start: Start, ctl:
         supervisor.wait_ready(1)
         (folder / "hold").touch()
         code, _, err = ended(ctl("restart", "--wait", "--timeout", "0.6"))
-        assert (code, err) == (3, "pytaskctl: the restart has not ended in time, and goes on (0 of 1 replaced)\n")
+        assert (code, err) == (3, "pytaskctl: the restart has not finished in time, and goes on (0 of 1 replaced)\n")
         waiting = ctl("restart", "--wait", "--timeout", "20")
         (folder / "hold").unlink()
         assert ended(waiting)[0] == 0
@@ -222,7 +222,7 @@ def test_another_supervisor_that_took_its_place_meanwhile_is_exit_code_3(
             successor.wait_ready(1, times=2)
             os.kill(waiting.process.pid, signal.SIGCONT)
             code, _, err = ended(waiting)
-            assert (code, "what became of the restart is not known" in err) == (3, True)
+            assert (code, "the result of the restart is not known" in err) == (3, True)
             assert successor.stop() == 0
 
 

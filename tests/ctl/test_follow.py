@@ -74,7 +74,7 @@ def test_ctrl_c_while_waiting_leaves_the_task_running(
         wait_until(lambda: state_of(ctl, "s") == "RUNNING")
         waiting.ctrl_c()
         assert waiting.wait() == 130
-        assert waiting.err.read() == "pytaskctl: task s runs on\n"
+        assert waiting.err.read() == "pytaskctl: task s goes on\n"
     assert state_of(ctl, "s") == "RUNNING"
 
 

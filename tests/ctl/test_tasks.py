@@ -89,13 +89,13 @@ def test_what_runs_is_shown_with_its_worker_and_how_long_that_has_been_silent(
     listed = {task["id"]: task for task in ctl("list", "--json").json}
     shown = ctl("show", "a", "--json").json
 
-    assert told["a"].startswith("told to stop: recorded, and its worker is host-1-ab, heard of 4")
-    assert told["b"] == "told to stop: recorded, and its worker is gone-2-cd, not registered any more"
+    assert told["a"].startswith("told to stop: recorded, and its worker is host-1-ab, last heard from 4")
+    assert told["b"] == "told to stop: recorded, and its worker is gone-2-cd, no longer registered"
     assert listed["a"]["worker"] == "host-1-ab"
     assert 47 <= listed["a"]["silent"] <= 60
     assert "owner" not in listed["a"]
     assert (listed["b"]["worker"], listed["b"]["silent"]) == ("gone-2-cd", None)
-    assert {line[4] for line in ctl("list").lines} >= {"gone-2-cd, not registered any more"}
+    assert {line[4] for line in ctl("list").lines} >= {"gone-2-cd, no longer registered"}
     assert (shown["worker"], shown["owner"]) == ("host-1-ab", "host-1-ab:7")
     done = ctl("restart", "b", "--json").json
     assert done == {"id": "b", "done": True, "worker": "gone-2-cd", "silent": None}

@@ -202,7 +202,7 @@ def test_a_user_without_channels_has_commands_recorded_and_is_told_which_right_i
         admin.sadd("tasks", "x")
         done = run_ctl("--redis", f"redis://u:secret@127.0.0.1:{server.port}", verb, "x")
         assert done.code == 0
-        assert "recorded, but no worker can be told at once; the next renewal finds it" in done.err
+        assert "recorded, but workers cannot be told at once; they find it at their next renewal" in done.err
         assert "give its user the right &*" in done.err
         if verb == "remove":
             assert not admin.exists("task-x")

@@ -65,7 +65,7 @@ def test_without_a_supervisor_it_is_one_sentence_and_exit_code_1(ask: Ask, words
     done = ask(*words)
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "pytaskctl: no supervisor of yours runs here; --control-socket PATH names one that has its socket elsewhere\n"
+        "pytaskctl: none of your supervisors runs here; if its socket is elsewhere, give --control-socket PATH\n"
     )
 
 
@@ -81,7 +81,7 @@ def test_a_socket_without_a_supervisor_is_named(ask: Ask, tmp_path: Path) -> Non
 def test_one_that_speaks_something_else_is_no_supervisor(ask: Ask, redis_server: RedisServer) -> None:
     done = ask("--control-socket", redis_server.url.removeprefix("unix://").partition("?")[0])
     assert done.code == 1
-    assert "gives no answer that makes sense" in done.err
+    assert "gave an answer that makes no sense" in done.err
 
 
 def test_a_line_for_each_worker_tells_what_it_is_at(ask: Ask, supervisor: SupervisorProcess) -> None:
@@ -152,7 +152,7 @@ def test_of_several_supervisors_one_must_be_named(
         other.wait_ready(1)
         done = ask()
         assert done.code == 1
-        assert done.err.startswith("pytaskctl: 2 supervisors run here, name one with --control-socket: ")
+        assert done.err.startswith("pytaskctl: 2 supervisors run here; name one with --control-socket: ")
         paths = {pid: run_time / "pytask" / f"supervisor-{pid}.sock" for pid in (supervisor.pid, other.pid)}
         assert all(f"{path} (jobs)" in done.err for path in paths.values())
         assert len(ask("--control-socket", str(paths[other.pid])).lines) == 1 + 1
@@ -169,18 +169,18 @@ def test_of_several_supervisors_one_must_be_named(
     ("words", "sentence"),
     [
         (["scale"], "workers scale: how many?"),
-        (["scale", "many"], "workers scale: how many? 'many' is no whole number"),
-        (["scale", "-3"], "workers scale: how many? '-3' is no whole number"),
+        (["scale", "many"], "workers scale: how many? 'many' is not a whole number"),
+        (["scale", "-3"], "workers scale: how many? '-3' is not a whole number"),
         (["scale", "-3"], "-3"),
         (["stop"], "workers stop: which slot?"),
-        (["restart", "all"], "workers restart: which slot? 'all' is no whole number"),
+        (["restart", "all"], "workers restart: which slot? 'all' is not a whole number"),
         (["quiet", "2"], "workers: one word too many: '2'"),
         (["scale", "2", "3"], "workers: one word too many: '3'"),
         (["dance"], "invalid choice: 'dance'"),
-        (["--deaths", "restart"], "exclude each other"),
-        (["--wait"], "workers: --wait goes with restart and reload only"),
-        (["scale", "2", "--wait"], "workers: --wait goes with restart and reload only"),
-        (["reload", "--timeout", "5"], "workers: --timeout goes with --wait only"),
+        (["--deaths", "restart"], "cannot be used together"),
+        (["--wait"], "workers: --wait is only for restart and reload"),
+        (["scale", "2", "--wait"], "workers: --wait is only for restart and reload"),
+        (["reload", "--timeout", "5"], "workers: --timeout is only for --wait"),
         (["reload", "--wait", "--timeout", "0"], "must be more than 0 and at most 86400 seconds, not 0"),
         (["reload", "--wait", "--timeout", "nan"], "must be more than 0 and at most 86400 seconds, not nan"),
         (["restart", "--wait", "--timeout", "soon"], "'soon'"),

@@ -76,7 +76,7 @@ def test_a_worker_that_had_no_descriptor_left_for_three_seconds_is_as_before(
     (folder / "hoard.py").write_text(HOARD)
     words = ["--workers", "1", "--max-tasks", "50", "--metrics-port", "0"]
     with start(*words, app="hoard:app", launcher=FEW) as supervisor:
-        supervisor.expected += ["no free file descriptor"]
+        supervisor.expected += ["out of file descriptors"]
         supervisor.wait_ready(1)
         if not is_fresh:
             good = helpers.start_task("noarg")
@@ -94,6 +94,6 @@ def test_a_worker_that_had_no_descriptor_left_for_three_seconds_is_as_before(
         )
         wait_until(lambda: read(supervisor, "/healthz")[0] == 200, 10)
         assert supervisor.text.count(" is away") == 0
-        assert supervisor.text.count("no free file descriptor") <= 3
+        assert supervisor.text.count("out of file descriptors") <= 3
         assert supervisor.text.count("Traceback") == 0
         assert supervisor.stop() == 0

@@ -136,7 +136,7 @@ def requests(admin: Any) -> int:
         (without_replicas, "too few replicas follow it"),
         (locked, "it does not let us in"),
         (unable_to_save, "it cannot save to disk and refuses writes"),
-        (busy, "it is busy with somebody's script"),
+        (busy, "it is busy with a script"),
         (loading, "it is still loading its data"),
         (frozen, "Timeout"),
     ],

@@ -73,7 +73,7 @@ def test_with_the_rights_of_the_documentation_and_with_less_all_goes_well(
     wait_until(lambda: done == [0, 1])
     live.end(worker)
     assert live.state(task_id) == "WAIT"
-    words = [each for each in said(caplog) if "does not tell its version" not in each]
+    words = [each for each in said(caplog) if "does not show its version" not in each]
     assert words == []
     assert len(said(caplog)) == ("-info" in less)
 
