@@ -23,8 +23,8 @@ from pytask_supervisor.host.privileges import standing
 from pytask_supervisor.host.sd_notify import Notify
 from pytask_supervisor.master.embedded_server import EmbeddedServer
 from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.supervisor import Supervisor
-from pytask_supervisor.master.systemd import SystemdNotifier
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.exits import Exit, StartError
 from pytask_supervisor.shared.logs import counted, set_up, write_line
@@ -96,27 +96,27 @@ def supervise(
             counted(config.workers, "worker"),
             config.label,
         )
-        systemd = SystemdNotifier(Notify.take(os.environ))
-        embedded_server = EmbeddedServer(config.embedded_program, config.embedded_dir) if config.is_embedded else None
+        state = MasterState(config)
+        server = EmbeddedServer(config.embedded_program, config.embedded_dir, state) if config.is_embedded else None
         fork_server = ForkServer(_run_fork_server, inbox) if config.preload else None
-        spawner = Spawner(config, run_child, inbox, fork_loaded=fork_server.fork if fork_server else None)
+        spawner = Spawner(state, run_child, inbox, fork_loaded=fork_server.fork if fork_server else None)
         pool = WorkerPool(spawner.spawn, policy=policy)
         supervisor = Supervisor(
+            state,
             pool,
-            spawner,
             inbox,
-            embedded_server=embedded_server,
-            systemd=systemd,
+            embedded_server=server,
             fork_server=fork_server,
-            read=read,
+            notify=Notify.take(os.environ),
+            read_config=read,
         )
         try:
-            endpoints = Endpoints(config, supervisor.commands, supervisor.stats)
+            endpoints = Endpoints(config, pool, supervisor.commands, supervisor.stats)
         except EndpointError as error:
             log.error("%s", error)
             return Exit.USAGE
-        supervisor.receive(endpoints)
-        pool.foreign += (pidfile,) if pidfile else ()
+        supervisor.add_endpoints(endpoints)
+        pool.hide_from_workers(*(thing for thing in (server, endpoints, pidfile) if thing is not None))
         try:
             return supervisor.run()
         finally:

@@ -194,7 +194,7 @@ class ControlSocket:
                 "quiet": commands.is_quiet,
                 "stopping": commands.is_stopping,
             },
-            "workers": [asdict(slot) for slot in commands.slots],
+            "workers": [asdict(slot) for slot in commands.slot_reports],
             "ended": self._stats.ended(),
             "deaths": commands.death_counts,
             "changes": commands.changes,

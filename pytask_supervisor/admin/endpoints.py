@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 
 from pytask_supervisor.admin.control_socket import ControlSocket, open_control
 from pytask_supervisor.admin.http import MetricsPort, open_port
@@ -15,8 +14,9 @@ from pytask_supervisor.admin.queue_counts import QueueCounts
 from pytask_supervisor.admin.server import RequestServer
 from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.master.commands import Commands
+from pytask_supervisor.master.part import Part
 from pytask_supervisor.master.stats import MasterStats
-from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.socket_path import SocketPathError
 
 log = logging.getLogger("pytask.supervisor")
@@ -28,13 +28,13 @@ class EndpointError(Exception):
     """What was asked for cannot be opened; the text is a sentence."""
 
 
-class Endpoints:
+class Endpoints(Part):
     """Raises ``EndpointError`` where the configuration asks for what cannot be had."""
 
-    def __init__(self, config: SupervisorConfig, commands: Commands, stats: MasterStats) -> None:
+    def __init__(self, config: SupervisorConfig, pool: WorkerPool, commands: Commands, stats: MasterStats) -> None:
         self._control: ControlSocket | None = None
         self._metrics: MetricsPort | None = None
-        self._queue_counts = QueueCounts()
+        self._queue_counts = QueueCounts(pool)
         try:
             if config.metrics_port is not None:
                 self._metrics = _open_metrics(config.metrics_host, config.metrics_port, commands, stats)
@@ -51,26 +51,26 @@ class Endpoints:
 
     @property
     def readable(self) -> list[int]:
-        """Descriptors to wait on until there is something to read."""
+        """See ``Part``."""
         return [fd for server in self._servers for fd in server.readable]
 
     @property
     def writable(self) -> list[int]:
-        """Descriptors to wait on until there is room to write."""
+        """See ``Part``."""
         return [fd for server in self._servers for fd in server.writable]
 
     @property
-    def next_deadline(self) -> float | None:
-        """When there is something to do though nothing comes."""
-        deadlines = [server.next_deadline for server in self._servers]
+    def deadline(self) -> float | None:
+        """See ``Part``."""
+        deadlines = [server.deadline for server in self._servers]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
-    def tend(self, ready: Sequence[WorkerHandle]) -> None:
-        """Answer whoever has asked; never waits. ``ready``: workers that can count the queues."""
+    def turn(self) -> None:
+        """See ``Part``: answer what was asked; with ``--metrics-port`` have the queues counted."""
         for server in self._servers:
-            server.tend()
+            server.turn()
         if self._metrics is not None:
-            self._queue_counts.ask(ready)
+            self._queue_counts.turn()
 
     def close(self) -> None:
         """Let go of all descriptors; in a worker, of the copies that it inherited."""

@@ -87,7 +87,7 @@ class MetricsPort:
         if path == "/metrics":
             return self._metrics(f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in accept else "")
         if path == "/healthz":
-            is_well, words = health(self._commands.slots, self._clock(), is_quiet=self._commands.is_quiet)
+            is_well, words = health(self._commands.slot_reports, self._clock(), is_quiet=self._commands.is_quiet)
             status = http.HTTPStatus.OK if is_well else http.HTTPStatus.SERVICE_UNAVAILABLE
             return status, PLAIN, words.encode() + b"\n"
         return http.HTTPStatus.NOT_FOUND, PLAIN, b"there are /metrics and /healthz\n"

@@ -41,7 +41,7 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
-        slots = self._commands.slots
+        slots = self._commands.slot_reports
         yield from self._of_tasks(slots)
         yield from self._of_queues()
         yield from self._of_workers(slots)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
 
 #: Seconds between two counts: three commands of constant cost. Shorter: fresher lengths. Longer: a
 #: fleet of many supervisors asks its server less.
@@ -13,15 +13,17 @@ EVERY = 5.0
 
 
 class QueueCounts:
-    """Asked only while somebody wants to know, which is with ``--metrics-port``."""
+    """Has its turn only with ``--metrics-port``."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: WorkerPool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
         self._clock = clock
         self._due = 0.0
         self._round = 0
 
-    def ask(self, ready: Sequence[WorkerHandle]) -> None:
+    def turn(self) -> None:
         """Ask the next worker, if it is time; one that does not answer is passed over next time."""
+        ready = self._pool.ready
         if not ready or self._clock() < self._due:
             return
         self._due = self._clock() + EVERY

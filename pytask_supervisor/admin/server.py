@@ -93,12 +93,12 @@ class RequestServer:
         return [client.socket.fileno() for client in self._clients if client.is_sending]
 
     @property
-    def next_deadline(self) -> float | None:
-        """When ``tend`` has something to do though nothing comes."""
+    def deadline(self) -> float | None:
+        """When ``turn`` has something to do though nothing comes."""
         deadlines = [client.deadline for client in self._clients]
         return min([*deadlines, self._deaf_until] if self._deaf_until else deadlines, default=None)
 
-    def tend(self) -> None:
+    def turn(self) -> None:
         """Take what has come, send what can be sent, drop who is too slow. Never waits."""
         now = self._clock()
         if self._deaf_until <= now:

@@ -118,7 +118,7 @@ class ForkServer:
         return self._current is None and self._next is None and not self._ended
 
     @property
-    def fds(self) -> list[int]:
+    def readable(self) -> list[int]:
         """What to wait on."""
         return [] if self._next is None else [self._next.line.fileno()]
 

@@ -5,15 +5,14 @@ Each method does its work at once, or sets it going, and returns a sentence for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytask_supervisor.config.settings import ConfigError
 from pytask_supervisor.config.types import MOST_WORKERS
 from pytask_supervisor.master.death_log import Cause, Death, DeathLog, Kind
-from pytask_supervisor.master.reload import Reload
-from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.reloads import Reloads
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import WorkerHandle
 from pytask_supervisor.master.worker_pool import Slot, WorkerPool
 from pytask_supervisor.shared.logs import counted
@@ -39,33 +38,23 @@ class OrderError(Exception):
 
 
 class Commands:
-    """Steers the workers; the supervisor's loop carries out what takes time. ``announce`` is called before a reload."""
+    """Steers the workers; the supervisor's loop carries out what takes time."""
 
-    def __init__(
-        self,
-        pool: WorkerPool,
-        death_log: DeathLog,
-        spawner: Spawner,
-        reloading: Reload,
-        announce: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, state: MasterState, pool: WorkerPool, death_log: DeathLog, reloads: Reloads) -> None:
+        self._state = state
         self._pool = pool
-        self._reloading = reloading
-        self._announce = announce
         self._death_log = death_log
-        self._spawner = spawner
-        #: Nothing is started any more.
-        self.is_stopping = False
+        self._reloads = reloads
 
     # What there is.
 
     @property
-    def slots(self) -> list[SlotReport]:
+    def slot_reports(self) -> list[SlotReport]:
         """All slots, also those whose worker is to leave for good."""
         shown = [_shown(slot, slot.worker) for slot in self._pool.slots]
         members = {slot.worker for slot in self._pool.slots}
         shown += [_shown(self._pool.slot_of(worker), worker) for worker in self._pool.workers if worker not in members]
-        return sorted(shown, key=lambda slot: slot.slot)
+        return sorted(shown, key=lambda report: report.slot)
 
     @property
     def deaths(self) -> tuple[Death, ...]:
@@ -80,12 +69,17 @@ class Commands:
     @property
     def changes(self) -> list[dict[str, Any]]:
         """What became of each reload and restart, oldest first."""
-        return self._reloading.changes.told()
+        return self._reloads.told()
 
     @property
     def is_quiet(self) -> bool:
         """Whether no worker claims anything new."""
-        return self._spawner.is_quiet
+        return self._state.is_quiet
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether all workers are to leave."""
+        return self._state.is_stopping
 
     # What can be done.
 
@@ -125,7 +119,7 @@ class Commands:
     def quiet(self, is_on: bool) -> str:
         """No worker claims anything new, or all do again; the tasks that run go on."""
         self._refuse_while_stopping()
-        self._spawner.is_quiet = is_on
+        self._state.is_quiet = is_on
         for worker in self._pool.workers:
             worker.tell_quiet(is_on)
         return "workers are quiet: running tasks go on, nothing new is claimed" if is_on else "workers claim again"
@@ -140,22 +134,15 @@ class Commands:
         """Replace all workers, or one, one at a time, each once its successor is ready. Code is loaded anew."""
         self._refuse_while_stopping()
         slots = self._pool.slots if number is None else [self._slot(number)]
-        return self._reloading.replace(slots, by)
+        return self._reloads.begin_restart(slots, by)
 
     def reload(self, by: str = "reload") -> str:
-        """Likewise, with the configuration read anew; raises ``OrderError`` if that cannot be used."""
+        """Likewise, with the configuration read again; raises ``OrderError`` if that cannot be used."""
         self._refuse_while_stopping()
-        self._announce()
         try:
-            self._reloading.read()
+            return self._reloads.begin_reload(by)
         except ConfigError as error:
             raise OrderError(f"the configuration cannot be used, so nothing changes: {error}") from error
-        return self._reloading.begin(by)
-
-    def begin_stop(self) -> None:
-        """Nothing is started any more, and nothing more becomes of what was asked for."""
-        self.is_stopping = True
-        self._reloading.changes.stop()
 
     def _slot(self, number: int) -> Slot:
         for slot in self._pool.slots:
@@ -165,7 +152,7 @@ class Commands:
         raise OrderError(f"there is no worker {number}; there are: {numbers}")
 
     def _refuse_while_stopping(self) -> None:
-        if self.is_stopping or not self._pool.size:
+        if self._state.is_stopping or not self._pool.size:
             raise OrderError("not now: the supervisor is starting or stopping")
 
 

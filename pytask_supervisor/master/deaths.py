@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pytask_supervisor.host.oom import OomCounter
 from pytask_supervisor.master.death_log import Cause, Death, DeathLog, Kind
 from pytask_supervisor.master.handback import Handback
-from pytask_supervisor.master.rolling import Roll
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.rolling import Rolling
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.master.worker_pool import Slot, WorkerPool
 from pytask_supervisor.shared.exits import Exit, explain
@@ -37,34 +39,44 @@ class Verdict:
     sentence: str
 
 
-class Deaths:
+class Deaths(Part):
     """Writes dead workers into the log of deaths; the supervisor reaps them and acts on the verdict."""
 
     def __init__(
         self,
+        state: MasterState,
         pool: WorkerPool,
         handback: Handback,
-        roll: Roll,
+        rolling: Rolling,
         death_log: DeathLog,
         oom: OomCounter,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._state = state
         self._pool = pool
         self._handback = handback
-        self._roll = roll
+        self._rolling = rolling
         self._death_log = death_log
         self._oom = oom
         self._wall_clock = wall_clock
-        #: Some worker was ready once: the app can be loaded and Redis takes us.
-        self.was_ever_ready = False
-        #: Children that had to be killed when all were to leave.
+        self._was_ever_ready = False
+        #: Workers that had to be killed when all were to leave.
         self.killed = 0
-        #: Places whose worker could not even begin.
+        #: Slots whose worker could not even begin.
         self._failed_boots: set[int] = set()
         self._excused_boots: set[int] = set()
 
-    def bury(self, worker: WorkerHandle, status: int, *, is_stopping: bool) -> Verdict | None:
+    def turn(self) -> None:
+        """See ``Part``: all that has died by now is buried, so an older kill by the kernel explains no later death."""
+        self._oom.forget_old()
+
+    def note_ready(self) -> None:
+        """Some worker is ready: the app can be loaded, and Redis takes us."""
+        self._was_ever_ready = True
+
+    def bury(self, worker: WorkerHandle, status: int) -> Verdict | None:
         """Empty its slot, see that its tasks are handed back, and judge."""
+        is_stopping = self._state.is_stopping
         if not worker.has_left:
             # What its tasks started must not go on beside what their next run starts.
             worker.kill_group()
@@ -72,7 +84,7 @@ class Deaths:
         if is_stopping and worker.stage is Stage.KILLED and _was_killed(status):
             self.killed += 1
         death = self._write_down(worker, status)
-        if self._roll.failed(worker, f"{death.cause}{_failure(worker)}"):
+        if self._rolling.note_death(worker, f"{death.cause}{_failure(worker)}"):
             self._pool.remove(worker)
             return None
         verdict = None if is_stopping else self._judge_fatal(worker, status)
@@ -106,9 +118,9 @@ class Deaths:
 
     def _judge_fatal(self, worker: WorkerHandle, status: int) -> Verdict | None:
         code = os.waitstatus_to_exitcode(status)
-        if self.was_ever_ready or code not in FATAL or worker.failure is None:
+        if self._was_ever_ready or code not in FATAL or worker.failure is None:
             return None
-        # Another one may get ready all the same; if all fail alike, that is soon known.
+        # Another one may still get ready; if all fail alike, that is soon known.
         self._failed_boots.add(worker.slot)
         is_for_all = {slot.slot for slot in self._pool.slots} <= self._failed_boots
         if not is_for_all:
@@ -119,8 +131,8 @@ class Deaths:
         return Verdict(Exit(code), sentence)
 
     def _is_first_failed_boot(self, worker: WorkerHandle) -> bool:
-        """Told to nobody yet, since that of the others may be the same and the end of us."""
-        return worker.slot in self._failed_boots and not self.was_ever_ready and worker.slot not in self._excused_boots
+        """Not said yet, since that of the others may be the same and the end of us."""
+        return worker.slot in self._failed_boots and not self._was_ever_ready and worker.slot not in self._excused_boots
 
 
 def _was_killed(status: int) -> bool:

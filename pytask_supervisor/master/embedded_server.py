@@ -17,6 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.state import MasterState
+
 log = logging.getLogger("pytask.supervisor")
 
 #: Seconds before a guardian that died is replaced; its server restarts with it.
@@ -26,13 +29,21 @@ RESTART_PAUSE = 1.0
 STOP_PATIENCE = 32.0
 
 
-class EmbeddedServer:
+class EmbeddedServer(Part):
     """One for the life of a master that was told ``--redis embedded`` or ``embedded-cluster``.
 
     ``program``: its file in ``pytask_core/embedded``. ``directory``: where the data is; None: the default folder.
     """
 
-    def __init__(self, program: str, directory: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        program: str,
+        directory: str | None,
+        state: MasterState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
         self._program = program
         self._directory = directory
         self._clock = clock
@@ -43,23 +54,25 @@ class EmbeddedServer:
         #: Whether it started the server; otherwise that belongs to another supervisor.
         self._guards = False
         self._release_by: float | None = None
-        #: Where the server listens, once it does.
-        self.url: str | None = None
         #: Why there is none: a sentence.
         self.error: str | None = None
-        #: When to start another one.
-        self.due: float | None = None
+        #: When to start one.
+        self._due: float | None = clock()
 
-    def start(self) -> None:
-        """Start the process; its answer comes through ``fds`` and ``read``."""
-        self.due = None
+    def turn(self) -> None:
+        """See ``Part``."""
+        self._read()
+        if self._due is None or self._due > self._clock():
+            return
+        self._due = None
         try:
             self._start()
         except OSError as error:
             self.error = f"the embedded server cannot be started: {error}"
-            self.due = self._clock() + RESTART_PAUSE
+            self._due = self._clock() + RESTART_PAUSE
 
     def _start(self) -> None:
+        """Start the process; its answer comes through ``readable`` and ``_read``."""
         program = _path(self._program)
         answer_read, answer_write = os.pipe()
         argv = [sys.executable, "-P", program, "--hold-fd", str(self._hold_read)]
@@ -83,12 +96,12 @@ class EmbeddedServer:
         self._answer_fd, self._answer = answer_read, b""
 
     @property
-    def fds(self) -> list[int]:
-        """What to wait on while an answer is due."""
+    def readable(self) -> list[int]:
+        """See ``Part``: while an answer is due."""
         return [] if self._answer_fd is None else [self._answer_fd]
 
-    def read(self) -> None:
-        """Take what it says; ``url`` or ``error`` is set once it has said all."""
+    def _read(self) -> None:
+        """Take what it says; its address or ``error`` is known once it has said all."""
         if self._answer_fd is None:
             return
         try:
@@ -106,23 +119,23 @@ class EmbeddedServer:
         """Whether the dead process ``pid`` was ours; if it is still needed, another one is due."""
         if pid != self._pid:
             return False
-        self.read()
+        self._read()
         self._pid = None
-        if self._release_by is None and self.url is not None:
+        if self._release_by is None and self._state.embedded_url is not None:
             if self._guards or self.error:
                 log.error("%s", self.error or "the embedded server's guardian died")
             else:
                 log.warning("the embedded server, which another supervisor had started, is gone")
             log.info("the embedded server is started again in %g s", RESTART_PAUSE)
-            self.due = self._clock() + RESTART_PAUSE
+            self._due = self._clock() + RESTART_PAUSE
         return True
 
     def release(self) -> None:
-        """We need the server no more; call it when no worker is left."""
+        """We need the server no more, since no worker is left."""
         if self._release_by is None:
             os.close(self._hold_write)
             self._release_by = self._clock() + STOP_PATIENCE
-            self.due = None
+            self._due = None
 
     def abandon(self) -> None:
         """Do not wait for its end; it comes all the same."""
@@ -137,9 +150,9 @@ class EmbeddedServer:
         return self._release_by is not None and self._clock() >= self._release_by
 
     @property
-    def next_deadline(self) -> float | None:
-        """When ``start`` or ``is_gone`` changes by mere passing of time."""
-        return self.due if self.due is not None else self._release_by
+    def deadline(self) -> float | None:
+        """See ``Part``: for the next start, or until we leave without it."""
+        return self._due if self._due is not None else self._release_by
 
     def close(self) -> None:
         """In a worker: let go of all but the writing end, by whose holding the server lives."""
@@ -153,7 +166,10 @@ class EmbeddedServer:
         except ValueError:
             answer = {"error": "the embedded server's guardian ended without a word"}
         self.error = answer.get("error")
-        self.url = answer.get("url", self.url)
+        url = answer.get("url", self._state.embedded_url)
+        if url != self._state.embedded_url:
+            self._state.embedded_url = url
+            log.info("the embedded server listens at %s", url)
         if self.error is None:
             self._guards = bool(answer.get("started"))
         if answer.get("warning"):

@@ -6,11 +6,13 @@ An order stands until a worker confirms it. Carrying it out twice does no harm.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pytask_supervisor.master.death_log import Kind
+from pytask_supervisor.master.part import Part
 from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
 
 #: Seconds after which an order goes to another worker as well: the first may be busy or hang.
 #: Shorter: more of them do the same thing while Redis is away. Longer: a hanging one delays more.
@@ -31,10 +33,11 @@ class _Order:
     told: set[int] = field(default_factory=set)
 
 
-class Handback:
+class Handback(Part):
     """Open orders, and who has been told."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: WorkerPool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
         self._clock = clock
         self._orders: dict[str, _Order] = {}
 
@@ -48,9 +51,9 @@ class Handback:
             if dead.culprit and dead.cause is not None and dead.cause.kind is Kind.HANG:
                 order.culprit, order.why = dead.culprit, dead.blocked
 
-    def give_out(self, ready: Iterable[WorkerHandle]) -> None:
-        """Tell a ready worker of each order that nobody has, or that somebody has had too long."""
-        workers = sorted(ready, key=lambda worker: worker.slot)
+    def turn(self) -> None:
+        """See ``Part``: give each order that no worker has, or that one has had too long, to a ready worker."""
+        workers = sorted(self._pool.ready, key=lambda worker: worker.slot)
         for order in self._orders.values():
             worker = self._choose(order, workers)
             if worker is not None:
@@ -68,9 +71,10 @@ class Handback:
         del self._orders[worker_id]
         return order.whose
 
-    def next_deadline(self, ready: Iterable[WorkerHandle]) -> float | None:
-        """When ``give_out`` has something to do by mere passing of time."""
-        if not self._orders or len(list(ready)) < 2:  # noqa: PLR2004 - "another" needs two
+    @property
+    def deadline(self) -> float | None:
+        """See ``Part``: when an order goes to another worker as well."""
+        if not self._orders or len(self._pool.ready) < 2:  # noqa: PLR2004 - "another" needs two
             return None
         return min(order.given_at for order in self._orders.values()) + PATIENCE
 

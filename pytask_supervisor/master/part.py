@@ -1,30 +1,33 @@
-"""What the master's loop asks of each part to which it gives a turn."""
+"""``Part``: what the loop asks of each part: what to wait for, until when, and to take its turn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from pytask_supervisor.master.worker_handle import WorkerHandle
 
 
-class Endpoints(Protocol):
-    """Where the master answers others: see ``admin``."""
+class Part:
+    """A part gives what it needs; by default it waits for nothing. Nothing here may wait."""
 
     @property
-    def readable(self) -> list[int]:
+    def readable(self) -> Sequence[int]:
         """Descriptors to wait on until there is something to read."""
+        return ()
 
     @property
-    def writable(self) -> list[int]:
+    def unhurried(self) -> Sequence[int]:
+        """Likewise, but what comes there can wait a moment, so that one turn takes in much of it."""
+        return ()
+
+    @property
+    def writable(self) -> Sequence[int]:
         """Descriptors to wait on until there is room to write."""
+        return ()
 
     @property
-    def next_deadline(self) -> float | None:
-        """When there is something to do though nothing comes, on the loop's clock."""
+    def deadline(self) -> float | None:
+        """When a turn has something to do though nothing comes, on the loop's clock."""
+        return None
 
-    def tend(self, ready: Sequence[WorkerHandle]) -> None:
-        """Answer what was asked; never waits. ``ready``: workers that can count the queues."""
-
-    def close(self) -> None:
-        """Let go of all descriptors, in a child."""
+    def turn(self) -> None:
+        """Do what there is to do now."""
+        raise NotImplementedError

@@ -10,33 +10,61 @@ import time
 from collections.abc import Callable
 
 from pytask_supervisor.forkserver.client import ForkServer, Outcome
-from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.exits import LOADING, LOADS_LONG, WHY_IT_LOADS_LONG, Exit
 
 log = logging.getLogger("pytask.supervisor")
 
 
-class Preloading:
+class AppUser:
+    """Waits for the app to be loaded ahead."""
+
+    def app_loaded(self) -> None:
+        """It is loaded; workers can be forked."""
+        raise NotImplementedError
+
+    def app_failed(self, why: str, code: Exit) -> None:
+        """It cannot be: why, and the exit code of a supervisor that ends for it."""
+        raise NotImplementedError
+
+
+class _AfterDeath(AppUser):
+    """The fork server died, and another one was started: no worker waits for it in particular."""
+
+    def app_loaded(self) -> None:
+        """See ``AppUser``."""
+
+    def app_failed(self, why: str, code: Exit) -> None:  # noqa: ARG002 - nothing ends by it
+        """See ``AppUser``."""
+        log.error("%s; the workers go on with the app that they have", why)
+
+
+class Preloading(Part):
     """``fork_server`` is None without ``--preload``; ``warn`` is told what a fork does not bear."""
 
     def __init__(
         self,
         fork_server: ForkServer | None,
-        spawner: Spawner,
+        state: MasterState,
         pool: WorkerPool,
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fork_server = fork_server
-        self._spawner = spawner
+        self._state = state
         self._pool = pool
         self._warn = warn
         self._clock = clock
-        self._then: Callable[[], None] = _nothing
-        self._otherwise: Callable[[str, Exit], None] = _tell
+        self._user: AppUser = _AfterDeath()
         #: Since when the loading lasts that was said to take long.
         self._told_of: float | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the app is loaded ahead of the workers at all."""
+        return self._fork_server is not None
 
     @property
     def is_loading(self) -> bool:
@@ -49,13 +77,13 @@ class Preloading:
         return self._fork_server is None or self._fork_server.is_gone
 
     @property
-    def fds(self) -> list[int]:
-        """What to wait on."""
-        return self._fork_server.fds if self._fork_server is not None else []
+    def readable(self) -> list[int]:
+        """See ``Part``."""
+        return self._fork_server.readable if self._fork_server is not None else []
 
     @property
-    def due(self) -> float | None:
-        """When ``turn`` has something to do by mere passing of time."""
+    def deadline(self) -> float | None:
+        """See ``Part``."""
         times = [self._fork_server.due, self._tell_at, self._load_by] if self._fork_server is not None else []
         return min((time for time in times if time is not None), default=None)
 
@@ -63,7 +91,7 @@ class Preloading:
     def _load_by(self) -> float | None:
         """Until when the app must be loaded: the same as for workers, but the watchdog does not see the fork server."""
         since = self._fork_server.loading_since if self._fork_server is not None else None
-        timeout = self._spawner.config.hang_timeout
+        timeout = self._state.tried.hang_timeout
         return None if since is None or not timeout else since + LOADING * timeout
 
     @property
@@ -72,24 +100,20 @@ class Preloading:
         since = self._fork_server.loading_since if self._fork_server is not None else None
         return None if since is None or since == self._told_of else since + LOADS_LONG
 
-    def load(self, then: Callable[[], None], otherwise: Callable[[str, Exit], None]) -> bool:
-        """Once the app as it stands now is loaded call ``then``, or ``otherwise`` with why not and the exit code.
-
-        Returns whether that was done at once.
-        """
+    def load_for(self, user: AppUser) -> None:
+        """Load the app as it stands now for ``user``, which learns what came of it: at once without ``--preload``."""
         if self._fork_server is None:
-            then()
-            return True
-        self._then, self._otherwise = then, otherwise
-        self._start(self._fork_server)
-        return False
+            user.app_loaded()
+        else:
+            self._user = user
+            self._start(self._fork_server)
 
-    def turn(self, *, is_stopping: bool) -> None:
-        """Take in what has become of it."""
+    def turn(self) -> None:
+        """See ``Part``: take in what has become of it."""
         fork_server = self._fork_server
         if fork_server is None:
             return
-        if is_stopping:
+        if self._state.is_stopping:
             fork_server.close()
             return
         self._take(fork_server.read())
@@ -97,7 +121,7 @@ class Preloading:
             self._told_of = fork_server.loading_since
             log.warning("the app is still being loaded after %g s; %s", LOADS_LONG, WHY_IT_LOADS_LONG)
         if self._load_by is not None and self._load_by <= self._clock():
-            seconds = LOADING * self._spawner.config.hang_timeout
+            seconds = LOADING * self._state.tried.hang_timeout
             why = f"the app was not loaded after {seconds:g} s, {LOADING} times --hang-timeout; {WHY_IT_LOADS_LONG}"
             self._take(fork_server.give_up_loading(why))
         if fork_server.due is not None and fork_server.due <= self._clock():
@@ -109,27 +133,17 @@ class Preloading:
             self._take(self._fork_server.reaped(pid, status))
 
     def _start(self, fork_server: ForkServer) -> None:
-        foreign = (*self._pool.foreign, *self._pool.workers)
-        fork_server.start(self._spawner.config, self._spawner.redis_url, foreign)
+        fork_server.start(self._state.tried, self._state.redis_url, self._pool.foreign)
 
     def _take(self, outcome: Outcome | None) -> None:
         if outcome is None:
             return
-        then, otherwise = self._then, self._otherwise
-        self._then, self._otherwise = _nothing, _tell
+        user, self._user = self._user, _AfterDeath()
         if outcome.failure is None:
             for warning in outcome.warnings:
                 self._warn(warning)
-            then()
+            user.app_loaded()
         else:
             if outcome.detail:
                 log.debug("%s", outcome.detail)
-            otherwise(outcome.failure, outcome.code)
-
-
-def _nothing() -> None:
-    """The app is there again; no worker waits for it in particular."""
-
-
-def _tell(failure: str, _code: Exit) -> None:
-    log.error("%s; the workers go on with the app that they have", failure)
+            user.app_failed(outcome.failure, outcome.code)

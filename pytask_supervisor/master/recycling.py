@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.master.death_log import Cause, Kind
-from pytask_supervisor.master.rolling import Roll, Wish
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.rolling import Purpose, Rolling, Wish
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.master.worker_pool import Slot, WorkerPool
 from pytask_supervisor.shared.respawn import LONG_RUN, RespawnPolicy
@@ -46,25 +48,27 @@ class Limits:
         return ""
 
 
-class Recycling:
-    """Asks the roll to replace whoever is over its limits: one at a time, the successor first."""
+class Recycling(Part, Purpose):
+    """Has each worker that is over its limits replaced: one at a time, the successor first."""
 
     def __init__(
         self,
+        state: MasterState,
         pool: WorkerPool,
-        roll: Roll,
+        rolling: Rolling,
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._state = state
         self._pool = pool
-        self._roll = roll
+        self._rolling = rolling
         self._tell = tell
         self._clock = clock
         self._jitter = jitter
         self._parts: dict[int, float] = {}
         self._policy = RespawnPolicy(jitter)
-        #: After a successor that failed, nobody is replaced before that.
+        #: After a successor that failed, no worker is replaced before that.
         self._not_before = float("-inf")
         #: Seconds for which the memory of a slot's worker does not count, where that is longer than for others.
         self._graces: dict[int, float] = {}
@@ -72,13 +76,16 @@ class Recycling:
         self._max_memory = 0
         self._is_told = False
 
-    def turn(self, config: SupervisorConfig) -> None:
-        """Look at everybody, as the beats came."""
+    def turn(self) -> None:
+        """See ``Part``: look at every worker, as its last beat told."""
+        config = self._state.tried
+        if self._state.is_stopping:
+            return
         if not (config.max_memory or config.max_tasks or config.max_age) or self._clock() < self._not_before:
             return
         if config.max_memory != self._max_memory:
             self._max_memory, self._graces, self._is_told = config.max_memory, {}, False
-        self._roll.ask(self._wishes(config))
+        self._rolling.request(self._wishes(config))
 
     def _wishes(self, config: SupervisorConfig) -> Iterator[Wish]:
         slots = [slot for slot in self._pool.slots if slot.worker is not None]
@@ -86,7 +93,7 @@ class Recycling:
         self._parts = {pid: part for pid, part in self._parts.items() if pid in living}
         for slot in slots:
             worker = slot.worker
-            if worker is None or worker.stage is not Stage.READY or self._roll.is_asked(slot):
+            if worker is None or worker.stage is not Stage.READY or self._rolling.is_requested(slot):
                 continue
             part = self._parts.setdefault(worker.pid, LEAST_PART + (1 - LEAST_PART) * self._jitter())
             grace = self._graces.get(slot.slot, LONG_RUN)
@@ -96,7 +103,7 @@ class Recycling:
                 if limits.memory and worker.memory >= limits.memory:
                     self._learn(slot, worker, grace)
                 cause = Cause(Kind.RECYCLED, f"was recycled: {why}")
-                yield Wish(slot, cause, self._on_failure(slot), self._on_success)
+                yield Wish(slot, cause, self)
 
     def _learn(self, slot: Slot, worker: WorkerHandle, grace: float) -> None:
         """Who is over the limit as soon as it counts needs so much, as the successor will: replace it more rarely."""
@@ -113,19 +120,18 @@ class Recycling:
                 "replaced for that ever more rarely; raise --max-memory"
             )
 
-    def _on_success(self) -> None:
+    def successor_ready(self) -> None:
+        """See ``Purpose``."""
         self._policy = RespawnPolicy(self._jitter)
 
-    def _on_failure(self, slot: Slot) -> Callable[[str], None]:
-        def tell(why: str) -> None:
-            if slot.worker is not None and slot.worker.is_spent:
-                # It claims nothing any more, and no successor does in its place.
-                slot.worker.channel.send({"carry_on": True})
-            pause = self._policy.pause_after(0.0)
-            self._not_before = self._clock() + pause
-            self._tell(f"worker {slot.slot} is not recycled yet: the new one {why}; again in {pause:.1f} s")
-
-        return tell
+    def successor_failed(self, slot: Slot, why: str) -> None:
+        """See ``Purpose``."""
+        if slot.worker is not None and slot.worker.is_spent:
+            # It claims nothing any more, and no successor does in its place.
+            slot.worker.channel.send({"carry_on": True})
+        pause = self._policy.pause_after(0.0)
+        self._not_before = self._clock() + pause
+        self._tell(f"worker {slot.slot} is not recycled yet: the new one {why}; again in {pause:.1f} s")
 
 
 def _limits(config: SupervisorConfig, part: float, worker: WorkerHandle, grace: float) -> Limits:

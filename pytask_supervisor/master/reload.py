@@ -1,4 +1,4 @@
-"""``Reload``: reads configuration and code again while workers run; if that fails, the old go on.
+"""``Reload``: one reload or restart, from the order until all workers are replaced or it is given up.
 
 New configuration counts from the first worker on that is ready with it; until then nothing is lost by going back.
 """
@@ -6,119 +6,182 @@ New configuration counts from the first worker on that is ready with it; until t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from enum import Enum, auto
+from typing import Any
 
-from pytask_supervisor.config.options import SupervisorConfig, options
-from pytask_supervisor.master.changes import Change, Changes
 from pytask_supervisor.master.death_log import Cause, Kind
-from pytask_supervisor.master.preloading import Preloading
-from pytask_supervisor.master.rolling import Roll, Wish
-from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.preloading import AppUser, Preloading
+from pytask_supervisor.master.rolling import Purpose, Rolling, Wish
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_pool import Slot, WorkerPool
 from pytask_supervisor.shared.exits import Exit
 from pytask_supervisor.shared.logs import counted
+from pytask_supervisor.shared.redact import redact
 
 log = logging.getLogger("pytask.supervisor")
 
 
-class Reload:
-    """``read`` gives the configuration as it stands now, ``on_change`` is told of one that counts from now on."""
+class Stage(Enum):
+    """How far it has come; the last three are final."""
+
+    LOADING = auto()  #: With ``--preload``: the fork server loads the app.
+    WAITING = auto()  #: No successor was started yet.
+    ROLLING = auto()  #: Workers are replaced, one after another.
+    PROVEN = auto()  #: The first successor was ready, so the new configuration counts.
+    SUPERSEDED = auto()  #: Later ones replace what it has not replaced; their end is its end.
+    REPLACED = auto()  #: Each worker has a successor that is ready, and is gone.
+    GIVEN_UP = auto()  #: The workers that were not replaced go on.
+    STOPPING = auto()  #: The supervisor was told to stop before.
+
+
+FINAL = (Stage.REPLACED, Stage.GIVEN_UP, Stage.STOPPING)
+#: What ``pytaskctl`` is told, where it is not the name of the stage.
+TOLD = {Stage.LOADING: "asked", Stage.WAITING: "asked", Stage.PROVEN: "rolling"}
+
+
+class Reload(AppUser, Purpose):
+    """``by`` is the name of what asked for it. The configuration that it tries is the one in ``state.tried``."""
 
     def __init__(
-        self,
-        pool: WorkerPool,
-        roll: Roll,
-        spawner: Spawner,
-        read: Callable[[], SupervisorConfig],
-        on_change: Callable[[SupervisorConfig, SupervisorConfig], None],
-        preloading: Preloading | None = None,
+        self, identity: str, by: str, asked: float, *, state: MasterState, pool: WorkerPool, rolling: Rolling
     ) -> None:
+        self.identity = identity
+        self.stage = Stage.WAITING
+        self._by = by
+        self._asked = asked
+        self._state = state
         self._pool = pool
-        self._roll = roll
-        self._spawner = spawner
-        self._preloading = preloading
-        self._read = read
-        self._on_change = on_change
-        #: What became of each reload and restart.
-        self.changes = Changes()
-        #: The one for which the app is being loaded ahead.
-        self._loading: Change | None = None
-        #: What workers were ready with.
-        self._proven = spawner.config
+        self._rolling = rolling
+        self._tried = state.tried
+        self._why = ""
+        #: Slots that are to be filled again, those that were, and those of which it is not known yet.
+        self._slots = self._replaced = self._open = 0
+        #: Those that took slots over, oldest first. All are younger than this one.
+        self._later: list[Reload] = []
 
-    def read(self) -> None:
-        """Have new workers started with the configuration as it stands now; raises ``ConfigError``."""
-        fresh, kept = _without_fixed(self._proven, self._read())
-        for flag in kept:
-            log.warning("%s has changed, and stays as it was until the supervisor is started anew", flag)
-        self._spawner.config = fresh
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.stage in FINAL
 
-    def begin(self, by: str) -> str:
-        """Have all slots filled anew, once the app is loaded anew where it is loaded ahead."""
-        told: list[str] = []
-        change = self.changes.begin(by)
-        if self._loading is not None:
-            self._loading.loading_superseded(change)
-        self._loading = change
+    # The story, in its order.
 
-        def go_on() -> None:
-            self._loading = None
-            told.append(self._replace(self._pool.slots, by, change))
-            if len(told) > 1:
-                log.info("%s: the app is loaded; %s", by, told[-1])
+    def load(self, preloading: Preloading) -> str:
+        """Have the app loaded ahead; all workers are replaced once it is. Returns a sentence."""
+        self.stage = Stage.LOADING
+        preloading.load_for(self)
+        return "the app is loaded anew, in another process than the workers come from; they follow once it is"
 
-        def give_up(why: str, _code: Exit) -> None:
-            self._loading = None
-            self._spawner.config = self._proven
-            change.give_up(why)
-            log.error("%s is given up: %s; the workers go on with the app that they have", by, why)
+    def app_loaded(self) -> None:
+        """See ``AppUser``."""
+        self.stage = Stage.WAITING
+        log.info("%s: the app is loaded; %s", self._by, self.roll_out(self._pool.slots))
 
-        if self._preloading is None:
-            go_on()
-        elif not self._preloading.load(go_on, give_up):
-            told.append("the app is loaded anew, in another process than the workers come from; they follow once it is")
-        return told[0]
+    def app_failed(self, why: str, code: Exit) -> None:  # noqa: ARG002 - nothing ends by a reload
+        """See ``AppUser``."""
+        self._give_up(why)
+        log.error("%s is given up: %s; the workers go on with the app that they have", self._by, why)
 
-    def replace(self, slots: list[Slot], by: str) -> str:
-        """Have these slots filled anew, one after another; ``by`` is the name of what is done."""
-        return self._replace(slots, by, self.changes.begin(by))
-
-    def _replace(self, slots: list[Slot], by: str, change: Change) -> str:
-        change.expect(len(slots))
-        cause = Cause(Kind.RELOADED, f"was replaced ({by})")
-        tried = self._spawner.config
-        self._roll.ask(
-            Wish(slot, cause, self._on_failure(slot, by, change), lambda: self._prove(tried), change) for slot in slots
-        )
+    def roll_out(self, slots: list[Slot]) -> str:
+        """Have these filled again, one after another. Returns a sentence."""
+        self._slots = self._open = len(slots)
+        # What was loaded ahead is tried with the configuration that counts by now.
+        self._tried = self._state.tried
+        cause = Cause(Kind.RELOADED, f"was replaced ({self._by})")
+        self._rolling.request([Wish(slot, cause, self) for slot in slots])
         return f"{counted(len(slots), 'worker')} to be replaced, one after another"
 
-    def _prove(self, tried: SupervisorConfig) -> None:
-        if self._proven is not tried:
-            before, self._proven = self._proven, tried
-            self._on_change(before, tried)
+    def successor_started(self) -> None:
+        """See ``Purpose``."""
+        if self.stage is not Stage.PROVEN and not self.is_over:
+            self.stage = Stage.ROLLING
 
-    def _on_failure(self, slot: Slot, by: str, change: Change) -> Callable[[str], None]:
-        def give_up(why: str) -> None:
-            left = sum(self._roll.is_asked(other) for other in self._pool.slots)
-            for given_up in (change, *(wish.change for wish in self._roll.drop(_is_reload))):
-                given_up.give_up(f"the new worker {slot.slot} {why}")
-            self._spawner.config = self._proven
-            text = "%s is given up: the new worker %s %s; the old one goes on%s"
-            log.error(text, by, slot.slot, why, f", and so do {left} more" if left else "")
+    def successor_ready(self) -> None:
+        """See ``Purpose``."""
+        self._state.proven = self._tried
+        if not self.is_over:
+            self.stage = Stage.PROVEN
 
-        return give_up
+    def slot_replaced(self) -> None:
+        """See ``Purpose``."""
+        self._replaced += 1
+        self._close_one()
 
+    def slot_left_out(self) -> None:
+        """See ``Purpose``."""
+        self._close_one()
 
-def _is_reload(wish: Wish) -> bool:
-    return wish.cause.kind is Kind.RELOADED
+    # What may come in between.
 
+    def slot_superseded(self, later: Purpose) -> None:
+        """See ``Purpose``."""
+        if not isinstance(later, Reload):
+            self._replaced += 1
+        elif later not in self._later:
+            self._later.append(later)
+        self._close_one()
 
-def _without_fixed(old: SupervisorConfig, fresh: SupervisorConfig) -> tuple[SupervisorConfig, list[str]]:
-    """``fresh``, with what cannot change while we run as it was; and the flags for which that matters."""
-    fixed = {option.name for option in options() if option.is_fixed}
-    if old.is_embedded or fresh.is_embedded:
-        fixed.add("redis")  # Whether there is a server of our own, and where, is settled at the start.
-    kept = [one for one in options() if one.name in fixed and getattr(old, one.name) != getattr(fresh, one.name)]
-    values = {option.name: getattr(old, option.name) for option in kept}
-    return (replace(fresh, **values) if fresh != old else old), [option.flag for option in kept]
+    def loading_superseded(self, later: Reload) -> None:
+        """The app is loaded again for another one, before this one had any slot filled."""
+        self._later.append(later)
+        self.settle()
+
+    def successor_failed(self, slot: Slot, why: str) -> None:
+        """See ``Purpose``: no other reload that waits would fare better."""
+        left = sum(self._rolling.is_requested(other) for other in self._pool.slots)
+        sentence = f"the new worker {slot.slot} {why}"
+        others = [wish.purpose for wish in self._rolling.cancel(Kind.RELOADED)]
+        for reload in (self, *others):
+            if isinstance(reload, Reload):
+                reload._give_up(sentence)
+        more = f", and so do {left} more" if left else ""
+        log.error("%s is given up: %s; the old one goes on%s", self._by, sentence, more)
+
+    def empty_slot_failed(self, slot: Slot, why: str) -> None:
+        """See ``Purpose``."""
+        self._end(Stage.GIVEN_UP, f"worker {slot.slot} was not there, and the new one {why}")
+
+    def master_stops(self) -> None:
+        """Nothing more becomes of it."""
+        self._end(Stage.STOPPING, "the supervisor was told to stop")
+
+    def settle(self) -> None:
+        """Take over what has become of the later ones, where it depends on them."""
+        if self.is_over or self._open or not (self._slots or self._later):
+            return
+        if not all(later.is_over for later in self._later):
+            self.stage = Stage.SUPERSEDED
+            return
+        for later in self._later:
+            if later.stage is not Stage.REPLACED:
+                self._end(later.stage, later._why)
+                return
+        if self._replaced or self._later:
+            self.stage = Stage.REPLACED
+        else:
+            self._end(Stage.GIVEN_UP, "the workers that were to be replaced were stopped for good")
+
+    def told(self) -> dict[str, Any]:
+        """As ``pytaskctl`` gets it."""
+        return {
+            "id": self.identity,
+            "by": self._by,
+            "asked": self._asked,
+            "state": TOLD.get(self.stage, self.stage.name.lower()),
+            "why": self._why,
+            "workers": self._slots,
+            "replaced": self._replaced,
+            "superseded_by": self._later[-1].identity if self._later else None,
+        }
+
+    def _close_one(self) -> None:
+        self._open -= 1
+        self.settle()
+
+    def _give_up(self, why: str) -> None:
+        self._state.tried = self._state.proven
+        self._end(Stage.GIVEN_UP, why)
+
+    def _end(self, stage: Stage, why: str) -> None:
+        if not self.is_over:
+            self.stage, self._why = stage, redact(why)

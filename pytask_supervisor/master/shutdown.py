@@ -6,12 +6,14 @@ import logging
 import signal
 from collections.abc import Callable
 
-from pytask_supervisor.master.commands import Commands
 from pytask_supervisor.master.death_log import Cause, Kind
 from pytask_supervisor.master.deaths import Deaths, Verdict
 from pytask_supervisor.master.embedded_server import EmbeddedServer
 from pytask_supervisor.master.handback import Handback
-from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.preloading import Preloading
+from pytask_supervisor.master.reloads import Reloads
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.exits import Exit, signal_name
 from pytask_supervisor.shared.logs import counted
@@ -19,28 +21,40 @@ from pytask_supervisor.shared.logs import counted
 log = logging.getLogger("pytask.supervisor")
 
 
-class Shutdown:
-    """Asks everybody to leave; that they do, and who is overdue, is seen by the supervisor's loop."""
+class Shutdown(Part):
+    """Asks all workers to leave; that they do is seen by the supervisor's loop, ``Escalation`` kills the overdue."""
 
     def __init__(
-        self, pool: WorkerPool, commands: Commands, spawner: Spawner, embedded_server: EmbeddedServer | None
+        self,
+        state: MasterState,
+        pool: WorkerPool,
+        reloads: Reloads,
+        preloading: Preloading,
+        embedded_server: EmbeddedServer | None,
     ) -> None:
+        self._state = state
         self._pool = pool
-        self._commands = commands
-        self._spawner = spawner
+        self._reloads = reloads
+        self._preloading = preloading
         self._embedded_server = embedded_server
         self._is_hurried = False
         self._verdict: Verdict | None = None
 
     @property
-    def has_begun(self) -> bool:
-        """Whether everybody is to leave."""
-        return self._commands.is_stopping
-
-    @property
     def by_signal(self) -> dict[int, Callable[[int], None]]:
         """What each signal that ends us does."""
         return {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGQUIT: self._stop_at_once}
+
+    def turn(self) -> None:
+        """See ``Part``: the embedded server outlives all workers."""
+        if self._state.is_stopping and not self._pool.workers and self._embedded_server is not None:
+            self._embedded_server.release()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no process of ours is left."""
+        is_alone = self._embedded_server is None or self._embedded_server.is_gone
+        return self._state.is_stopping and not self._pool.workers and is_alone and self._preloading.is_gone
 
     def give_up(self, verdict: Verdict) -> None:
         """Leave, since we cannot go on: the verdict names the exit code."""
@@ -61,10 +75,10 @@ class Shutdown:
         return Exit.OK
 
     def _stop(self, signum: int) -> None:
-        if self.has_begun:
+        if self._state.is_stopping:
             self._kill(signum)
             return
-        timeout, size = self._spawner.config.graceful_timeout, self._pool.size
+        timeout, size = self._state.tried.graceful_timeout, self._pool.size
         text = "%s: stopping %s; running tasks go back to the queue, within %g s"
         log.info(text, signal_name(signum), counted(size, "worker"), timeout)
         self._close(f"was asked to stop ({signal_name(signum)})")
@@ -92,5 +106,6 @@ class Shutdown:
             self._embedded_server.abandon()
 
     def _close(self, words: str) -> None:
-        self._commands.begin_stop()
+        self._state.is_stopping = True
+        self._reloads.master_stops()
         self._pool.close(Cause(Kind.ASKED, words))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from pytask_supervisor.child.assignment import Assignment, Closable, Line, be_the_child
-from pytask_supervisor.config.options import SupervisorConfig
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import WorkerHandle
 from pytask_supervisor.shared.signals import SignalInbox
 
@@ -22,7 +22,7 @@ class Spawner:
 
     def __init__(
         self,
-        config: SupervisorConfig,
+        state: MasterState,
         run_child: Callable[[Assignment], int],
         inbox: SignalInbox,
         *,
@@ -31,12 +31,7 @@ class Spawner:
         clock: Callable[[], float] = time.monotonic,
         fork_loaded: Callable[[Assignment], int] | None = None,
     ) -> None:
-        #: The embedded server's address, once it is known.
-        self.embedded_url: str | None = None
-        #: What the next worker is told.
-        self.config = config
-        #: Whether the next worker is to claim nothing for now.
-        self.is_quiet = False
+        self._state = state
         self._run_child = run_child
         self._inbox = inbox
         self._fork = fork
@@ -45,20 +40,16 @@ class Spawner:
         self._kill = kill
         self._clock = clock
 
-    @property
-    def redis_url(self) -> str | None:
-        """Where the workers find Redis."""
-        return self.embedded_url or self.config.redis
-
     def spawn(self, slot: int, foreign: Iterable[Closable]) -> WorkerHandle:
         """Fork; ``foreign`` is what the new worker must not keep. Raises ``OSError`` if it cannot."""
+        state, config = self._state, self._state.tried
         ours, theirs = Line.both_ends()
         mark = secrets.token_hex(MARK)
         try:
             with self._inbox.blocked():
                 drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
                 line = (theirs.channel, theirs.wire)
-                job = Assignment(slot, self.config, self.redis_url, *line, os.getpid(), drop, self.is_quiet, mark)
+                job = Assignment(slot, config, state.redis_url, *line, os.getpid(), drop, state.is_quiet, mark)
                 pid = self._fork() if self._fork_loaded is None else self._fork_loaded(job)
                 if pid == 0:
                     be_the_child(lambda: self._run_child(job))
@@ -76,8 +67,8 @@ class Spawner:
             ours.channel,
             ours.wire,
             mark=f"-{mark}",
-            graceful_timeout=self.config.graceful_timeout,
-            drain_timeout=self.config.drain_timeout,
+            graceful_timeout=config.graceful_timeout,
+            drain_timeout=config.drain_timeout,
             clock=self._clock,
             kill=self._kill,
         )

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from pytask_supervisor.host import thread_times
 from pytask_supervisor.master.death_log import Cause, Kind
+from pytask_supervisor.master.part import Part
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.exits import LOADING, WHY_IT_LOADS_LONG
 
 log = logging.getLogger("pytask.supervisor")
@@ -31,15 +34,19 @@ MARGIN = 3.0
 AWAY = 3.0
 
 
-class Watchdog:
+class Watchdog(Part):
     """``state_of`` tells the kernel's letter for what a process does, such as ``T`` for stopped."""
 
     def __init__(
         self,
+        state: MasterState,
+        pool: WorkerPool,
         clock: Callable[[], float] = time.monotonic,
         state_of: Callable[[int], str] | None = None,
         sample: Callable[[int, int | None, float], thread_times.Sample | None] = thread_times.sample,
     ) -> None:
+        self._state = state
+        self._pool = pool
         self._clock = clock
         self._state_of = state_of or _state_of
         self._sample = sample
@@ -49,10 +56,10 @@ class Watchdog:
         self._named: set[int] = set()
         self._asked: dict[int, float] = {}
 
-    def turn(self, workers: Iterable[WorkerHandle], timeout: float) -> None:
-        """Look at everybody, all they have said being heard; ``timeout`` 0 kills nobody."""
+    def turn(self) -> None:
+        """See ``Part``: look at every worker, all that it has said being heard; ``--hang-timeout 0`` kills none."""
         now, before = self._clock(), self._turned_at
-        workers = [worker for worker in workers if worker.stage is not Stage.KILLED]
+        workers = [worker for worker in self._pool.workers if worker.stage is not Stage.KILLED]
         # Where there is nobody to watch, there is nothing to wake for.
         self._turned_at = now if workers else None
         pids = {worker.pid for worker in workers}
@@ -65,7 +72,7 @@ class Watchdog:
                 worker.excuse()
             return
         for worker in workers:
-            self._judge(worker, timeout)
+            self._judge(worker, self._state.tried.hang_timeout)
 
     def _sample_of(self, worker: WorkerHandle) -> thread_times.Sample | None:
         """The first of this silence."""

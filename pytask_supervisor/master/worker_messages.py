@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from pytask_supervisor.master.death_log import Cause, Kind
 from pytask_supervisor.master.deaths import Deaths
 from pytask_supervisor.master.handback import Handback
+from pytask_supervisor.master.part import Part
 from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.master.worker_handle import WorkerHandle
+from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.logs import counted
 from pytask_supervisor.shared.messages import Message
 from pytask_supervisor.shared.shapes import MisshapenError
+from pytask_supervisor.shared.signals import GATHER
 
 log = logging.getLogger("pytask.supervisor")
 
@@ -22,15 +27,40 @@ MOST_WARNINGS = 100
 LAST_TURNS = 16
 
 
-class WorkerMessages:
+class WorkerMessages(Part):
     """Takes in whatever has come; never waits."""
 
-    def __init__(self, deaths: Deaths, handback: Handback, stats: MasterStats) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        deaths: Deaths,
+        handback: Handback,
+        stats: MasterStats,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
         self._deaths = deaths
         self._handback = handback
         self._stats = stats
+        self._clock = clock
         #: Those that were told.
         self.warnings: set[str] = set()
+
+    @property
+    def unhurried(self) -> list[int]:
+        """See ``Part``: that a worker has died is told by a signal."""
+        lines = [line for worker in self._pool.workers for line in (worker.channel, worker.wire)]
+        return [line.fileno() for line in lines if not line.at_end]
+
+    @property
+    def deadline(self) -> float | None:
+        """See ``Part``: soon, if a worker has said more than one turn takes in."""
+        return self._clock() + GATHER if any(worker.is_behind for worker in self._pool.workers) else None
+
+    def turn(self) -> None:
+        """See ``Part``."""
+        for worker in self._pool.workers:
+            self.listen(worker)
 
     def listen(self, worker: WorkerHandle) -> None:
         """Take what this worker has said, or a bounded part of it; one that says what is not a message is killed."""
@@ -85,7 +115,7 @@ class WorkerMessages:
 
     def _act_on(self, message: Message, worker: WorkerHandle) -> None:
         if "ready" in message:
-            self._deaths.was_ever_ready = True
+            self._deaths.note_ready()
         elif "tally" in message:
             self._stats.add(message["tally"])
         elif "queues" in message:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pytask_supervisor.child.assignment import Closable
 from pytask_supervisor.host.limits import explain_shortage
 from pytask_supervisor.master.death_log import Cause
+from pytask_supervisor.master.part import Part
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.shared.respawn import PROVEN_AFTER, RespawnPolicy
 
@@ -46,7 +47,7 @@ class Slot:
         return [worker for worker in (self.worker, self.successor, *self.leaving) if worker]
 
 
-class WorkerPool:
+class WorkerPool(Part):
     """Knows numbers and times; what a death means is the supervisor's to judge."""
 
     def __init__(
@@ -60,8 +61,9 @@ class WorkerPool:
         self._clock = clock
         self._policy = policy
         self._slots: dict[int, Slot] = {}
-        #: What a new worker must not keep of the master's, beside the lines to other workers.
-        self.foreign: tuple[Closable, ...] = ()
+        self._hidden: tuple[Closable, ...] = ()
+        #: How often a slot that is to be filled lost its worker.
+        self.losses = 0
 
     @property
     def slots(self) -> list[Slot]:
@@ -93,14 +95,18 @@ class WorkerPool:
         """Whether some worker has been ready for long enough to show that the app works."""
         return any(worker.ready_for >= PROVEN_AFTER for worker in self.ready)
 
+    @property
+    def foreign(self) -> tuple[Closable, ...]:
+        """What a process that is forked must not keep of the master's."""
+        return (*self.workers, *self._hidden)
+
+    def hide_from_workers(self, *things: Closable) -> None:
+        """No new worker is to keep these."""
+        self._hidden += things
+
     def find(self, pid: int) -> WorkerHandle | None:
         """The worker with that process id."""
         return next((worker for worker in self.workers if worker.pid == pid), None)
-
-    def is_missed(self, worker: WorkerHandle) -> bool:
-        """Whether its death leaves a slot empty that is to be filled."""
-        slot = self._slots[worker.slot]
-        return slot.worker is worker and not slot.is_retired
 
     def slot_of(self, worker: WorkerHandle) -> Slot:
         """Where it sits, or is about to, or sat."""
@@ -128,15 +134,16 @@ class WorkerPool:
         for slot in list(self._slots.values()):
             self.retire(slot, cause)
 
-    def fill_due(self) -> None:
-        """Fork for each slot whose time has come."""
+    @property
+    def deadline(self) -> float | None:
+        """See ``Part``: when the next slot is to be filled."""
+        return min((slot.due for slot in self._slots.values() if slot.due is not None), default=None)
+
+    def turn(self) -> None:
+        """See ``Part``: fork for each slot whose time has come."""
         for slot in self._slots.values():
             if slot.due is not None and slot.due <= self._clock():
                 self._fill(slot)
-
-    def next_due(self) -> float | None:
-        """When ``fill_due`` has something to do."""
-        return min((p.due for p in self._slots.values() if p.due is not None), default=None)
 
     def postpone(self, slot: Slot, seconds: float) -> None:
         """Let an empty slot wait for so long at least."""
@@ -174,6 +181,7 @@ class WorkerPool:
         if worker is slot.worker:
             slot.worker, slot.successor = slot.successor, None
             slot.restarts += 1
+            self.losses += 0 if slot.is_retired else 1
             if slot.worker is None and not slot.is_retired:
                 slot.due = self._clock() + slot.policy.pause_after(worker.ready_for)
         elif worker is slot.successor:
@@ -198,7 +206,7 @@ class WorkerPool:
             log.log(level, text, slot.slot, why)
 
     def _fork(self, slot: Slot) -> WorkerHandle:
-        worker = self._spawn(slot.slot, (*self.workers, *self.foreign))
+        worker = self._spawn(slot.slot, self.foreign)
         # With --preload the process id is told by a process that has the app's code in it.
         if self.find(worker.pid) is not None:
             worker.close()

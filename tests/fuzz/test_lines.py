@@ -40,7 +40,7 @@ class Master(Bridge):
     def __init__(self) -> None:
         super().__init__()
         self.stats = MasterStats()
-        self.messages = WorkerMessages(self.deaths, self.handback, self.stats)
+        self.messages = WorkerMessages(self.pool, self.deaths, self.handback, self.stats)
         self.page = Exposition(self.commands, self.stats)
         self.raw: list[socket.socket] = []
         self.pool.grow()
@@ -59,7 +59,7 @@ class Master(Bridge):
 
     def birth(self) -> WorkerHandle:
         self.now += 1000
-        self.pool.fill_due()
+        self.pool.turn()
         (worker,) = self.pool.workers
         return worker
 
@@ -67,7 +67,7 @@ class Master(Bridge):
         for end in self.raw:
             end.close()
         self.messages.listen_to_end(worker)
-        self.deaths.bury(worker, 9, is_stopping=False)
+        self.deaths.bury(worker, 9)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,6 @@ def master() -> Iterator[Master]:
     made = Master()
     yield made
     made.close()
-    made.inbox.close()
 
 
 def timed(step: Any, *words: Any) -> None:
@@ -98,7 +97,7 @@ def test_no_word_of_a_worker_ends_stalls_or_fills_the_master(master: Master, sai
         timed(master.messages.listen, worker)
         # All that looks at its figures.
         _ = worker.running, worker.done, worker.memory, str(worker)
-        health(master.commands.slots, master.now, is_quiet=False)
+        health(master.commands.slot_reports, master.now, is_quiet=False)
         timed(master.page.render, "")
         for channel in (worker.channel, worker.wire):
             assert channel.unread <= LONGEST_LINE + CHUNK

@@ -12,14 +12,14 @@ from pytask_supervisor.master.commands import Commands
 from pytask_supervisor.master.death_log import DeathLog
 from pytask_supervisor.master.deaths import Deaths, Verdict
 from pytask_supervisor.master.handback import Handback
-from pytask_supervisor.master.reload import Reload
-from pytask_supervisor.master.rolling import Roll
-from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.preloading import Preloading
+from pytask_supervisor.master.reloads import Reloads
+from pytask_supervisor.master.rolling import Rolling
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.worker_handle import Stage, WorkerHandle
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.channel import Channel
 from pytask_supervisor.shared.respawn import RespawnPolicy
-from pytask_supervisor.shared.signals import SignalInbox
 
 KILLED = int(signal.SIGKILL)
 
@@ -37,12 +37,13 @@ class World:
         self.far_ends: dict[int, Channel] = {}
         self.far_wires: dict[int, Channel] = {}
         self._pid = 1000
+        self.state = MasterState(SupervisorConfig(workers=1))
         self.pool = WorkerPool(self.spawn, clock=self.clock, policy=lambda: RespawnPolicy(lambda: 1.0))
-        self.handback = Handback(self.clock)
-        self.roll = Roll(self.pool)
+        self.handback = Handback(self.pool, self.clock)
+        self.rolling = Rolling(self.pool)
         self.death_log = DeathLog()
         no_counter = OomCounter(Path("/nowhere"))
-        self.deaths = Deaths(self.pool, self.handback, self.roll, self.death_log, no_counter, self.clock)
+        self.deaths = Deaths(self.state, self.pool, self.handback, self.rolling, self.death_log, no_counter, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -65,7 +66,7 @@ class World:
     def staff(self, count: int) -> list[WorkerHandle]:
         for _ in range(count):
             self.pool.grow()
-        self.pool.fill_due()
+        self.pool.turn()
         for worker in self.pool.workers:
             worker.hear({"worker": f"w{worker.pid}"})
             worker.hear({"ready": True})
@@ -76,7 +77,7 @@ class World:
 
     def die(self, worker: WorkerHandle, status: int = KILLED) -> Verdict | None:
         self.gone.add(worker.pid)
-        return self.deaths.bury(worker, status, is_stopping=False)
+        return self.deaths.bury(worker, status)
 
     def close(self) -> None:
         for worker in self.pool.workers:
@@ -90,14 +91,10 @@ class Bridge(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inbox = SignalInbox()
-        self.spawner = Spawner(SupervisorConfig(workers=1), lambda _job: 0, self.inbox)
-        self.file: SupervisorConfig | ConfigError = self.spawner.config
-        self.changes: list[SupervisorConfig] = []
-        reloading = Reload(
-            self.pool, self.roll, self.spawner, self.read, lambda _before, config: self.changes.append(config)
-        )
-        self.commands = Commands(self.pool, self.death_log, self.spawner, reloading)
+        self.file: SupervisorConfig | ConfigError = self.state.tried
+        preloading = Preloading(None, self.state, self.pool, lambda _warning: None, self.clock)
+        self.reloads = Reloads(self.state, self.pool, self.rolling, preloading, self.read, self.clock)
+        self.commands = Commands(self.state, self.pool, self.death_log, self.reloads)
 
     def read(self) -> SupervisorConfig:
         if isinstance(self.file, ConfigError):
@@ -105,7 +102,7 @@ class Bridge(World):
         return self.file
 
     def numbers(self) -> list[int]:
-        return [slot.slot for slot in self.commands.slots]
+        return [report.slot for report in self.commands.slot_reports]
 
     def get_ready(self) -> None:
         """All that were forked get ready."""
@@ -119,5 +116,5 @@ class Bridge(World):
         self.die(worker, status=0)
 
     def turn(self) -> None:
-        self.roll.turn()
-        self.pool.fill_due()
+        self.rolling.turn()
+        self.pool.turn()

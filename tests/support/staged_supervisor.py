@@ -19,6 +19,7 @@ from pytask_supervisor import cli
 from pytask_supervisor.child.main import run_child
 from pytask_supervisor.config.settings import load_config
 from pytask_supervisor.master.spawner import Spawner
+from pytask_supervisor.master.state import MasterState
 from pytask_supervisor.master.supervisor import Supervisor
 from pytask_supervisor.master.worker_pool import WorkerPool
 from pytask_supervisor.shared.logs import set_up
@@ -63,9 +64,10 @@ def struck_at_birth(argv: list[str]) -> int:
     config = load_config(argv, {}, Path.cwd())
     set_up("master", config.log_level)
     with SignalInbox() as inbox:
-        spawner = Spawner(config, run_child, inbox, fork=fork)
+        state = MasterState(config)
+        spawner = Spawner(state, run_child, inbox, fork=fork)
         pool = WorkerPool(spawner.spawn, policy=quick_policy)
-        return Supervisor(pool, spawner, inbox).run()
+        return Supervisor(state, pool, inbox).run()
 
 
 def own_terminal(argv: list[str]) -> int:

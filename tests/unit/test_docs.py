@@ -229,7 +229,7 @@ def test_every_metric_its_labels_and_their_values_stand_on_the_page() -> None:
     tally.add({"cpu": 1, **figures.take()})
     tally.queues = {"new": 1, "active": 1, "end": 1}
     slot = SlotReport(1, 1, "ready", 1, 1, 1, 1, {"names": {"job": 1}, "lag": 1, "memory": 1, "rss": 1, "up": True})
-    shown = SimpleNamespace(slots=[slot], death_counts=dict.fromkeys(map(str, Kind), 1), is_quiet=False)
+    shown = SimpleNamespace(slot_reports=[slot], death_counts=dict.fromkeys(map(str, Kind), 1), is_quiet=False)
     found = set()
     for family in Exposition(shown, tally).collect():  # type: ignore[arg-type]
         name = family.name + "_total" * (family.type == "counter")

@@ -26,7 +26,7 @@ class Shown:
     """The figures that ``Commands`` shows, as given."""
 
     def __init__(self, *slots: SlotReport, **deaths: int) -> None:
-        self.slots = list(slots)
+        self.slot_reports = list(slots)
         self.death_counts = deaths
         self.is_quiet = False
 

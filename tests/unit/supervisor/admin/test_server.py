@@ -50,7 +50,7 @@ class Place:
 
     def turn(self) -> None:
         began = time.monotonic()
-        self.server.tend()
+        self.server.turn()
         assert time.monotonic() - began < 1
 
     def heard(self, client: socket.socket) -> bytes:
@@ -105,14 +105,14 @@ def test_a_client_that_sends_byte_by_byte_holds_nobody_up(place: Place) -> None:
 def test_a_client_that_says_nothing_is_dropped_in_time(place: Place) -> None:
     silent = place.client()
     place.turn()
-    assert place.server.next_deadline == place.now + PATIENCE
+    assert place.server.deadline == place.now + PATIENCE
     place.now += PATIENCE - 0.1
     place.turn()
     assert not place.is_closed(silent)
     place.now += 0.2
     place.turn()
     assert place.is_closed(silent)
-    assert place.server.next_deadline is None
+    assert place.server.deadline is None
 
 
 def test_a_client_that_does_not_read_its_reply_is_dropped_in_time(place: Place) -> None:
@@ -169,15 +169,15 @@ def test_a_host_that_connects_without_end_pushes_out_itself_and_nobody_else(plac
     with closing(socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_CLIENTS)) as listener:
         server = RequestServer(listener, place.answer, b"", longest=100, clock=lambda: place.now)
         slow = socket.create_connection(listener.getsockname(), source_address=("127.0.0.2", 0))
-        server.tend()
+        server.turn()
         crowd = []
         for _ in range(4):
             crowd += [socket.create_connection(listener.getsockname()) for _ in range(MOST_CLIENTS // 2)]
             for _ in range(4):
-                server.tend()
+                server.turn()
         assert len(server.readable) <= MOST_CLIENTS + 1
         slow.sendall(b"me too\n")
-        server.tend()
+        server.turn()
         assert slow.recv(100) == b"you said me too\n"
         for client in (slow, *crowd):
             client.close()
@@ -207,6 +207,6 @@ def test_where_no_descriptor_is_left_it_pauses_instead_of_spinning(
     told = [record.levelname for record in caplog.records if "let in for now: Too many open files" in record.message]
     assert told.count("WARNING") == 1
     assert place.server.readable == []
-    assert place.server.next_deadline == place.now + PAUSE
+    assert place.server.deadline == place.now + PAUSE
     place.now += PAUSE
     assert place.heard(waiting) == b"you said hello\n"

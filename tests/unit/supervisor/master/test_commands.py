@@ -12,7 +12,6 @@ from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.config.settings import ConfigError
 from pytask_supervisor.master.commands import OrderError
 from pytask_supervisor.master.death_log import Death, DeathLog, Kind
-from pytask_supervisor.master.reload import Reload
 from pytask_supervisor.master.rolling import SLOW
 from pytask_supervisor.master.worker_handle import AT_ONCE, Stage
 from tests.support.master_world import Bridge
@@ -23,7 +22,6 @@ def bridge() -> Iterator[Bridge]:
     made = Bridge()
     yield made
     made.close()
-    made.inbox.close()
 
 
 def test_scaling_fills_or_empties_the_highest_numbers(bridge: Bridge) -> None:
@@ -33,7 +31,7 @@ def test_scaling_fills_or_empties_the_highest_numbers(bridge: Bridge) -> None:
     bridge.get_ready()
     assert bridge.numbers() == [1, 2, 3, 4]
     bridge.commands.scale(1)
-    assert [slot.stage for slot in bridge.commands.slots] == ["ready", "stopping", "stopping", "stopping"]
+    assert [slot.stage for slot in bridge.commands.slot_reports] == ["ready", "stopping", "stopping", "stopping"]
     assert bridge.pool.size == 1
 
 
@@ -62,7 +60,7 @@ def test_quiet_is_told_to_all_and_to_those_to_come(bridge: Bridge) -> None:
     bridge.commands.quiet(True)
     told = [bridge.far_ends[worker.pid].receive() for worker in (first, second)]
     assert told == [[{"quiet": True}]] * 2
-    assert bridge.spawner.is_quiet
+    assert bridge.state.is_quiet
     bridge.commands.quiet(False)
     assert bridge.far_ends[first.pid].receive() == [{"quiet": False}]
     assert not bridge.commands.is_quiet
@@ -70,7 +68,7 @@ def test_quiet_is_told_to_all_and_to_those_to_come(bridge: Bridge) -> None:
 
 def test_nothing_is_steered_while_stopping(bridge: Bridge) -> None:
     bridge.staff(1)
-    bridge.commands.is_stopping = True
+    bridge.state.is_stopping = True
     for order in (bridge.commands.restart, lambda: bridge.commands.scale(2), lambda: bridge.commands.quiet(True)):
         with pytest.raises(OrderError, match="not now"):
             order()
@@ -92,10 +90,10 @@ def test_a_restart_replaces_one_worker_after_another_each_by_one_that_is_ready(b
         bridge.leave(worker)
         assert [death.slot for death in bridge.commands.deaths] == list(range(1, number + 1))
     bridge.turn()
-    assert not bridge.roll
+    assert not bridge.rolling
     assert not set(old) & set(bridge.pool.workers)
     assert {death.kind for death in bridge.commands.deaths} == {Kind.RELOADED}
-    assert [slot.restarts for slot in bridge.commands.slots] == [1, 1, 1]
+    assert [slot.restarts for slot in bridge.commands.slot_reports] == [1, 1, 1]
 
 
 def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +105,7 @@ def test_a_restart_whose_first_successor_dies_is_given_up(bridge: Bridge, caplog
     assert bridge.die(successor, 3 << 8) is None
     bridge.turn()
     assert bridge.pool.workers == old
-    assert not bridge.roll
+    assert not bridge.rolling
     expected = "restart is given up: the new worker 1 could not load the app (exit code 3): there is no module x"
     assert expected in caplog.text
 
@@ -122,7 +120,7 @@ def test_a_worker_that_dies_while_its_successor_starts_is_followed_by_that(bridg
     assert new.pid != old.pid
     bridge.get_ready()
     bridge.turn()
-    assert not bridge.roll
+    assert not bridge.rolling
     assert bridge.pool.workers == [new]
 
 
@@ -133,12 +131,12 @@ def test_a_second_restart_begins_anew_with_those_that_were_replaced_already(brid
         bridge.turn()
         bridge.get_ready()
         bridge.turn()
-        if len(bridge.commands.deaths) == 1 and bridge.roll:
+        if len(bridge.commands.deaths) == 1 and bridge.rolling:
             bridge.commands.restart()
         for worker in bridge.pool.workers:
             if worker.stage is Stage.STOPPING:
                 bridge.leave(worker)
-    assert not bridge.roll
+    assert not bridge.rolling
     assert len(bridge.commands.deaths) >= 4
     assert not set(old) & set(bridge.pool.workers)
 
@@ -170,7 +168,7 @@ def test_a_successor_that_does_not_get_ready_is_told_of_once_and_given_up_when_a
     bridge.turn()
     bridge.leave(old)
     bridge.turn()
-    assert not bridge.roll
+    assert not bridge.rolling
     assert not {old, stuck} & set(bridge.pool.workers)
     assert len(bridge.pool.ready) == 1
 
@@ -203,7 +201,7 @@ def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
     bridge.commands.restart()
     bridge.turn()
     assert bridge.pool.workers == old
-    assert not bridge.roll
+    assert not bridge.rolling
     assert "the new worker 1 could not be started" in caplog.text
 
 
@@ -212,18 +210,19 @@ def test_new_configuration_counts_once_a_worker_is_ready_with_it(bridge: Bridge)
     bridge.file = SupervisorConfig(workers=1, app="new:app")
     bridge.commands.reload()
     bridge.turn()
-    assert bridge.spawner.config.app == "new:app"
-    assert bridge.changes == []
+    assert bridge.state.tried.app == "new:app"
+
+    assert bridge.state.proven != bridge.file
     bridge.get_ready()
     bridge.turn()
-    assert bridge.changes == [bridge.file]
+    assert bridge.state.proven == bridge.file
 
 
 def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = bridge.staff(3)
-    before = bridge.spawner.config
+    before = bridge.state.tried
     bridge.file = SupervisorConfig(workers=1, app="new:app")
     bridge.commands.reload()
     bridge.turn()
@@ -231,7 +230,7 @@ def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
     bridge.die(successor, 3 << 8)
     bridge.turn()
     assert bridge.pool.workers == old
-    assert bridge.spawner.config is before
+    assert bridge.state.tried is before
     assert "reload is given up: the new worker 1 could not load the app" in caplog.text
     assert "; the old one goes on, and so do 2 more" in caplog.text
 
@@ -259,14 +258,12 @@ def test_a_configuration_that_is_wrong_changes_nothing(bridge: Bridge) -> None:
 def test_what_cannot_change_is_said_and_stays(
     bridge: Bridge, caplog: pytest.LogCaptureFixture, before: dict[str, Any], after: dict[str, Any], flag: str | None
 ) -> None:
-    bridge.spawner.config = SupervisorConfig(workers=1, **before)
-    roll = bridge.roll
-    reloading = Reload(bridge.pool, roll, bridge.spawner, bridge.read, lambda _before, _config: None)
+    bridge.state.proven = SupervisorConfig(workers=1, **before)
     bridge.file = SupervisorConfig(workers=5, **after)
-    reloading.read()
+    bridge.reloads.read()
     (name,) = after
     stays = before.get(name) if flag else after[name]
-    assert bridge.spawner.config == replace(bridge.file, **{name: stays})
+    assert bridge.state.tried == replace(bridge.file, **{name: stays})
     assert caplog.text.count("stays as it was") == bool(flag)
     assert flag is None or flag in caplog.text
 
@@ -282,7 +279,7 @@ def test_a_successor_that_had_to_take_over_early_and_dies_is_replaced_as_any_oth
     bridge.turn()
     (third,) = bridge.pool.workers
     assert third.pid not in (old.pid, new.pid)
-    assert not bridge.roll
+    assert not bridge.rolling
 
 
 def test_the_ledger_keeps_the_last_deaths_and_counts_all() -> None:

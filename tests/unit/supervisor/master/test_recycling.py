@@ -21,11 +21,12 @@ class Yard(World):
         super().__init__()
         self.said: list[str] = []
         self.part = 1.0
-        self.recycling = Recycling(self.pool, self.roll, self.said.append, self.clock, lambda: self.part)
+        self.recycling = Recycling(self.state, self.pool, self.rolling, self.said.append, self.clock, lambda: self.part)
 
     def turn(self, **limits: float) -> None:
-        self.recycling.turn(SupervisorConfig(workers=1, **limits))  # type: ignore[arg-type]
-        self.roll.turn()
+        self.state.tried = SupervisorConfig(workers=1, **limits)  # type: ignore[arg-type]
+        self.recycling.turn()
+        self.rolling.turn()
 
     def beat(self, worker: WorkerHandle, memory: int = 0, done: int = 0) -> None:
         worker.hear({"beat": {"running": 0, "done": done, "memory": memory, "lag": 0.0}})
@@ -68,7 +69,7 @@ def test_who_is_over_a_limit_is_replaced_one_at_a_time_with_the_reason_in_words(
         old.hear({"left": True})
         yard.die(old, 0)
         yard.turn(max_memory=512 * MIB)
-    assert not yard.roll
+    assert not yard.rolling
     assert yard.death_log.counts[Kind.RECYCLED] == 2
     assert yard.death_log.deaths[-1].cause == "was recycled: its memory is 600 MiB, and 512 MiB its limit"
 
@@ -111,7 +112,7 @@ def live(yard: Yard, need: int, limit: int) -> float:
         yard.turn(max_memory=limit * MIB)
         for successor in set(yard.pool.workers) - {worker}:
             successor.hear({"ready": True})
-        yard.roll.turn()
+        yard.rolling.turn()
     lived = worker.ready_for
     worker.hear({"left": True})
     yard.die(worker, 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.host.thread_times import Sample, explain
 from pytask_supervisor.master.death_log import Kind
 from pytask_supervisor.master.watchdog import LAST_LOOK, LOADING, MARGIN, SILENT_AFTER, Watchdog
@@ -21,8 +22,12 @@ class Kennel(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = "T"
-        self.watchdog = Watchdog(self.clock, lambda _pid: self.state)
+        self.letter = "T"
+        self.watchdog = Watchdog(self.state, self.pool, self.clock, lambda _pid: self.letter)
+
+    def turn(self, timeout: float = TIMEOUT) -> None:
+        self.state.tried = SupervisorConfig(workers=1, hang_timeout=timeout)
+        self.watchdog.turn()
 
     def look(self, seconds: float, *alive: WorkerHandle, timeout: float = TIMEOUT) -> None:
         """Let time pass, in which only these give signs of life."""
@@ -31,7 +36,7 @@ class Kennel(World):
             self.now = min(end, self.now + 1)
             for worker in alive:
                 worker.hear({"pulse": 0.0})
-            self.watchdog.turn(self.pool.workers, timeout)
+            self.turn(timeout)
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def test_a_stopped_worker_is_named_once_and_killed_after_the_timeout(
 
 
 def test_a_silent_worker_that_runs_is_asked_for_its_stack_at_once_and_before_it_is_killed(kennel: Kennel) -> None:
-    kennel.state = "R"
+    kennel.letter = "R"
     (worker,) = kennel.staff(1)
     kennel.look(SILENT_AFTER)
     assert kennel.kills == [(worker.pid, signal.SIGUSR1)]
@@ -72,7 +77,7 @@ def test_nobody_is_blamed_for_the_time_in_which_the_master_was_away(kennel: Kenn
     workers = kennel.staff(2)
     kennel.look(2, *workers)
     kennel.now += 1000
-    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
+    kennel.turn()
     kennel.look(60, *workers)
     assert kennel.kills == []
     assert all(worker.stage is Stage.READY for worker in workers)
@@ -101,10 +106,10 @@ def test_a_loop_that_was_hung_and_runs_again_when_we_hear_of_it_is_left_alone(ke
 def test_a_blocked_loop_of_which_the_thread_tells_nothing_more_is_killed_a_little_later(kennel: Kennel) -> None:
     (worker,) = kennel.staff(1)
     worker.hear({"pulse": TIMEOUT + MARGIN - 0.1})
-    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
+    kennel.turn()
     assert kennel.kills == []
     worker.hear({"pulse": TIMEOUT + MARGIN})
-    kennel.watchdog.turn(kennel.pool.workers, TIMEOUT)
+    kennel.turn()
     assert worker.stage is Stage.KILLED
 
 
@@ -117,7 +122,7 @@ def test_a_timeout_of_0_names_and_kills_nobody(kennel: Kennel, caplog: pytest.Lo
 
 def test_loading_may_take_ten_times_as_long(kennel: Kennel) -> None:
     kennel.pool.grow()
-    kennel.pool.fill_due()
+    kennel.pool.turn()
     (worker,) = kennel.pool.workers
     kennel.look(LOADING * TIMEOUT - 1, worker)
     assert kennel.kills == []
@@ -146,7 +151,7 @@ def test_what_the_kernel_does_not_tell_is_left_open() -> None:
 
 
 def test_a_silent_worker_of_which_the_thread_has_told_who_blocks_it_is_killed_with_those_words(kennel: Kennel) -> None:
-    kennel.state = "R"
+    kennel.letter = "R"
     (worker,) = kennel.staff(1)
     worker.hear({"blocked": "task 'x' (y) blocks the loop at z.py:3", "culprit": "x"})
     for _ in range(2):

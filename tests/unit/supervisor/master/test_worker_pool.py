@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
 
 def test_a_worker_goes_from_started_to_ready_to_stopping(world: World) -> None:
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     (worker,) = world.pool.workers
     assert worker.stage is Stage.STARTED
     assert worker.ready_for == 0
@@ -43,7 +43,7 @@ def test_a_worker_goes_from_started_to_ready_to_stopping(world: World) -> None:
 
 def test_a_worker_that_gets_ready_while_it_stops_goes_on_stopping(world: World) -> None:
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     (worker,) = world.pool.workers
     worker.stop(ASKED)
     worker.hear({"ready": True})
@@ -115,11 +115,11 @@ def test_a_team_fills_its_places_and_gives_the_lowest_free_number(world: World) 
     assert world.pool.size == 2
     # Number three is still leaving.
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     assert [worker.slot for worker in world.pool.workers] == [1, 2, 3, 4]
     world.pool.remove(workers[2])
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     assert sorted(worker.slot for worker in world.pool.workers) == [1, 2, 3, 4]
 
 
@@ -128,42 +128,42 @@ def test_a_closed_team_is_not_filled_again(world: World) -> None:
     world.die(workers[0])
     world.pool.close(ASKED)
     world.now += 100
-    world.pool.fill_due()
+    world.pool.turn()
     assert world.pool.workers == [workers[1]]
-    assert world.pool.next_due() is None
+    assert world.pool.deadline is None
 
 
 def test_a_proven_workers_place_is_due_at_once_and_a_quick_deaths_later(world: World) -> None:
     first, second = world.staff(2)
     world.now += 0.5
     world.die(first)
-    assert world.pool.next_due() == pytest.approx(world.now + 0.1)
+    assert world.pool.deadline == pytest.approx(world.now + 0.1)
     world.now += 5
     world.die(second)
-    assert world.pool.next_due() is not None
-    world.pool.fill_due()
+    assert world.pool.deadline is not None
+    world.pool.turn()
     assert world.pool.size == len(world.pool.workers) == 2
 
 
 def test_a_fork_that_fails_is_tried_again_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.fork_fails = True
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     assert world.pool.workers == []
     assert "Resource temporarily unavailable" in caplog.text
     world.fork_fails = False
-    world.pool.fill_due()
+    world.pool.turn()
     assert world.pool.workers == []
     world.now += 1
-    world.pool.fill_due()
+    world.pool.turn()
     assert len(world.pool.workers) == 1
 
 
 def test_a_dead_workers_tasks_are_handed_back_by_a_ready_one(world: World) -> None:
     dead, alive = world.staff(2)
     world.die(dead)
-    world.handback.give_out(world.pool.ready)
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
+    world.handback.turn()
     assert world.told(alive) == [f"w{dead.pid}"]
     assert world.handback.confirm(f"w{dead.pid}", alive) == str(dead)
     assert world.handback.confirm(f"w{dead.pid}", alive) is None
@@ -173,7 +173,7 @@ def test_a_dead_workers_tasks_are_handed_back_by_a_ready_one(world: World) -> No
 def test_an_order_is_not_confirmed_by_a_worker_that_was_never_told_of_it(world: World) -> None:
     dead, alive, liar = world.staff(3)
     world.die(dead)
-    world.handback.give_out([alive])
+    world.handback.turn()
     assert world.handback.confirm(f"w{dead.pid}", liar) is None
     assert world.handback.confirm(f"w{dead.pid}", alive) == str(dead)
 
@@ -196,24 +196,24 @@ def test_a_worker_has_one_id_and_it_ends_as_the_master_has_said(world: World) ->
 def test_an_order_waits_for_the_replacement_where_there_is_no_sibling(world: World) -> None:
     (dead,) = world.staff(1)
     world.die(dead)
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
     world.now += 1
-    world.pool.fill_due()
+    world.pool.turn()
     (successor,) = world.pool.workers
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
     assert world.told(successor) == []
     successor.hear({"ready": True})
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
     assert world.told(successor) == [f"w{dead.pid}"]
 
 
 def test_an_order_whose_carrier_dies_goes_to_another(world: World) -> None:
     dead, carrier, other = world.staff(3)
     world.die(dead)
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
     assert world.told(carrier) == [f"w{dead.pid}"]
     world.die(carrier)
-    world.handback.give_out(world.pool.ready)
+    world.handback.turn()
     assert sorted(world.told(other)) == [f"w{dead.pid}", f"w{carrier.pid}"]
 
 
@@ -222,9 +222,9 @@ def test_an_order_that_takes_long_goes_round(world: World) -> None:
     world.die(dead)
     told: list[int] = []
     for _ in range(4):
-        world.handback.give_out(world.pool.ready)
+        world.handback.turn()
         told += [worker.slot for worker in (first, second, third) if world.told(worker)]
-        deadline = world.handback.next_deadline(world.pool.ready)
+        deadline = world.handback.deadline
         assert deadline == world.now + PATIENCE
         world.now = deadline
     assert told == [2, 3, 4, 2]
@@ -235,13 +235,13 @@ def test_a_lone_worker_is_not_told_twice(world: World) -> None:
     world.pool.shrink(ASKED)  # Number two leaves; it is not ready any more.
     world.die(dead)
     world.now += 1
-    world.pool.fill_due()
+    world.pool.turn()
     successor = world.pool.workers[0]
     successor.hear({"ready": True})
     for _ in range(3):
-        world.handback.give_out(world.pool.ready)
+        world.handback.turn()
         world.now += PATIENCE
-        assert world.handback.next_deadline(world.pool.ready) is None
+        assert world.handback.deadline is None
     assert world.told(successor) == [f"w{dead.pid}"]
     assert world.told(alive) == []
 
@@ -262,7 +262,7 @@ def test_exit_code_0_without_a_goodbye_is_no_clean_end(world: World) -> None:
 
 def test_a_worker_that_never_had_an_id_leaves_no_order(world: World) -> None:
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     world.die(world.pool.workers[0])
     assert not world.handback
 
@@ -270,7 +270,7 @@ def test_a_worker_that_never_had_an_id_leaves_no_order(world: World) -> None:
 def test_one_failed_boot_of_several_is_no_end_until_all_places_have_failed(world: World) -> None:
     for _ in range(2):
         world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     first, second = world.pool.workers
     for worker in (first, second):
         worker.hear({"failed": "no module x"})
@@ -283,14 +283,14 @@ def test_one_failed_boot_of_several_is_no_end_until_all_places_have_failed(world
 def test_one_failed_boot_of_several_is_no_end_if_another_gets_ready(world: World) -> None:
     for _ in range(2):
         world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     first, second = world.pool.workers
     first.hear({"failed": "no module x"})
     assert world.die(first, Exit.LOAD << 8) is None
     second.hear({"ready": True})
-    world.deaths.was_ever_ready = True
+    world.deaths.note_ready()
     world.now += 5
-    world.pool.fill_due()
+    world.pool.turn()
     assert world.pool.size == len(world.pool.workers) == 2
     assert second.stage is Stage.READY
 
@@ -298,17 +298,17 @@ def test_one_failed_boot_of_several_is_no_end_if_another_gets_ready(world: World
 @pytest.mark.parametrize("code", [Exit.LOAD, Exit.REFUSED])
 def test_what_no_second_try_would_change_ends_the_supervisor(world: World, code: Exit) -> None:
     world.pool.grow()
-    world.pool.fill_due()
+    world.pool.turn()
     (worker,) = world.pool.workers
     worker.hear({"failed": "no module x", "detail": "Traceback"})
-    verdict = world.deaths.bury(worker, code << 8, is_stopping=False)
+    verdict = world.deaths.bury(worker, code << 8)
     assert verdict is not None
     assert (verdict.code, verdict.sentence) == (code, "no module x")
 
 
 def test_once_a_worker_was_ready_a_failing_load_is_tried_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
     first, _second = world.staff(2)
-    world.deaths.was_ever_ready = True
+    world.deaths.note_ready()
     first.hear({"failed": "no module x"})
     assert world.die(first, Exit.LOAD << 8) is None
     assert "could not load the app (exit code 3): no module x; the next one starts" in caplog.text
@@ -318,7 +318,7 @@ def crash_on(world: World, slot: int) -> tuple[int, Verdict | None]:
     """Let the worker in that place die right after its start, again and again."""
     for deaths in range(1, 30):
         world.now += 40
-        world.pool.fill_due()
+        world.pool.turn()
         (worker,) = [worker for worker in world.pool.workers if worker.slot == slot]
         verdict = world.die(worker)
         if verdict is not None:
