@@ -101,13 +101,16 @@ class Rolling(Part):
         return cancelled
 
     def note_death(self, worker: WorkerHandle, why: str) -> bool:
-        """A worker has died; whether it was a successor of ours, whose predecessor goes on."""
+        """A worker has died; whether it was a successor of ours, whose predecessor goes on.
+
+        Where its slot was stopped for good meanwhile, it has not failed but was asked to leave: see ``turn``.
+        """
         fill = self._fills.get(worker.slot)
-        if fill is not None and fill.slot.worker is worker:
+        if fill is not None and fill.slot.worker is worker and not fill.slot.is_retired:
             del self._fills[worker.slot]
             fill.purpose.empty_slot_failed(fill.slot, why)
         wish = self._current
-        if wish is None or worker is not self._successor or self._is_replaced:
+        if wish is None or worker is not self._successor or self._is_replaced or wish.slot.is_retired:
             return False
         self._current = None
         wish.purpose.successor_failed(wish.slot, why)

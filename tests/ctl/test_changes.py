@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,10 @@ app = PyTask()
 app.add_tasks(Monitor, Cleanup, Stubborn)
 """
 
+each_way = pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preloaded"])
+
 Start = Callable[..., SupervisorProcess]
+Run = Callable[..., AbstractContextManager[SupervisorProcess]]
 Ctl = Callable[..., CtlProcess]
 
 
@@ -61,7 +64,32 @@ def control(folder: Path) -> Control:
 @pytest.fixture
 def start(folder: Path, redis_server: RedisServer, control: Control) -> Start:
     words = ["--app", "jobs:app", "--redis", redis_server.url, *control.words]
-    return lambda *more, **options: SupervisorProcess(folder, *words, *more, **options)
+    return lambda *more: SupervisorProcess(folder, *words, *more)
+
+
+@pytest.fixture
+def hold(folder: Path) -> Path:
+    """While this file is there, the app is not loaded."""
+    return folder / "hold"
+
+
+@pytest.fixture
+def run(start: Start, hold: Path) -> Run:
+    """A supervisor that is ready; ``held``: no app is loaded after that. It is stopped at the end."""
+
+    @contextmanager
+    def running(
+        workers: int, *more: str, held: bool = False, expected: Sequence[str] = ()
+    ) -> Iterator[SupervisorProcess]:
+        with start("--workers", str(workers), *more) as supervisor:
+            supervisor.expected = list(expected)
+            supervisor.wait_ready(workers)
+            if held:
+                hold.touch()
+            yield supervisor
+            assert supervisor.stop() == 0
+
+    return running
 
 
 @pytest.fixture
@@ -88,38 +116,32 @@ def wait_state(control: Control, *states: str) -> None:
     wait_until(lambda: [change["state"] for change in control.ask(do="show")["changes"]] == list(states), 20)
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preloaded"])
+@each_way
 @pytest.mark.parametrize("verb", ["reload", "restart"])
 def test_it_ends_well_once_every_worker_is_replaced_and_the_old_ones_are_gone(
-    start: Start, ctl: Ctl, verb: str, preload: tuple[str, ...]
+    run: Run, ctl: Ctl, verb: str, preload: tuple[str, ...]
 ) -> None:
-    with start("--workers", "2", *preload) as supervisor:
-        supervisor.wait_ready(2)
+    with run(2, *preload) as supervisor:
         before = set(supervisor.workers().values())
         code, out, err = ended(ctl(verb, "--wait"))
         assert (code, out.splitlines()[-1], err) == (0, "2 workers replaced", "")
         assert len(supervisor.workers()) == 2
         assert not before & set(supervisor.children())
-        assert supervisor.stop() == 0
 
 
-def test_it_waits_for_one_worker_where_one_was_named(start: Start, ctl: Ctl) -> None:
-    with start("--workers", "2") as supervisor:
-        supervisor.wait_ready(2)
+def test_it_waits_for_one_worker_where_one_was_named(run: Run, ctl: Ctl) -> None:
+    with run(2) as supervisor:
         before = supervisor.workers()
         assert ended(ctl("restart", "2", "--wait"))[0] == 0
         assert {slot for slot, pid in supervisor.workers().items() if pid != before[slot]} == {2}
         assert ended(ctl("restart", "7", "--wait")) == (1, "", "pytaskctl: there is no worker 7; there are: 1, 2\n")
-        assert supervisor.stop() == 0
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preloaded"])
+@each_way
 def test_code_that_cannot_be_loaded_is_exit_code_1_and_says_why(
-    start: Start, ctl: Ctl, folder: Path, preload: tuple[str, ...]
+    run: Run, ctl: Ctl, folder: Path, preload: tuple[str, ...]
 ) -> None:
-    with start("--workers", "2", *preload) as supervisor:
-        supervisor.expected = ["is given up"]
-        supervisor.wait_ready(2)
+    with run(2, *preload, expected=["is given up"]):
         break_code(folder)
         code, _, err = ended(ctl("reload", "--wait"))
         assert code == 1
@@ -127,31 +149,24 @@ def test_code_that_cannot_be_loaded_is_exit_code_1_and_says_why(
         assert "nosuchthing" in err
         (folder / "jobs.py").write_text(JOBS)
         assert ended(ctl("reload", "--wait"))[0] == 0
-        assert supervisor.stop() == 0
 
 
-def test_a_configuration_that_cannot_be_used_is_exit_code_1(start: Start, ctl: Ctl, folder: Path) -> None:
-    with start("--workers", "1") as supervisor:
-        supervisor.wait_ready(1)
+def test_a_configuration_that_cannot_be_used_is_exit_code_1(run: Run, ctl: Ctl, folder: Path) -> None:
+    with run(1):
         (folder / "pyproject.toml").write_text("[tool.pytask-supervisor]\ngraceful-timeout = 'soon'\n")
         code, out, err = ended(ctl("reload", "--wait"))
         assert (code, out) == (1, "")
         assert "the configuration cannot be used, so nothing changes" in err
-        assert supervisor.stop() == 0
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preloaded"])
+@each_way
 def test_an_app_that_hangs_while_it_is_loaded_is_exit_code_1_once_it_is_given_up(
-    start: Start, ctl: Ctl, folder: Path, preload: tuple[str, ...]
+    run: Run, ctl: Ctl, folder: Path, preload: tuple[str, ...]
 ) -> None:
-    with start("--workers", "1", "--hang-timeout", "2", *preload) as supervisor:
-        supervisor.expected = ["is given up", "hangs and is killed"]
-        supervisor.wait_ready(1)
-        (folder / "hold").touch()
+    with run(1, "--hang-timeout", "2", *preload, held=True, expected=["is given up", "hangs and is killed"]):
         code, _, err = ended(ctl("reload", "--wait"))
         assert code == 1
         assert "is given up" in err
-        assert supervisor.stop() == 0
 
 
 def test_an_old_worker_that_does_not_stop_is_waited_for_until_it_is_killed(
@@ -170,22 +185,19 @@ def test_an_old_worker_that_does_not_stop_is_waited_for_until_it_is_killed(
         supervisor.stop()
 
 
-def test_what_is_not_known_in_time_is_exit_code_3_and_goes_on(start: Start, ctl: Ctl, folder: Path) -> None:
-    with start("--workers", "1") as supervisor:
-        supervisor.wait_ready(1)
-        (folder / "hold").touch()
+def test_what_is_not_known_in_time_is_exit_code_3_and_goes_on(run: Run, ctl: Ctl, hold: Path) -> None:
+    with run(1, held=True):
         code, _, err = ended(ctl("restart", "--wait", "--timeout", "0.6"))
         assert (code, err) == (3, "pytaskctl: the restart has not finished in time, and goes on (0 of 1 replaced)\n")
         waiting = ctl("restart", "--wait", "--timeout", "20")
-        (folder / "hold").unlink()
+        hold.unlink()
         assert ended(waiting)[0] == 0
-        assert supervisor.stop() == 0
 
 
-def test_a_supervisor_that_stops_meanwhile_is_exit_code_1(start: Start, ctl: Ctl, folder: Path) -> None:
+def test_a_supervisor_that_stops_meanwhile_is_exit_code_1(start: Start, ctl: Ctl, hold: Path) -> None:
     with start("--workers", "2") as supervisor:
         supervisor.wait_ready(2)
-        (folder / "hold").touch()
+        hold.touch()
         waiting = ctl("reload", "--wait")
         supervisor.wait_for("is about to be replaced")
         assert supervisor.stop(signal.SIGTERM) == 0
@@ -194,30 +206,30 @@ def test_a_supervisor_that_stops_meanwhile_is_exit_code_1(start: Start, ctl: Ctl
         assert "the supervisor was told to stop" in err or "the supervisor ended before" in err
 
 
-def test_a_supervisor_that_is_killed_meanwhile_is_exit_code_1(start: Start, ctl: Ctl, folder: Path) -> None:
+def test_a_supervisor_that_is_killed_meanwhile_is_exit_code_1(start: Start, ctl: Ctl, hold: Path) -> None:
     with start("--workers", "1") as supervisor:
         supervisor.wait_ready(1)
-        (folder / "hold").touch()
+        hold.touch()
         waiting = ctl("reload", "--wait")
         supervisor.wait_for("is about to be replaced")
         supervisor.send(signal.SIGKILL)
         assert ended(waiting)[::2] == (1, "pytaskctl: the supervisor ended before the reload did\n")
-        (folder / "hold").unlink()
+        hold.unlink()
         supervisor.wait()
 
 
 def test_another_supervisor_that_took_its_place_meanwhile_is_exit_code_3(
-    start: Start, ctl: Ctl, folder: Path, control: Control
+    start: Start, ctl: Ctl, hold: Path, control: Control
 ) -> None:
     with start("--workers", "1") as supervisor:
         supervisor.wait_ready(1)
-        (folder / "hold").touch()
+        hold.touch()
         waiting = ctl("restart", "--wait")
         supervisor.wait_for("is about to be replaced")
         os.kill(waiting.process.pid, signal.SIGSTOP)
         supervisor.send(signal.SIGKILL)
         supervisor.wait()
-        (folder / "hold").unlink()
+        hold.unlink()
         with start("--workers", "1") as successor:
             successor.wait_ready(1, times=2)
             os.kill(waiting.process.pid, signal.SIGCONT)
@@ -226,37 +238,32 @@ def test_another_supervisor_that_took_its_place_meanwhile_is_exit_code_3(
             assert successor.stop() == 0
 
 
-def test_a_supervisor_that_is_silent_for_a_while_is_waited_for(start: Start, ctl: Ctl, folder: Path) -> None:
-    with start("--workers", "1") as supervisor:
-        supervisor.wait_ready(1)
-        (folder / "hold").touch()
+def test_a_supervisor_that_is_silent_for_a_while_is_waited_for(run: Run, ctl: Ctl, hold: Path) -> None:
+    with run(1, held=True) as supervisor:
         waiting = ctl("restart", "--wait")
         supervisor.wait_for("is about to be replaced")
         supervisor.send(signal.SIGSTOP)
-        (folder / "hold").unlink()
+        hold.unlink()
         # Longer than an answer may take.
         began = time.monotonic()
         wait_until(lambda: time.monotonic() - began > 6 or waiting.process.poll() is not None, 10)
         supervisor.send(signal.SIGCONT)
         assert ended(waiting)[0] == 0
-        assert supervisor.stop() == 0
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preloaded"])
+@each_way
 def test_all_who_wait_learn_how_the_last_one_ends_that_took_over(
-    start: Start, ctl: Ctl, folder: Path, control: Control, preload: tuple[str, ...]
+    run: Run, ctl: Ctl, hold: Path, control: Control, preload: tuple[str, ...]
 ) -> None:
     """Two that wait, and a signal between them."""
-    with start("--workers", "2", *preload) as supervisor:
-        supervisor.wait_ready(2)
-        (folder / "hold").touch()
+    with run(2, *preload, held=True) as supervisor:
         first = ctl("reload", "--wait")
         wait_until(lambda: len(control.ask(do="show")["changes"]) == 1)
         supervisor.send(signal.SIGHUP)
         wait_until(lambda: len(control.ask(do="show")["changes"]) == 2)
         second = ctl("reload", "--wait")
         wait_state(control, "superseded", "superseded", "asked" if preload else "rolling")
-        (folder / "hold").unlink()
+        hold.unlink()
         assert [ended(each)[0] for each in (first, second)] == [0, 0]
         assert [change["by"] for change in control.ask(do="show")["changes"]] == [
             "pytaskctl workers reload",
@@ -264,16 +271,12 @@ def test_all_who_wait_learn_how_the_last_one_ends_that_took_over(
             "pytaskctl workers reload",
         ]
         wait_state(control, "replaced", "replaced", "replaced")
-        assert supervisor.stop() == 0
 
 
 def test_one_that_is_superseded_by_one_that_is_given_up_is_given_up(
-    start: Start, ctl: Ctl, folder: Path, control: Control
+    run: Run, ctl: Ctl, folder: Path, control: Control
 ) -> None:
-    with start("--workers", "2") as supervisor:
-        supervisor.expected = ["is given up"]
-        supervisor.wait_ready(2)
-        (folder / "hold").touch()
+    with run(2, held=True, expected=["is given up"]) as supervisor:
         waiting = ctl("restart", "--wait")
         wait_state(control, "rolling")
         break_code(folder)
@@ -281,44 +284,38 @@ def test_one_that_is_superseded_by_one_that_is_given_up_is_given_up(
         code, _, err = ended(waiting)
         assert (code, "nosuchthing" in err) == (1, True)
         wait_state(control, "given_up", "given_up")
-        assert supervisor.stop() == 0
 
 
 def test_a_restart_of_one_worker_while_all_are_reloaded_ends_neither(
-    start: Start, ctl: Ctl, folder: Path, control: Control
+    run: Run, ctl: Ctl, hold: Path, control: Control
 ) -> None:
-    with start("--workers", "3") as supervisor:
-        supervisor.wait_ready(3)
-        (folder / "hold").touch()
+    with run(3, held=True):
         all_of_them = ctl("reload", "--wait", "--json")
         wait_state(control, "rolling")
         one = ctl("restart", "3", "--wait", "--json")
         wait_state(control, "rolling", "asked")
-        (folder / "hold").unlink()
+        hold.unlink()
         (code, out, err), (code_of_one, out_of_one, _) = ended(all_of_them), ended(one)
         assert (code, code_of_one, err) == (0, 0, "")
         told, told_of_one = json.loads(out), json.loads(out_of_one)
         assert (told["change"]["workers"], told["change"]["replaced"]) == (3, 2)
         assert told["change"]["superseded_by"] == told_of_one["change"]["id"]
-        assert supervisor.stop() == 0
 
 
 def test_a_worker_that_is_stopped_for_good_meanwhile_is_not_waited_for(
-    start: Start, ctl: Ctl, folder: Path, control: Control
+    run: Run, ctl: Ctl, hold: Path, control: Control
 ) -> None:
-    with start("--workers", "2") as supervisor:
-        supervisor.wait_ready(2)
-        (folder / "hold").touch()
+    with run(2, held=True):
         one = ctl("restart", "1", "--wait")
         wait_state(control, "rolling")
         both = ctl("reload", "--wait", "--json")
         wait_state(control, "superseded", "rolling")
         ask(control.path, do="stop", slot=1)
-        (folder / "hold").unlink()
+        hold.unlink()
         code, out, _ = ended(both)
         assert (code, json.loads(out)["change"]["replaced"]) == (0, 1)
         assert ended(one)[0] == 0
-        (folder / "hold").touch()
+        hold.touch()
         ask(control.path, do="scale", workers=2)
         code, _, err = ended(ctl("restart", "1", "--wait", "--timeout", "0.5"))
         assert code == 3
@@ -327,18 +324,17 @@ def test_a_worker_that_is_stopped_for_good_meanwhile_is_not_waited_for(
         ask(control.path, do="stop", slot=1)
         code, _, err = ended(last)
         assert (code, "were stopped for good" in err) == (1, True)
-        (folder / "hold").unlink()
-        assert supervisor.stop() == 0
+        hold.unlink()
 
 
 @pytest.mark.parametrize("is_broken", [False, True], ids=["well", "broken"])
 def test_a_worker_that_was_not_there_counts_once_its_place_is_filled(
-    start: Start, ctl: Ctl, folder: Path, control: Control, is_broken: bool
+    start: Start, ctl: Ctl, folder: Path, hold: Path, control: Control, is_broken: bool
 ) -> None:
     with start("--workers", "2") as supervisor:
         supervisor.expected = ["nosuchthing"]
         supervisor.wait_ready(2)
-        (folder / "hold").touch()
+        hold.touch()
         # The second death in a row is followed by a pause.
         for deaths in (1, 2):
             wait_until(lambda: 2 in supervisor.workers())
@@ -349,18 +345,14 @@ def test_a_worker_that_was_not_there_counts_once_its_place_is_filled(
             break_code(folder)
         waiting = ctl("restart", "2", "--wait")
         wait_state(control, "rolling")
-        (folder / "hold").unlink()
+        hold.unlink()
         assert ended(waiting)[0] == (1 if is_broken else 0)
         (folder / "jobs.py").write_text(JOBS)
         supervisor.stop()
 
 
-def test_programs_get_one_document_with_the_same_keys_whatever_comes_of_it(
-    start: Start, ctl: Ctl, folder: Path
-) -> None:
-    with start("--workers", "1") as supervisor:
-        supervisor.expected = ["is given up"]
-        supervisor.wait_ready(1)
+def test_programs_get_one_document_with_the_same_keys_whatever_comes_of_it(run: Run, ctl: Ctl, folder: Path) -> None:
+    with run(1, expected=["is given up"]):
         told = {}
         for name, words in {"asked": [], "replaced": ["--wait"], "given_up": ["--wait"]}.items():
             if name == "given_up":
@@ -374,18 +366,14 @@ def test_programs_get_one_document_with_the_same_keys_whatever_comes_of_it(
             ("id", "by", "asked", "state", "why", "workers", "replaced", "superseded_by")
         }
         assert [document["change"]["state"] for document in told.values()] == list(told)
-        assert supervisor.stop() == 0
 
 
-def test_ctrl_c_leaves_it_to_go_on(start: Start, ctl: Ctl, folder: Path, control: Control) -> None:
-    with start("--workers", "1") as supervisor:
-        supervisor.wait_ready(1)
-        (folder / "hold").touch()
+def test_ctrl_c_leaves_it_to_go_on(run: Run, ctl: Ctl, hold: Path, control: Control) -> None:
+    with run(1, held=True):
         waiting = ctl("restart", "--wait")
         assert waiting.out.readline() == "1 worker to be replaced, one after another\n"
         waiting.ctrl_c()
         code, _, err = ended(waiting)
         assert (code, err) == (130, "pytaskctl: the restart goes on\n")
-        (folder / "hold").unlink()
+        hold.unlink()
         wait_state(control, "replaced")
-        assert supervisor.stop() == 0

@@ -193,6 +193,30 @@ def test_whoever_retires_during_a_restart_is_not_followed(bridge: Bridge) -> Non
     assert all(worker.stage is Stage.STOPPING for worker in bridge.pool.workers if worker.slot == 1)
 
 
+@pytest.mark.parametrize("is_empty", [False, True], ids=["replaced", "empty"])
+def test_a_successor_that_ends_because_its_slot_is_stopped_for_good_gives_nothing_up(
+    bridge: Bridge, is_empty: bool
+) -> None:
+    first, second = bridge.staff(2)
+    if is_empty:
+        bridge.die(first)
+    bridge.commands.restart()
+    bridge.turn()
+    bridge.now += 1
+    bridge.turn()
+    (successor,) = (worker for worker in bridge.pool.workers if worker.stage is Stage.STARTED and worker.slot == 1)
+    bridge.commands.stop_slot(1)
+    bridge.leave(successor)
+    for _ in range(2):
+        bridge.turn()
+        bridge.get_ready()
+    bridge.turn()
+    bridge.leave(second)
+    bridge.turn()
+    (change,) = bridge.commands.changes
+    assert (change["state"], change["replaced"]) == ("replaced", 1)
+
+
 def test_a_successor_that_cannot_be_forked_leaves_all_as_it_is(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
