@@ -125,6 +125,10 @@ def test_every_module_says_its_job_in_one_short_sentence() -> None:
     assert {path: job for path, job in jobs.items() if not 10 < len(job) <= 100} == {}
 
 
+def test_the_tables_of_rooms_are_those_of_the_layering_and_the_docstrings() -> None:
+    assert page("docs/design.rst") == room_table.written(), "write it again: python -m tests.support.room_table"
+
+
 @pytest.mark.parametrize("name", flow_pictures.FLOWS)
 def test_every_picture_of_a_flow_is_shown_as_it_is_drawn_and_names_rooms_that_exist(name: str) -> None:
     flow = flow_pictures.FLOWS[name]
