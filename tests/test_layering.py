@@ -142,12 +142,12 @@ def test_every_import_follows_the_table(package: Path) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_the_table_has_no_circle(package: Path) -> None:
-    """Each room can be understood with what it imports, and without what imports it."""
-    try:
-        TopologicalSorter(RULES[package.name].imports).prepare()
-    except CycleError as error:
-        pytest.fail(f"these import each other: {error.args[1]}")
+def test_each_room_imports_only_rooms_that_stand_above_it(package: Path) -> None:
+    """So there is no circle: each room can be understood with what it imports, and without what imports it."""
+    table = RULES[package.name].imports
+    order = list(table)
+    early = {room: set(others) - set(order[: order.index(room)]) for room, others in table.items()}
+    assert {room: others for room, others in early.items() if others} == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)

@@ -34,10 +34,17 @@ def _rooms(tree: str) -> str:
     for room, imports in reversed(TABLES[tree]["imports"].items()):
         path = ROOT / tree / room
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        lazily = TABLES[tree]["lazily"].get(room, [])
-        allowed = ", ".join([*imports, *(f"({name})" for name in lazily)]) or "nothing"
-        rows.append((f"``{_name(room, tree)}``", job(path), allowed))
+        rows.append((f"``{_name(room, tree)}``", job(path), ", ".join(_allowed(room, imports, tree)) or "nothing"))
     return f"{tree}\n{'~' * len(tree)}\n\n{_table(('room', 'its job', 'may import'), rows, (0, 58, 42))}"
+
+
+def _allowed(room: str, imports: list[str], tree: str) -> Iterator[str]:
+    """Rooms and guarded packages; in parentheses those that are not loaded with the room."""
+    table = TABLES[tree]
+    yield from imports
+    yield from (name for name, rooms in table["guarded"].items() if room in rooms)
+    lazily = [name for name, rooms in table["guarded_lazily"].items() if room in rooms]
+    yield from (f"({name})" for name in [*table["lazily"].get(room, []), *lazily])
 
 
 def _name(room: str, tree: str) -> str:
