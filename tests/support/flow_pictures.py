@@ -125,7 +125,8 @@ FLOWS = {
                     ("shared/signals", "notes the number, wakes the loop"),
                     ("master/supervisor", "its loop looks into its table"),
                     ("master/commands", "reload: what operators can ask"),
-                    ("master/reload", "reads the configuration again"),
+                    ("master/reloads", "reads the configuration again"),
+                    ("master/reload", "this reload, up to its outcome"),
                     ("master/rolling", "takes one slot after another"),
                     ("master/worker_pool", "wants a successor in the slot"),
                     ("master/spawner", "forks it"),
@@ -147,6 +148,7 @@ FLOWS = {
                 (
                     ("master/worker_messages", "notes that it is ready"),
                     ("master/rolling", "sees so in its next turn"),
+                    ("master/reload", "the new configuration is proven"),
                     ("master/worker_pool", "gives the slot to the successor"),
                     ("master/worker_handle", "asks the predecessor to leave"),
                 ),
