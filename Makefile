@@ -67,7 +67,7 @@ test-redis: ## Run the tests of the store and the workers only, as for SERVER=re
 test-store: $(VENV)/.installed-dev
 	$(in_tests) -m pytest $(side_by_side) tests/store $(PYTEST)
 
-# The set-ups that `make test` does not take: tests/support/setups.py.
+# The set-ups that `make test` does not take: tests/support/servers/setups.py.
 test-setup: ## The same, and the faults, on another set-up: SETUP=cluster-tag, or cluster: the default names.
 	@$(MAKE) --no-print-directory --keep-going test-setup-beside test-setup-faults
 
@@ -90,15 +90,15 @@ test-setup-faults: $(VENV)/.installed-dev
 OLD_VENV := .venv-redis-py-cluster
 old_words := -W 'ignore:distutils Version classes are deprecated' -W ignore::ResourceWarning $(PYTEST)
 # It neither shows its nodes nor waits for replicas.
-old_store := tests/store $(addprefix --ignore=tests/store/test_,cost.py durability.py half_cut.py nodes.py)
-old_worker := $(addprefix tests/worker/test_,commands.py keepers.py pool.py)
+old_store := tests/store $(addprefix --ignore=tests/store/,servers/test_cost.py servers/test_durability.py interleaving/test_half_cut.py servers/test_nodes.py)
+old_worker := $(addprefix tests/worker/,tasks/test_commands.py claims/test_keepers.py claims/test_pool.py)
 
 test-redis-py-cluster: ## Run the tests of the store and the workers with redis-py-cluster, alone and on a cluster.
 	@$(MAKE) --no-print-directory VENV=$(OLD_VENV) $(OLD_VENV)/.installed-test,redis-py-cluster
 	$(OLD_VENV)/bin/python -m pytest $(old_store) $(old_words)
-	$(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/test_outage.py $(old_words)
+	$(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/redis/test_outage.py $(old_words)
 	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m pytest $(old_store) $(old_words)
-	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/test_cluster.py $(old_words)
+	PYTASK_TEST_SETUP=cluster-tag $(OLD_VENV)/bin/python -m gevent.monkey --module pytest $(old_worker) tests/worker/redis/test_cluster.py $(old_words)
 
 # The lowest versions that pyproject.toml allows, in an environment of their own; then the lowest redis-py for a cluster.
 FLOORS_VENV := .venv-floors
@@ -107,11 +107,11 @@ old_redis := -W "ignore:distutils Version classes are deprecated" -W ignore::Res
 test-floors: ## Run a part of the tests with the lowest versions of all that pytask needs.
 	@$(MAKE) --no-print-directory VENV=$(FLOORS_VENV) $(FLOORS_VENV)/.installed-test
 	$(FLOORS_VENV)/bin/python -m tests.support.floors | $(FLOORS_VENV)/bin/python -m pip install --quiet --requirement /dev/stdin
-	$(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/test_,claim.py finish.py enqueue.py hands.py helpers.py keeping.py) \
-		tests/ctl/test_top.py tests/process/test_floors.py tests/process/test_metrics.py tests/process/test_respawn.py $(old_redis)
-	$(FLOORS_VENV)/bin/python -m gevent.monkey --module pytest $(addprefix tests/worker/test_,commands.py pool.py) $(old_redis)
+	$(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/,transitions/test_claim.py transitions/test_finish.py transitions/test_enqueue.py interleaving/test_hands.py servers/test_helpers.py transitions/test_keeping.py) \
+		tests/ctl/test_top.py tests/process/startup/test_floors.py tests/process/interfaces/test_metrics.py tests/process/failure/test_respawn.py $(old_redis)
+	$(FLOORS_VENV)/bin/python -m gevent.monkey --module pytest $(addprefix tests/worker/,tasks/test_commands.py claims/test_pool.py) $(old_redis)
 	$(FLOORS_VENV)/bin/python -m pip install --quiet redis==5.2.0
-	PYTASK_TEST_SETUP=cluster $(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/test_,claim.py nodes.py) $(old_redis)
+	PYTASK_TEST_SETUP=cluster $(FLOORS_VENV)/bin/python -m pytest $(side_by_side) $(addprefix tests/store/,transitions/test_claim.py servers/test_nodes.py) $(old_redis)
 
 check: $(VENV)/.installed-dev ## Look at format, lint, types, who imports whom, and what tests may touch.
 	$(BIN)/ruff format --check .

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.redis_server import RedisServer
-from tests.support.setups import Setup, chosen
+from tests.support.servers.redis_server import RedisServer
+from tests.support.servers.setups import Setup, chosen
 from tests.support.waiting import wait_until
 
 

@@ -22,7 +22,7 @@ from tests.bench.contenders import OURS, RIVALS, SUPERVISED, TWO, Contender, ins
 from tests.bench.measures import beside, growth, keeping, lasting, setups
 from tests.bench.results import Results
 from tests.bench.stage import Stage
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 
 @dataclass

@@ -22,8 +22,8 @@ from pathlib import Path
 from pytask_core import PyTaskHelpers
 from tests.soak.figures import percentile
 from tests.soak.ledger import VARIABLE, Record, Tail
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 #: The goal, in seconds.

@@ -17,7 +17,7 @@ from tests.bench.goals import goals
 from tests.bench.measures import beside
 from tests.bench.measures.growth import Curve
 from tests.bench.results import Results, rst_table, text_table
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 

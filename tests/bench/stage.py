@@ -20,8 +20,8 @@ import psutil
 
 from tests.bench import records
 from tests.bench.contenders import Contender
-from tests.support.redis_cluster import ServerCluster
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_cluster import ServerCluster
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

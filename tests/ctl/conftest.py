@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytask_supervisor.ctl import main
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 
 @dataclass

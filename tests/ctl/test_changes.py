@@ -14,10 +14,10 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from pytask_supervisor.ctl.master import ask
-from tests.support.control import NAME, Control
-from tests.support.ctl_process import CtlProcess
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.control import NAME, Control
+from tests.support.processes.ctl_process import CtlProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 #: The app is not loaded while there is a file named ``hold``; a stubborn task swallows whatever is thrown at it.

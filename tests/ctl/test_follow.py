@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ctl.conftest import Ctl
-from tests.support.ctl_process import CtlProcess
-from tests.support.redis_cluster import Node, ServerCluster
-from tests.support.redis_server import RedisServer
+from tests.support.processes.ctl_process import CtlProcess
+from tests.support.processes.worker_process import WorkerProcess
+from tests.support.servers.redis_cluster import Node, ServerCluster
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
-from tests.support.worker_process import WorkerProcess
 
 
 @pytest.fixture

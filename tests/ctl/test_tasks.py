@@ -11,7 +11,7 @@ from pytask_core.connection import disconnect
 from pytask_core.keys import RedisKeys
 from tests.ctl.conftest import Ctl, run_ctl
 from tests.store.conftest import Desk
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 #: A word may be bytes that are no UTF-8; Python has them as surrogates.
 ODD_IDS = ['a b\t"{*?[bold]\x1b[31mé\n', "[bold]\udcff"]

@@ -20,10 +20,10 @@ from pytask_core.keys import RedisKeys
 from pytask_supervisor.ctl.workers import COLUMNS, row
 from tests.ctl.conftest import run_ctl
 from tests.store.conftest import Desk
-from tests.support.control import NAME, Control
-from tests.support.pty_process import PtyProcess
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.control import NAME, Control
+from tests.support.processes.pty_process import PtyProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 PROGRAM = "from pytask_supervisor.ctl import run; run()"

@@ -13,11 +13,11 @@ import pytest
 
 from pytask_supervisor.ctl import main
 from tests.ctl.conftest import Ctl, run_ctl
-from tests.support.ctl_process import CtlProcess
-from tests.support.guardian import Guardian
-from tests.support.redis_cluster import ServerCluster
-from tests.support.redis_server import RedisServer, free_port
-from tests.support.supervisor_process import title
+from tests.support.processes.ctl_process import CtlProcess
+from tests.support.processes.guardian import Guardian
+from tests.support.processes.supervisor_process import title
+from tests.support.servers.redis_cluster import ServerCluster
+from tests.support.servers.redis_server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from pytask_supervisor.ctl.workers import COLUMNS
 from tests.ctl.conftest import Done, run_ctl
-from tests.support.pty_process import PtyProcess
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.pty_process import PtyProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 Ask = Callable[..., Done]

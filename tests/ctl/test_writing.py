@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.ctl.conftest import Ctl, run_ctl
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import ROOT
+from tests.support.processes.supervisor_process import ROOT
+from tests.support.servers.redis_server import RedisServer
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["queues"], ["queues", "--json"], ["show", "x"]])

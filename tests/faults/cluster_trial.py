@@ -28,8 +28,8 @@ from tests.soak.book import NEVER
 from tests.soak.checker import Report
 from tests.soak.cluster_verdict import judge_cluster, snapshot
 from tests.soak.hosts import Host
-from tests.support.redis_cluster import Node, ServerCluster
-from tests.support.setups import SETUPS
+from tests.support.servers.redis_cluster import Node, ServerCluster
+from tests.support.servers.setups import SETUPS
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts
 
@@ -62,7 +62,7 @@ class ClusterTrial(Trial):
 
     Args:
         cluster: where, emptied before.
-        setup: ``cluster`` or ``cluster-tag``, of ``tests/support/setups.py``.
+        setup: ``cluster`` or ``cluster-tag``, of ``tests/support/servers/setups.py``.
         durability: of workers and of our own starts.
         more: options of ``PyTask`` for the workers.
     """

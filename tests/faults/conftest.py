@@ -8,11 +8,11 @@ import pytest
 
 from tests.faults.cluster_trial import ProcessTrial
 from tests.faults.trial import Trial
-from tests.support.core_process import Nursery
-from tests.support.redis_cluster import ServerCluster
-from tests.support.redis_server import RedisServer
-from tests.support.setups import Setup, chosen_name
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.processes.core_process import Nursery
+from tests.support.servers.redis_cluster import ServerCluster
+from tests.support.servers.redis_server import RedisServer
+from tests.support.servers.setups import Setup, chosen_name
+from tests.support.servers.tcp_proxy import TcpProxy
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from tests.faults.test_network import workers
 from tests.faults.test_server import pause
 from tests.faults.trial import seconds_until
 from tests.soak.replay import GONE
-from tests.support import resharding
-from tests.support.redis_cluster import ServerCluster
+from tests.support.servers import resharding
+from tests.support.servers.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until
 
 #: Seconds: ``cluster-node-timeout``.

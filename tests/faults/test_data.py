@@ -149,7 +149,7 @@ def test_a_hundred_clients_that_start_one_id_start_it_once(stage: Callable[[], T
 def test_commands_raced_at_random_leave_a_history_that_is_legal(stage: Callable[[], Trial]) -> None:
     """F32: start, stop, restart, reload and remove of few ids by many clients at once.
 
-    The model is that of ``tests/store/test_conservation.py``; here they come from all sides.
+    The model is that of ``tests/store/transitions/test_conservation.py``; here they come from all sides.
     """
     with stage() as trial:
         trial.host()

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from pytask_core import PyTaskHelpers
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 APP = """

@@ -10,9 +10,9 @@ import pytest
 
 from pytask_core.store import Ending, KeeperStore, WorkerStore, regime
 from tests.faults.test_every_request import MOST, Dead, Scenario
-from tests.support.core_process import Nursery
-from tests.support.redis_server import RedisServer
-from tests.support.tcp_proxy import Harm, TcpProxy
+from tests.support.processes.core_process import Nursery
+from tests.support.servers.redis_server import RedisServer
+from tests.support.servers.tcp_proxy import Harm, TcpProxy
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts
 

@@ -16,9 +16,9 @@ from pytask_core.connection import RedisSource, disconnect
 from pytask_core.keys import RedisKeys
 from pytask_core.store import regime, scripts
 from pytask_core.store.scripts import load
-from tests.support.core_process import Nursery
-from tests.support.redis_server import RedisServer
-from tests.support.tcp_proxy import Harm, TcpProxy
+from tests.support.processes.core_process import Nursery
+from tests.support.servers.redis_server import RedisServer
+from tests.support.servers.tcp_proxy import Harm, TcpProxy
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts, contents
 

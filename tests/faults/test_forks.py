@@ -17,8 +17,8 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from pytask_core.keys import RedisKeys
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 KEYS = RedisKeys()

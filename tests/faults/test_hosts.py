@@ -23,8 +23,8 @@ from tests.faults.test_cluster import EITHER
 from tests.faults.test_partition import unsaid
 from tests.faults.trial import seconds_until
 from tests.soak.hosts import Host
-from tests.support.host_network import HostNetwork, why_not
-from tests.support.redis_cluster import Node, ServerCluster
+from tests.support.machine.host_network import HostNetwork, why_not
+from tests.support.servers.redis_cluster import Node, ServerCluster
 from tests.support.waiting import wait_until
 
 #: Seconds: a lost host stops its tasks after the second; after the first and a Monitor's round they run elsewhere.

@@ -11,11 +11,12 @@ import pytest
 from tests.faults.numbers import ALONE, OPTIONS
 from tests.faults.trial import Trial, seconds_until
 from tests.soak.hosts import Host
-from tests.support.setups import chosen
+from tests.support.servers.setups import chosen
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
-    chosen().is_cluster, reason="their wire stands before one server; tests/store/test_lease.py has the steps"
+    chosen().is_cluster,
+    reason="their wire stands before one server; tests/store/interleaving/test_lease.py has the steps",
 )
 
 #: What an app has that thinks of no Monitor: they beat every ten seconds, and ``stop`` may take longer than the lease.

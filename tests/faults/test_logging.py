@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from tests.faults.numbers import LEASE, RENEWAL, SCALE, SWEEP
 from tests.faults.trial import Trial, seconds_until
 from tests.soak.traffic import connect
 from tests.soak.wire import Wire
-from tests.support.redis_server import RedisServer
-from tests.support.setups import chosen
-from tests.support.tcp_proxy import ByteCut, TcpProxy
+from tests.support.servers.redis_server import RedisServer
+from tests.support.servers.setups import chosen
+from tests.support.servers.tcp_proxy import ByteCut, TcpProxy
 from tests.support.whereabouts import Whereabouts
 
 pytestmark = pytest.mark.skipif(

@@ -16,8 +16,8 @@ from tests.faults.cluster_trial import ClusterTrial
 from tests.faults.numbers import GRACE, LEASE, SCALE, SWEEP
 from tests.faults.test_cluster import EITHER
 from tests.faults.trial import seconds_until
-from tests.support.private_network import PrivateNetwork, why_not
-from tests.support.redis_cluster import ServerCluster
+from tests.support.machine.private_network import PrivateNetwork, why_not
+from tests.support.servers.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until
 
 #: FIN_WAIT1, LAST_ACK and CLOSING, as the kernel numbers the states of a connection.

@@ -39,7 +39,7 @@ def test_a_killed_childs_tasks_run_again_at_once_and_its_siblings_notice_nothing
 def test_children_of_a_killed_master_requeue_and_leave_and_the_next_master_finds_a_clean_place(
     stage: Callable[[], Trial],
 ) -> None:
-    """F2: ``kill -9`` of the master. More: ``tests/process/test_orphan.py``."""
+    """F2: ``kill -9`` of the master. More: ``tests/process/shutdown/test_orphan.py``."""
     with stage() as trial:
         host = trial.host(workers=3)
         ids = trial.forever(30)

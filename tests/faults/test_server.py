@@ -12,7 +12,7 @@ import pytest
 from tests.faults.numbers import GRACE, SCALE
 from tests.faults.trial import Trial, seconds_until
 from tests.soak import aof
-from tests.support.setups import chosen
+from tests.support.servers.setups import chosen
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(

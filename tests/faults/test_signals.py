@@ -10,8 +10,8 @@ import pytest
 
 from pytask_core import PyTaskHelpers
 from pytask_core.keys import RedisKeys
-from tests.support.core_process import Nursery
-from tests.support.redis_server import RedisServer
+from tests.support.processes.core_process import Nursery
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults.numbers import ALONE, LEASE, SWEEP
 from tests.faults.trial import Trial, seconds_until
 from tests.soak.hosts import Host
-from tests.support.supervisor_process import ROOT
+from tests.support.processes.supervisor_process import ROOT
 from tests.support.waiting import wait_until
 
 #: Run by Python itself at the start of master and workers.

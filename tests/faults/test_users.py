@@ -13,7 +13,7 @@ STOPS = ["stop raises", "stop never returns", "swallows once", "swallows all"]
 
 def test_no_misbehaviour_of_one_task_holds_up_another_or_its_worker(stage: Callable[[], Trial]) -> None:
     """F40: ``stop`` that raises or never returns, handlers that fail, events that JSON cannot carry, ``StopTask``
-    swallowed. Each has its deadline, and the log names it. More: ``tests/worker/test_ending.py``.
+    swallowed. Each has its deadline, and the log names it. More: ``tests/worker/tasks/test_ending.py``.
     """
     with stage() as trial:
         host = trial.host(workers=1)

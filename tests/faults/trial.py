@@ -29,8 +29,8 @@ from tests.soak.traffic import connect
 from tests.soak.verdict import judge
 from tests.soak.watch import Watch
 from tests.soak.wire import Wire
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import OWN_AFFAIR
+from tests.support.processes.supervisor_process import OWN_AFFAIR
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts, is_cleaned_up, stands_nowhere
 

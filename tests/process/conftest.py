@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
-from tests.support.redis_server import RedisServer
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
+from tests.support.servers.redis_server import RedisServer
 
 JOBS = '''
 import os

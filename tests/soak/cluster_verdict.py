@@ -17,7 +17,7 @@ from tests.soak.book import Book, open_book
 from tests.soak.checker import Report
 from tests.soak.ledger import Record
 from tests.soak.replay import GONE, Command, Replay
-from tests.support.redis_cluster import ServerCluster
+from tests.support.servers.redis_cluster import ServerCluster
 from tests.support.waiting import wait_until
 
 

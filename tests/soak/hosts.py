@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.soak.ledger import VARIABLE
 from tests.soak.wire import Wire
-from tests.support.supervisor_process import SupervisorProcess
+from tests.support.processes.supervisor_process import SupervisorProcess
 from tests.support.waiting import wait_until
 
 #: What may go wrong with the exit code of a supervisor that was asked to stop: 6 says that it had to kill.

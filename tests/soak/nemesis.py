@@ -22,7 +22,7 @@ from tests.soak.hosts import GOOD_EXITS, Host
 from tests.soak.ledger import Ledger
 from tests.soak.watch import Watch
 from tests.soak.wire import Wire
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 #: Throughput counts as back at this part of what the producer asks for.

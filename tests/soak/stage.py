@@ -27,7 +27,7 @@ from tests.soak.traffic import Meddler, Producer, connect
 from tests.soak.verdict import judge
 from tests.soak.watch import Watch
 from tests.soak.wire import Wire
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts, is_cleaned_up
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.soak.wire import Wire
-from tests.support.redis_server import RedisServer, client_options
+from tests.support.servers.redis_server import RedisServer, client_options
 from tests.support.waiting import wait_until
 
 

@@ -18,7 +18,7 @@ import redis
 
 from pytask_core import PyTaskHelpers
 from tests.soak.ledger import Ledger
-from tests.support.redis_server import client_options
+from tests.support.servers.redis_server import client_options
 
 #: Seconds until a producer that gets no answer gives up.
 PATIENCE = 3.0

@@ -14,7 +14,7 @@ from tests.soak import aof
 from tests.soak.checker import Report, check, differences
 from tests.soak.ledger import Record
 from tests.soak.replay import Replay
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 

@@ -15,7 +15,7 @@ from pytask_core.store.many_slots.client import ManySlotsClientStore
 from pytask_core.store.many_slots.keeper import ManySlotsKeeperStore
 from pytask_core.store.many_slots.steps import Steps
 from tests.support.listener import Listener
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.whereabouts import Whereabouts
 
 

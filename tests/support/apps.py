@@ -1,4 +1,4 @@
-"""A small app for tests, run as a program under gevent by ``tests.support.worker_process``."""
+"""A small app for tests, run as a program under gevent by ``tests.support.processes.worker_process``."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from pytask_core.keys import RedisKeys
-from tests.support.redis_cluster import ServerCluster
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_cluster import ServerCluster
+from tests.support.servers.redis_server import RedisServer
 
 
 class Listener:

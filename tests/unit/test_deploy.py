@@ -23,7 +23,7 @@ import yaml
 from pytask_supervisor.config.options import SupervisorConfig, options
 from pytask_supervisor.config.settings import load_config
 from pytask_supervisor.shared.exits import Exit
-from tests.support.redis_server import client_options, free_port, server_binary
+from tests.support.servers.redis_server import client_options, free_port, server_binary
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -26,8 +26,8 @@ from pytask_supervisor.master.stats import STATES as TASK_STATES
 from pytask_supervisor.master.stats import MasterStats
 from pytask_supervisor.shared.exits import Exit
 from pytask_supervisor.shared.signals import HANDLED
-from tests.support import flow_pictures, room_table
-from tests.support.option_table import written
+from tests.support.pages import flow_pictures, room_table
+from tests.support.pages.option_table import written
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")])
@@ -115,7 +115,7 @@ def test_every_option_of_the_supervisor_stands_on_its_page() -> None:
 
 
 def test_the_table_of_options_is_that_of_the_declaration() -> None:
-    assert page("docs/supervisor.rst") == written(), "write it again: python -m tests.support.option_table"
+    assert page("docs/supervisor.rst") == written(), "write it again: python -m tests.support.pages.option_table"
 
 
 def test_every_module_says_its_job_in_one_short_sentence() -> None:
@@ -126,7 +126,7 @@ def test_every_module_says_its_job_in_one_short_sentence() -> None:
 
 
 def test_the_tables_of_rooms_are_those_of_the_layering_and_the_docstrings() -> None:
-    assert page("docs/design.rst") == room_table.written(), "write it again: python -m tests.support.room_table"
+    assert page("docs/design.rst") == room_table.written(), "write it again: python -m tests.support.pages.room_table"
 
 
 @pytest.mark.parametrize("name", flow_pictures.FLOWS)
@@ -134,11 +134,11 @@ def test_every_picture_of_a_flow_is_shown_as_it_is_drawn_and_names_rooms_that_ex
     flow = flow_pictures.FLOWS[name]
     rooms = {path.relative_to(ROOT).with_suffix("").as_posix().partition("/")[2] for path in room_table.sources()}
     assert len(flow.rooms) > 8
-    assert set(flow.rooms) - rooms == set(), "correct it in tests/support/flow_pictures.py"
+    assert set(flow.rooms) - rooms == set(), "correct it in tests/support/pages/flow_pictures.py"
     for script in filter(None, (box.script for box in flow.boxes)):
         assert (ROOT / "pytask_core" / "store" / "lua" / script).is_file()
     assert page(f"docs/pictures/{name}") == flow_pictures.drawn(flow), (
-        "draw it again: python -m tests.support.flow_pictures"
+        "draw it again: python -m tests.support.pages.flow_pictures"
     )
     assert f".. image:: pictures/{name}\n" in page("docs/design.rst")
 

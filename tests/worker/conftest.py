@@ -19,7 +19,7 @@ from pytask_core.keys import RedisKeys
 from pytask_core.store import Regime, regime
 from pytask_core.worker.worker import Worker
 from tests.support.listener import Listener
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.whereabouts import Whereabouts
 

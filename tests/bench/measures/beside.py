@@ -11,7 +11,7 @@ from tests.bench.contenders import Contender
 from tests.bench.results import Results
 from tests.bench.stage import ServerClock, Stage
 from tests.soak.figures import percentile
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 RATE, SERVER, WORKER = "no-op tasks/s", "server µs/task", "worker µs/task"
 NAPS, ONE, BULK = "5,000 × 0.1 s: s", "start one by one/s", "start in bulk/s"

@@ -19,7 +19,7 @@ from pytask_core.store import Ending, WorkerStore
 from tests.bench import limit, records
 from tests.bench.contenders import OURS
 from tests.bench.stage import ServerClock, Stage
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 #: A curve whose last cost is no more than so many times its first, or its cheapest, does not grow.

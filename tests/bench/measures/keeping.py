@@ -14,7 +14,7 @@ from tests.bench import recovery
 from tests.bench.contenders import OURS
 from tests.bench.results import Results
 from tests.soak.figures import percentile
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 
 ROUND, AGAIN_P50, AGAIN_P99 = "ms a round of Monitor", "ms until they run again, p50", "ms until they run again, p99"
 

@@ -13,7 +13,7 @@ from tests.bench import records
 from tests.bench.contenders import OURS, SUPERVISED
 from tests.bench.results import Results
 from tests.bench.stage import Stage
-from tests.support.redis_server import RedisServer
+from tests.support.servers.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 MEMORY, RENEWING, SHARE = (

@@ -8,7 +8,7 @@ from tests.bench.contenders import OURS
 from tests.bench.measures.beside import BULK, ONE, RATE, SERVER, WORKER
 from tests.bench.results import Results
 from tests.bench.stage import Stage
-from tests.support.setups import SETUPS
+from tests.support.servers.setups import SETUPS
 
 #: What the reader calls them.
 TITLES = {

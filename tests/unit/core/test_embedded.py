@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.guardian import PROGRAM, Guardian, is_alive, wait_for_death
+from tests.support.processes.guardian import PROGRAM, Guardian, is_alive, wait_for_death
 from tests.support.waiting import wait_until
 
 

@@ -14,8 +14,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.guardian import PROGRAM, Guardian
-from tests.support.redis_server import RedisServer
+from tests.support.processes.guardian import PROGRAM, Guardian
+from tests.support.servers.redis_server import RedisServer
 
 
 @pytest.fixture

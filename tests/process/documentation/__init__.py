@@ -1,0 +1,1 @@
+"""What README, documentation and examples say, done as it stands there."""

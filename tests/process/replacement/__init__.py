@@ -1,0 +1,1 @@
+"""Workers that give way to new ones, and what becomes of their tasks."""

@@ -1,0 +1,1 @@
+"""From a command line to workers that are ready: app, address, user, embedded servers."""

@@ -1,0 +1,1 @@
+"""What comes between two steps or commands: other programs, late words, races, breakdowns."""

@@ -1,0 +1,1 @@
+"""How the store reaches servers, and what that costs."""

@@ -1,0 +1,1 @@
+"""Networks and namespaces of a test's own."""

@@ -1,0 +1,1 @@
+"""Redis that is away, refuses, moves, or is a cluster."""
