@@ -124,7 +124,7 @@ def supervise(
 
 
 def _current_folder(environ: Mapping[str, str]) -> Path:
-    """As the shell calls it, so that a link in its path that points elsewhere after a deployment is followed anew."""
+    """As the shell calls it, so that a link in its path that points elsewhere after a deployment is followed again."""
     shells = Path(environ.get("PWD", ""))
     try:
         return shells if shells.is_absolute() and shells.samefile(Path.cwd()) else Path.cwd()
@@ -140,7 +140,7 @@ def _rehearse(config: SupervisorConfig) -> int:
 
 
 def _run_fork_server(job: ForkServerJob) -> int:
-    """In a process of its own, likewise."""
+    """In a process of its own, which loads the app."""
     from pytask_supervisor.forkserver.process import run_fork_server  # noqa: PLC0415 - never in the master
 
     return run_fork_server(job)

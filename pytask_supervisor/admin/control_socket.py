@@ -61,7 +61,7 @@ def _listen(path: Path, leftover: list[Path]) -> socket.socket:
         if _is_taken(path):
             raise SocketPathError(f"another program answers at {path}: stop it, or name another path")
         listener = socket.socket(socket.AF_UNIX)
-        # Nobody but us may ever open it, not even between two calls.
+        # No other user may ever open it, not even between two calls.
         before = os.umask(0o177)
         try:
             listener.bind(str(path))
@@ -104,7 +104,7 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether somebody answers there; what a dead supervisor has left is removed."""
+    """Whether a program answers there; what a dead supervisor has left is removed."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -155,7 +155,7 @@ class ControlSocket:
         }
 
     def remove(self) -> None:
-        """Take our name out of the file system, unless somebody else has it by now; and let go."""
+        """Take our name out of the file system, unless another program has it by now; and let go."""
         with suppress(OSError):
             if os.lstat(self.path).st_ino == self._inode:
                 os.unlink(self.path)

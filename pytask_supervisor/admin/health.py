@@ -12,7 +12,7 @@ FRESH = 5.0
 
 
 def health(slots: Sequence[SlotReport], now: float, *, is_quiet: bool) -> tuple[bool, str]:
-    """Whether somebody can take tasks, and who and why not; ``now`` is ``time.monotonic()``.
+    """Whether any worker can take tasks, and which cannot, and why; ``now`` is ``time.monotonic()``.
 
     Quiet workers count: it was asked for, and they can claim at any time.
     """

@@ -17,7 +17,7 @@ from pytask_supervisor.admin.health import health
 from pytask_supervisor.admin.server import RequestServer
 from pytask_supervisor.master.commands import Commands
 
-#: Bytes of a request with its headers. A proxy adds some; nobody needs more.
+#: Bytes of a request with its headers. A proxy adds some; no client needs more.
 LONGEST = 16_384
 PLAIN = "text/plain; charset=utf-8"
 #: The one other format, and what of it we are asked for.

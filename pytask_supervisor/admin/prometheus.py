@@ -22,7 +22,7 @@ STAGES = ("started", "ready", "draining", "stopping", "killed", "empty")
 
 
 class Exposition(Collector):
-    """Made anew from the figures for each reader."""
+    """Made from the figures again for each reader."""
 
     def __init__(self, commands: Commands, stats: MasterStats) -> None:
         self._commands = commands

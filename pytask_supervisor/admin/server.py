@@ -78,7 +78,7 @@ class RequestServer:
         #: Oldest first.
         self._clients: list[_Client] = []
         self._deaf_until = 0.0
-        #: It was said that nobody can be let in, and nobody was since.
+        #: The log says that no client can be let in, and none was since.
         self._is_told = False
 
     @property
@@ -198,7 +198,7 @@ class RequestServer:
 
 
 def _has_gone(client: socket.socket) -> bool:
-    """Whether nobody is there any more who would read a reply; whoever has only ended his sending is."""
+    """Whether no client is there any more to read a reply; one that has only ended its sending is."""
     look = select.poll()
     look.register(client, 0)  # The end of both directions is told unasked.
     return bool(look.poll(0))

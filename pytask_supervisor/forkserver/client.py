@@ -99,7 +99,7 @@ class ForkServer:
         self._is_closed = False
         #: Why no process could be forked, as it was said.
         self._shortage = ""
-        #: When to ``start`` anew.
+        #: When to ``start`` again.
         self.due: float | None = None
 
     @property
@@ -235,7 +235,7 @@ class ForkServer:
             self._current = None
 
     def _give_up_next(self) -> None:
-        """Where there is another one, all is well; where there is none, somebody may mend the code meanwhile."""
+        """Where there is another one, all is well; where there is none, the code may be mended meanwhile."""
         self._drop_next()
         if self._current is None:
             self.due = self._clock() + self._policy.pause_after(0.0)

@@ -72,7 +72,7 @@ def run_fork_server(job: ForkServerJob) -> int:
         message, fds, _, _ = socket.recv_fds(job.line, LONGEST, MOST_FDS)
         if not message:
             return Exit.OK
-        assignment, names = pickle.loads(message)  # noqa: S301 - from our own master, by a socket that nobody else has
+        assignment, names = pickle.loads(message)  # noqa: S301 - from our own master, by a socket that only it has
         ends = {
             name: Channel.of_child(native_socket(fileno=fd), LINES[name]) for name, fd in zip(names, fds, strict=True)
         }
@@ -90,7 +90,7 @@ def _say(line: socket.socket, message: Message) -> None:
 def misfits() -> list[str]:
     """Sentences on what the app did while it was imported, and a fork does not bear."""
     from gevent import Greenlet  # noqa: PLC0415 - after patching
-    from gevent.hub import Hub  # noqa: PLC0415 - likewise
+    from gevent.hub import Hub  # noqa: PLC0415 - after patching
 
     said = "--preload: while the app was imported it"
     found = []

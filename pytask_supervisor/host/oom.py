@@ -28,7 +28,7 @@ class OomCounter:
         self._look_at = clock() + FRESH
 
     def take_one(self) -> bool:
-        """Whether there was a kill that nobody has taken yet: one death takes one."""
+        """Whether there was a kill that no death has taken yet: each takes one."""
         if self._read() <= self._known:
             return False
         self._known += 1

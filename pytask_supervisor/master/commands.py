@@ -1,6 +1,6 @@
 """``Commands``: all that an operator can ask of a running supervisor, by signal or otherwise.
 
-Each method does its work at once, or sets it going, and returns a sentence for whoever asked.
+Each method does its work at once, or sets it going, and returns a sentence for the operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SlotReport:
     pid: int | None  #: None while it is empty.
     stage: str  #: ``started``, ``ready``, ``draining``, ``stopping``, ``killed``, or ``empty``.
     uptime: float  #: Seconds since the fork.
-    restarts: int  #: How often the slot was filled anew.
+    restarts: int  #: How often the slot was filled again.
     running: int
     done: int
     #: The last beat as it came; see ``WorkerHandle.figures``.
@@ -131,13 +131,13 @@ class Commands:
         return f"{counted(len(self._pool.workers), 'worker')} to tell where each task stands"
 
     def restart(self, number: int | None = None, by: str = "restart") -> str:
-        """Replace all workers, or one, one at a time, each once its successor is ready. Code is loaded anew."""
+        """Replace all workers, or one, one at a time, each once its successor is ready. Code is loaded again."""
         self._refuse_while_stopping()
         slots = self._pool.slots if number is None else [self._slot(number)]
         return self._reloads.begin_restart(slots, by)
 
     def reload(self, by: str = "reload") -> str:
-        """Likewise, with the configuration read again; raises ``OrderError`` if that cannot be used."""
+        """Replace all workers, with the configuration read again; raises ``OrderError`` if that cannot be used."""
         self._refuse_while_stopping()
         try:
             return self._reloads.begin_reload(by)

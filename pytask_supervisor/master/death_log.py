@@ -13,7 +13,7 @@ MOST_DEATHS = 200
 class Kind(StrEnum):
     """What a death was, for counting: its words are for people."""
 
-    ASKED = "asked"  #: Told to leave: a stop, a scaling down, somebody's signal.
+    ASKED = "asked"  #: Told to leave: a stop, a scaling down, a signal of another process.
     RELOADED = "reloaded"  #: Replaced by one with new code or configuration.
     RECYCLED = "recycled"  #: Replaced for its memory, its tasks, or its age.
     EXIT = "exit"  #: Ended by itself, with an exit code.

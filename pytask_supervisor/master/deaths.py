@@ -145,7 +145,7 @@ def _failure(worker: WorkerHandle) -> str:
 
 def _tell(death: Death, worker: WorkerHandle, status: int, slot: Slot, pool: WorkerPool) -> None:
     if slot.due is None:
-        # Where somebody is there already, or nobody is to follow, a death that was asked for is
+        # Where a worker is there already, or none is to follow, a death that was asked for is
         # no news. A failure was meant to be told once; that of the first is why we stop.
         is_news = worker.stage is not Stage.KILLED and status != 0 and not (slot.is_retired and worker.failure)
         if is_news:

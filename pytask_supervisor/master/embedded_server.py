@@ -24,7 +24,7 @@ log = logging.getLogger("pytask.supervisor")
 
 #: Seconds before a guardian that died is replaced; its server restarts with it.
 RESTART_PAUSE = 1.0
-#: Seconds that the server has, once nobody needs it, to write its data before we leave without it.
+#: Seconds that the server has, once no worker needs it, to write its data before we leave without it.
 #: It goes on writing and then stops all the same.
 STOP_PATIENCE = 32.0
 

@@ -15,7 +15,7 @@ class Part:
 
     @property
     def unhurried(self) -> Sequence[int]:
-        """Likewise, but what comes there can wait a moment, so that one turn takes in much of it."""
+        """The same, for what can wait a moment, so that one turn takes in much of it."""
         return ()
 
     @property

@@ -58,7 +58,7 @@ class Spawner:
             raise
         finally:
             theirs.close()
-        # The worker does the same; whoever is first, the group stands before anybody signals it.
+        # The worker does the same: whichever is first, the group stands before it is signalled.
         with suppress(OSError):
             os.setpgid(pid, pid)
         return WorkerHandle(

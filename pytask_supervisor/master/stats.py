@@ -15,7 +15,7 @@ from pytask_core.states import FINAL, TaskState
 
 #: Names that are told apart, whatever workers say; the rest counts as ``OTHER``, as it does in a worker.
 MOST_NAMES = 200
-#: Upper bounds in one histogram, likewise; the rest counts as infinity.
+#: Upper bounds in one histogram; the rest counts as infinity.
 MOST_BOUNDS = 40
 OTHER = "other"
 
@@ -64,7 +64,7 @@ class MasterStats:
         self.claimed = 0
         #: Seconds of CPU.
         self.cpu = 0.0
-        #: Lines, logged or printed, that nobody could be told.
+        #: Lines, logged or printed, that could not be written.
         self.dropped = 0
         #: How many ids wait (``new``), are ``active``, have ended (``end``) and, where there are some, are ``parked``;
         #: empty until a worker has counted.

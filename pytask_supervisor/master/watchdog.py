@@ -30,7 +30,7 @@ LOOKED_AT_AFTER = 1.5
 LAST_LOOK = 0.5
 #: Seconds beyond the timeout after which a blocked loop is judged here, if the thread does not tell.
 MARGIN = 3.0
-#: Seconds between two turns of ours beyond which we were away ourselves, and nobody else is to blame.
+#: Seconds between two turns of ours beyond which we were away ourselves, and no worker is to blame.
 AWAY = 3.0
 
 
@@ -60,7 +60,7 @@ class Watchdog(Part):
         """See ``Part``: look at every worker, all that it has said being heard; ``--hang-timeout 0`` kills none."""
         now, before = self._clock(), self._turned_at
         workers = [worker for worker in self._pool.workers if worker.stage is not Stage.KILLED]
-        # Where there is nobody to watch, there is nothing to wake for.
+        # Without a worker to watch there is nothing to wake for.
         self._turned_at = now if workers else None
         pids = {worker.pid for worker in workers}
         self._named &= pids

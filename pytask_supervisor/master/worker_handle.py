@@ -36,7 +36,7 @@ class Stage(Enum):
     STARTED = auto()  #: It loads the app and connects.
     READY = auto()  #: It works.
     DRAINING = auto()  #: It claims nothing new, and stops once its short tasks have ended.
-    STOPPING = auto()  #: It was asked to stop, by us or by somebody else.
+    STOPPING = auto()  #: It was asked to stop, by us or by another process.
     KILLED = auto()  #: SIGKILL is on its way.
 
 
@@ -258,7 +258,7 @@ class WorkerHandle:
             self._signal(self.pid, signal.SIGINT)
 
     def stop_at_once(self, cause: Cause) -> None:
-        """Likewise, but without waiting for what its tasks do in their ``stop``."""
+        """The same, without waiting for what its tasks do in their ``stop``."""
         if self.stage is Stage.KILLED:
             return
         self.stop(cause)

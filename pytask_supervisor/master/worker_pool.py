@@ -20,7 +20,7 @@ log = logging.getLogger("pytask.supervisor")
 
 @dataclass
 class Slot:
-    """Worker number so and so, whoever that is just now."""
+    """Worker number ``slot``, whichever process that is now."""
 
     slot: int
     policy: RespawnPolicy
@@ -29,7 +29,7 @@ class Slot:
     successor: WorkerHandle | None = None
     #: Those that were replaced and are not gone yet.
     leaving: list[WorkerHandle] = field(default_factory=list)
-    #: When to fork the next one; None while somebody sits there.
+    #: When to fork the next one; None while a worker is there.
     due: float | None = None
     #: Not to be filled again.
     is_retired: bool = False
@@ -38,12 +38,12 @@ class Slot:
     #: How its last worker ended, and how often in a row it was the same.
     last_end: str = ""
     same_ends: int = 0
-    #: How often it was filled anew.
+    #: How often it was filled again.
     restarts: int = 0
 
     @property
     def all(self) -> list[WorkerHandle]:
-        """Everybody who lives here."""
+        """All workers that live here."""
         return [worker for worker in (self.worker, self.successor, *self.leaving) if worker]
 
 
@@ -122,7 +122,7 @@ class WorkerPool(Part):
         self.retire(self.slots[-1], cause)
 
     def retire(self, slot: Slot, cause: Cause) -> None:
-        """Ask whoever sits there to leave, for good."""
+        """Ask its workers to leave, and fill it no more."""
         slot.is_retired = True
         slot.due = None
         for worker in slot.all:
@@ -130,7 +130,7 @@ class WorkerPool(Part):
         self._forget_empty(slot)
 
     def close(self, cause: Cause) -> None:
-        """No slot is filled any more, and everybody is asked to leave."""
+        """No slot is filled any more, and all workers are asked to leave."""
         for slot in list(self._slots.values()):
             self.retire(slot, cause)
 
@@ -175,7 +175,7 @@ class WorkerPool(Part):
         slot.restarts += 1
 
     def remove(self, worker: WorkerHandle) -> Slot:
-        """Its slot may be empty now, and due after a pause unless somebody else is there or to come."""
+        """Its slot may be empty now, and due after a pause unless another worker is there."""
         slot = self._slots[worker.slot]
         worker.close()
         if worker is slot.worker:
