@@ -1,7 +1,7 @@
 """The states of a task, the commands to it, and why a copy leaves its worker, each word once.
 
-The Lua scripts take these words from here (``store/scripts.py``). They make the moves between the states; the table
-below says which are legal.
+The Lua scripts take these words from here (``store/scripts.py``). They make the moves between the states;
+``tests/support/legal_moves.py`` says which are legal.
 """
 
 from __future__ import annotations
@@ -46,12 +46,3 @@ class Reason(StrEnum):
 
 #: States that carry an output and leave the active set for the end queue.
 FINAL = frozenset({TaskState.SUCCESS, TaskState.ERROR, TaskState.EXCEPTION})
-
-#: Legal moves. Removal is legal from every state.
-TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.WAIT: frozenset({TaskState.RUNNING, TaskState.STOPPED, TaskState.EXCEPTION}),
-    TaskState.RUNNING: FINAL | {TaskState.STOPPED, TaskState.WAIT},
-    TaskState.STOPPED: frozenset({TaskState.WAIT, TaskState.RUNNING}),
-    # STOPPED where another program has pushed it once more, and it is stopped before that starts it.
-    **{state: frozenset({TaskState.WAIT, TaskState.RUNNING, TaskState.STOPPED}) for state in FINAL},
-}

@@ -10,7 +10,7 @@ from redis.connection import SSLConnection
 from ..errors import PyTaskException
 from ..redis_url import Address
 from .patient import patient
-from .urls import Place, check_files, shown
+from .urls import Target, check_files, shown
 from .wire import NO_RETRY, SHARED, accepted, own_options
 
 library: Any
@@ -97,10 +97,10 @@ class Cluster:
         return f"{scheme}+cluster://{shown(self._start)}"
 
 
-def of_place(place: Place) -> Cluster:
+def of_target(target: Target) -> Cluster:
     """Return how to reach the cluster that a URL names."""
-    is_tls = issubclass(place.connection_class, SSLConnection)
-    return Cluster(place.addresses, library.TLS if is_tls else library.PLAIN, place.options)
+    is_tls = issubclass(target.connection_class, SSLConnection)
+    return Cluster(target.addresses, library.TLS if is_tls else library.PLAIN, target.options)
 
 
 def of_client(given: Any) -> Cluster:

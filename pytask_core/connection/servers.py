@@ -11,7 +11,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConn
 from ..redis_url import Address
 from .patient import patient
 from .pool import Pool, Turns
-from .urls import Place, shown
+from .urls import Target, shown
 from .wire import NO_RETRY, SHARED, own_options, quiet
 
 #: Seconds that a Sentinel may take to answer, before the next one is asked.
@@ -49,7 +49,7 @@ class SharedClient(redis.Redis):
         return redis.Redis(connection_pool=self.listeners).pubsub(**options)  # type: ignore[no-untyped-call] # theirs
 
 
-class Server:
+class SingleServer:
     """How to reach it.
 
     Args:
@@ -116,23 +116,23 @@ class Server:
         return f"{scheme}://{address}/{options.get('db') or 0}"
 
 
-def by_sentinels(place: Place) -> Any:
-    """Return a client that asks the Sentinels of ``place`` for the master whenever it connects."""
-    is_tls = issubclass(place.connection_class, SSLConnection)
+def by_sentinels(target: Target) -> Any:
+    """Return a client that asks the Sentinels of ``target`` for the master whenever it connects."""
+    is_tls = issubclass(target.connection_class, SSLConnection)
     options = {
-        **place.options,
+        **target.options,
         "connection_class": SentinelManagedTLSConnection if is_tls else SentinelManagedConnection,
     }
     manager = Sentinel(  # type: ignore[no-untyped-call] # theirs
-        list[Address](place.addresses),
-        sentinel_kwargs={**_of_sentinels(place, is_tls), **dict(place.aside or {})},
+        list[Address](target.addresses),
+        sentinel_kwargs={**_of_sentinels(target, is_tls), **dict(target.aside or {})},
     )
-    pool = SentinelConnectionPool(place.service, manager, **options)  # type: ignore[no-untyped-call] # theirs
+    pool = SentinelConnectionPool(target.service, manager, **options)  # type: ignore[no-untyped-call] # theirs
     return redis.Redis(connection_pool=pool)
 
 
-def _of_sentinels(place: Place, is_tls: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {key: value for key, value in place.options.items() if key.startswith("ssl_")}
+def _of_sentinels(target: Target, is_tls: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {key: value for key, value in target.options.items() if key.startswith("ssl_")}
     if is_tls:
         options["ssl"] = True
     if NO_RETRY is not None:

@@ -16,7 +16,7 @@ from ..redis_url import DEFAULT, UrlError, parse
 from . import cluster, urls
 from .cluster import Cluster
 from .pool import Pool
-from .servers import Server, SharedClient, by_sentinels
+from .servers import SharedClient, SingleServer, by_sentinels
 from .wire import quiet
 
 #: Connections that the tasks of one process share as ``self.redis``. More lets more commands be under way at once,
@@ -30,11 +30,11 @@ HELPERS_CONNECTIONS = 16
 _OWN_CONNECTIONS = 2
 
 
-def _from_url(text: str) -> Server | Cluster:
+def _from_url(text: str) -> SingleServer | Cluster:
     try:
         url = parse(text)
         if url.scheme == "embedded":
-            return Server(redis.Redis(unix_socket_path=str(embedded.socket_path(url.directory)), **quiet()))
+            return SingleServer(redis.Redis(unix_socket_path=str(embedded.socket_path(url.directory)), **quiet()))
         if url.scheme == "embedded-cluster":
             plan = embedded_cluster.read_plan(url.directory)
             return cluster.of_options([("127.0.0.1", port) for port in plan.ports], {"password": plan.password})
@@ -43,15 +43,15 @@ def _from_url(text: str) -> Server | Cluster:
     except embedded.EmbeddedError as error:
         raise PyTaskException(str(error)) from error
     if url.kind == "cluster":
-        return cluster.of_place(urls.read_many(url))
+        return cluster.of_target(urls.read_many(url))
     if url.kind == "sentinel":
-        return Server(by_sentinels(urls.read_many(url)))
-    place = urls.read(url.text)
-    pool = ConnectionPool(connection_class=place.connection_class, **{**quiet(), **place.options})
-    return Server(redis.Redis(connection_pool=pool))
+        return SingleServer(by_sentinels(urls.read_many(url)))
+    target = urls.read(url.text)
+    pool = ConnectionPool(connection_class=target.connection_class, **{**quiet(), **target.options})
+    return SingleServer(redis.Redis(connection_pool=pool))
 
 
-def _from_nodes(nodes: Sequence[Any]) -> Server | Cluster:
+def _from_nodes(nodes: Sequence[Any]) -> SingleServer | Cluster:
     options = [dict(node) if isinstance(node, Mapping) else {"host": node[0], "port": int(node[1])} for node in nodes]
     if not options:
         raise PyTaskException("the list of Redis servers is empty; name at least one (host, port)")
@@ -61,12 +61,12 @@ def _from_nodes(nodes: Sequence[Any]) -> Server | Cluster:
     return cluster.of_options([(each["host"], int(each["port"])) for each in options], options[0])
 
 
-def _from_options(options: Mapping[str, Any]) -> Server:
+def _from_options(options: Mapping[str, Any]) -> SingleServer:
     urls.check_files(options)
-    return Server(redis.Redis(**{**quiet(), **options}))
+    return SingleServer(redis.Redis(**{**quiet(), **options}))
 
 
-def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
+def _find(instance: Any, environ: Mapping[str, str]) -> SingleServer | Cluster:
     """Return how to reach what the user has given."""
     if instance is None:
         return _from_url(environ.get("PYTASK_REDIS_URL") or DEFAULT)
@@ -79,7 +79,7 @@ def _find(instance: Any, environ: Mapping[str, str]) -> Server | Cluster:
     if ".asyncio" not in type(instance).__module__ and cluster.is_client(instance):
         return cluster.of_client(instance)
     if isinstance(getattr(instance, "connection_pool", None), ConnectionPool):
-        return Server(instance)
+        return SingleServer(instance)
     module = type(instance).__module__
     if ".asyncio" in module:
         raise PyTaskException(
@@ -112,12 +112,12 @@ class RedisSource:
     def __init__(
         self, instance: Any = None, environ: Mapping[str, str] = os.environ, connections: int = CLIENT_CONNECTIONS
     ) -> None:
-        self._place = _find(instance, environ)
+        self._target = _find(instance, environ)
         self._given = instance
-        self.is_cluster = self._place.is_cluster
-        self.database = self._place.database
+        self.is_cluster = self._target.is_cluster
+        self.database = self._target.database
         #: What tasks and users see as ``redis``.
-        self.client: Any = self._place.shared(connections)
+        self.client: Any = self._target.shared(connections)
 
     def store_client(self, connections: int) -> Any:
         """Return a new client for the store, whose callers queue for its connections.
@@ -125,7 +125,7 @@ class RedisSource:
         Args:
             connections: how many it may open; on a cluster, to each node.
         """
-        return self._place.own(connections, "pytask")
+        return self._target.own(connections, "pytask")
 
     def own_client(self, name: str) -> Any:
         """Return a new client with a connection of its own, for takes that block and for pub/sub.
@@ -133,11 +133,11 @@ class RedisSource:
         Args:
             name: what ``CLIENT LIST`` shows it as.
         """
-        return self._place.own(_OWN_CONNECTIONS, name)
+        return self._target.own(_OWN_CONNECTIONS, name)
 
     def describe(self) -> str:
         """Return where the server is, without secrets."""
-        return self._place.describe()
+        return self._target.describe()
 
     def close(self) -> None:
         """Close the connections that were opened for tasks, but not those of a client that the user gave."""

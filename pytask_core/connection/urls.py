@@ -23,7 +23,7 @@ _OF_POOLS = {"max_connections", "timeout", "connection_class"}
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """What a URL names.
 
     ``connection_class`` and ``options``: as redis-py reads them, hosts aside. ``addresses``: the hosts, in order.
@@ -37,7 +37,7 @@ class Place:
     aside: Mapping[str, Any] | None = None
 
 
-def read(url: str) -> Place:
+def read(url: str) -> Target:
     """Read ``redis://``, ``rediss://`` or ``unix://``; raises ``PyTaskException``."""
     try:
         with warnings.catch_warnings():
@@ -56,7 +56,7 @@ def read(url: str) -> Place:
         named = "one of the options that stand" if "password" in url.partition("?")[2] else f"option {unknown[0]!r}"
         raise PyTaskException(f"redis-py does not know {named} in the Redis URL; in a password write & as %26")
     check_files(options)
-    return Place(pool.connection_class, options)
+    return Target(pool.connection_class, options)
 
 
 def check_files(options: Mapping[str, Any]) -> None:
@@ -67,15 +67,15 @@ def check_files(options: Mapping[str, Any]) -> None:
             raise PyTaskException(f"Redis: {name}={path} cannot be read")
 
 
-def read_many(url: RedisUrl) -> Place:
+def read_many(url: RedisUrl) -> Target:
     """Read a URL with several hosts, of a cluster or of Sentinels; raises ``PyTaskException``."""
     tls, _, kind = url.scheme.partition("+")
     service, _, database = url.path.strip("/").partition("/")
     aside, query = _take_aside(url.query) if kind == "sentinel" else ({}, url.query)
     at = "@" if url.credentials else ""
-    place = read(f"{tls}://{url.credentials}{at}host:1/{database if kind == 'sentinel' else ''}?{query}")
-    options = {key: value for key, value in place.options.items() if key not in {"host", "port"}}
-    return Place(place.connection_class, options, url.addresses, service, aside)
+    target = read(f"{tls}://{url.credentials}{at}host:1/{database if kind == 'sentinel' else ''}?{query}")
+    options = {key: value for key, value in target.options.items() if key not in {"host", "port"}}
+    return Target(target.connection_class, options, url.addresses, service, aside)
 
 
 def shown(addresses: Iterable[tuple[Any, Any]]) -> str:

@@ -112,7 +112,7 @@ def running_server(path: Path, password: str = "") -> int | None:
 
     Raises ``EmbeddedError`` when what listens there refuses us.
     """
-    if state(path, password) is not State.READY:
+    if state(path, password) is not ServerState.READY:
         return None
     info = ask(path, b"INFO server", password) or b""
     pids = [line[11:] for line in info.split(b"\r\n") if line.startswith(b"process_id:")]
@@ -138,7 +138,7 @@ def _default_dir() -> Path:
     return folder
 
 
-class State(enum.Enum):
+class ServerState(enum.Enum):
     """What a client finds at the socket."""
 
     ABSENT = enum.auto()  #: there is no listener
@@ -147,19 +147,19 @@ class State(enum.Enum):
     READY = enum.auto()
 
 
-def state(path: Path, password: str = "") -> State:
+def state(path: Path, password: str = "") -> ServerState:
     """What is at the socket; ``EmbeddedError`` if it refuses us."""
     answer = ask(path, b"PING", password)
     if answer is None:
-        return State.ABSENT
+        return ServerState.ABSENT
     if answer.startswith(b"+PONG"):
-        return State.READY
+        return ServerState.READY
     if answer.startswith(b"-LOADING"):
-        return State.LOADING
+        return ServerState.LOADING
     if answer:
         words = answer.decode(errors="replace").lstrip("-").strip()
         raise EmbeddedError(f"the server at {path} refuses us: {words}")
-    return State.SILENT
+    return ServerState.SILENT
 
 
 def ask(path: Path, command: bytes, password: str = "") -> bytes | None:
@@ -263,10 +263,10 @@ class Server:
         finally:
             os.close(log)
         patience = self.born + START_TIMEOUT
-        while (found := state(self._path, self._password)) is not State.READY:
+        while (found := state(self._path, self._password)) is not ServerState.READY:
             if self.has_died():
                 raise EmbeddedError(f"the embedded server died at its start: {self._last_words()}")
-            if found is State.LOADING:
+            if found is ServerState.LOADING:
                 patience = time.monotonic() + START_TIMEOUT
             if time.monotonic() > patience:
                 self.stop()
@@ -395,14 +395,14 @@ def find_or_lock(path: Path, inbox: Inbox, password: str = "") -> int | None:
         guarded = not _try_lock(lock)
         found = state(path, password)
         age = time.monotonic() - born
-        if found is State.ABSENT and not guarded:
+        if found is ServerState.ABSENT and not guarded:
             return None
-        if found is State.READY and (guarded or age > ORPHAN_PATIENCE):
+        if found is ServerState.READY and (guarded or age > ORPHAN_PATIENCE):
             pid = running_server(path, password)
             if pid is not None:
                 os.close(lock)
                 return pid
-        if found is not State.LOADING and age > START_TIMEOUT:
+        if found is not ServerState.LOADING and age > START_TIMEOUT:
             raise EmbeddedError(f"the server in {path.parent} runs, but does not answer")
         inbox.wait(_POLL_INTERVAL)
         if inbox.told_to_stop:

@@ -1,9 +1,9 @@
 """``pytaskctl``: starts, stops and watches tasks from the shell.
 
-The reader comes from ``[project.scripts]`` (``run``) or a test (``main``). ``options`` reads the
+The reader comes from ``[project.scripts]`` (``run``) or a test (``main``). ``arguments`` reads the
 command line, ``dispatch`` finds the verb and turns errors into sentences, ``session`` is the way to
 Redis, ``verbs`` and ``follow`` hold one function a verb, ``output`` writes. ``workers``,
-``changes`` and ``top`` talk to a supervisor, through ``master``.
+``replacing`` and ``top`` talk to a supervisor, through ``control_client``.
 
 It is a client like any other: it goes through ``PyTaskHelpers`` and the control socket, and never
 starts a worker or a server.
@@ -20,10 +20,10 @@ from typing import TextIO
 
 from pytask_supervisor.shared.redact import shown_words
 
-from .options import UsageError, parse
+from .arguments import UsageError, parse
 from .output import Output, Unwritable
 
-#: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C. ``changes`` adds one.
+#: Exit codes: done; not done, with a sentence on stderr; a wrong command line; ended by Ctrl-C. ``replacing`` adds one.
 DONE, NOT_DONE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 

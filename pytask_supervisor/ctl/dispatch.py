@@ -17,7 +17,7 @@ from pytask_core.errors import PyTaskException
 from pytask_supervisor.shared.redact import shown_url
 
 from . import follow, verbs
-from .options import Options
+from .arguments import Options
 from .output import Output
 from .session import Session
 

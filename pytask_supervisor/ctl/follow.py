@@ -15,7 +15,7 @@ from pytask_core.connection import SOCKET_TIMEOUT, outage
 from pytask_core.loops import Backoff
 from pytask_core.states import FINAL, TaskState
 
-from .options import Options
+from .arguments import Options
 from .output import Output, as_text
 from .session import Session
 from .verbs import parsed

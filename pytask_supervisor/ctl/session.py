@@ -18,7 +18,7 @@ from pytask_core.connection import RedisSource, denied, disconnect, outage
 from pytask_core.keys import RedisKeys
 from pytask_core.states import TaskState
 
-from .options import Options
+from .arguments import Options
 
 #: Tasks read in one round trip. More saves round trips, fewer leaves the server room for others.
 PAGE = 500

@@ -29,8 +29,8 @@ from rich.text import Text
 
 from pytask_supervisor.shared.redact import redact
 
-from .master import MasterError, ask, find
-from .options import Options
+from .arguments import Options
+from .control_client import MasterError, ask, find
 from .output import Output, printable
 from .workers import COLUMNS, row, span
 

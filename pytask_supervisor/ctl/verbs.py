@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from pytask_core.states import TaskState
 
-from .options import Options
+from .arguments import Options
 from .output import Output, as_text
 from .session import Session, heard
 

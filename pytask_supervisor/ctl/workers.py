@@ -8,10 +8,10 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from .changes import change_workers
-from .master import MasterError, ask, find
-from .options import AWAITED, Options
+from .arguments import AWAITED, Options
+from .control_client import MasterError, ask, find
 from .output import Output
+from .replacing import change_workers
 
 COLUMNS = ("SLOT", "PID", "STAGE", "UPTIME", "TASKS", "DONE", "DONE/S", "MEMORY", "CPU", "LAG", "RESTARTS")
 

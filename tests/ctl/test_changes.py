@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
-from pytask_supervisor.ctl.master import ask
+from pytask_supervisor.ctl.control_client import ask
 from tests.support.processes.control import NAME, Control
 from tests.support.processes.ctl_process import CtlProcess
 from tests.support.processes.supervisor_process import SupervisorProcess

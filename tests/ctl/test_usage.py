@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytask_core import redis_url
-from pytask_supervisor.ctl.options import Options, parse
+from pytask_supervisor.ctl.arguments import Options, parse
 from tests.ctl.conftest import run_ctl
 
 

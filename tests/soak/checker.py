@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pytask_core.keys import RedisKeys
-from pytask_core.states import FINAL, TRANSITIONS, TaskState
+from pytask_core.states import FINAL, TaskState
 from tests.soak.book import Book, Run, frozen_between, open_book
 from tests.soak.ledger import Record
 from tests.soak.replay import GONE, History, Move, Replay
+from tests.support.legal_moves import TRANSITIONS
 
 #: Seconds that a copy which lost its task while its process was frozen may run beside the new one once it is thawed:
 #: until the guard has looked at the clock, and for giving way. The frozen time itself is not counted.
@@ -216,7 +217,7 @@ def _check_claims(book: Book, replay: Replay, report: Report) -> None:
 
 
 def _check_transitions(book: Book, replay: Replay, report: Report) -> None:
-    """Every state follows from the one before, as ``states.TRANSITIONS`` allows."""
+    """Every state follows from the one before, as ``TRANSITIONS`` allows."""
     illegal = []
     for task_id, history in replay.histories.items():
         for before, move in _steps(history):

@@ -23,8 +23,9 @@ from pytask_core.loops import Backoff
 from pytask_core.payload import decode_data, encode
 from pytask_core.policy.poison import PoisonRule
 from pytask_core.process import log_lines
-from pytask_core.states import FINAL, TRANSITIONS, TaskState
+from pytask_core.states import FINAL, TaskState
 from pytask_core.worker.leasing.lease import Lease
+from tests.support.legal_moves import TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 
@@ -282,6 +283,6 @@ def test_keys_that_are_no_texts_and_do_not_clash_are_carried() -> None:
 
 
 def test_a_client_of_asyncio_is_refused_by_that_name_and_a_url_of_valkey_is_taken() -> None:
-    with pytest.raises(PyTaskException, match=r"a client of redis\.asyncio, and tasks run in greenlets"):
+    with pytest.raises(PyTaskException, match=r"a client of redis\.asyncio, but tasks run in greenlets"):
         PyTask(redis.asyncio.Redis())
     assert PyTask("valkeys://localhost:1").redis.connection_pool.connection_kwargs["port"] == 1

@@ -18,7 +18,7 @@ from pytask_core.keys import RedisKeys
 from pytask_core.worker.stats import BOUNDS, WorkerStats
 from pytask_supervisor.admin.prometheus import STAGES, Exposition
 from pytask_supervisor.config.options import TASKS_ONLY, options
-from pytask_supervisor.ctl.options import KEY_FLAGS
+from pytask_supervisor.ctl.arguments import KEY_FLAGS
 from pytask_supervisor.ctl.verbs import __file__ as verbs_file
 from pytask_supervisor.master.commands import SlotReport
 from pytask_supervisor.master.death_log import Kind

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pytask_core import PyTaskHelpers
-from pytask_supervisor.ctl import master
-from pytask_supervisor.ctl.master import MasterError
+from pytask_supervisor.ctl import control_client
+from pytask_supervisor.ctl.control_client import MasterError
 from tests.process.conftest import Start
 from tests.support.processes.control import NAME, Control
 from tests.support.processes.supervisor_process import SupervisorProcess
@@ -232,7 +232,7 @@ def test_without_a_folder_for_it_the_supervisor_works_without(start: Start, fold
 def test_a_stopped_supervisor_is_told_from_one_that_is_gone(
     supervisor: SupervisorProcess, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(master, "TIMEOUT", 0.5)
+    monkeypatch.setattr(control_client, "TIMEOUT", 0.5)
     supervisor.send(signal.SIGSTOP)
     try:
         with pytest.raises(MasterError, match=r"does not answer within 0\.5 s: it may be stopped"):

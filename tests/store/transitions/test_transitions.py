@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytask_core.states import FINAL, TRANSITIONS, TaskState
+from pytask_core.states import FINAL, TaskState
 from pytask_core.store import Ending, WorkerStore
 from tests.store.conftest import Desk
+from tests.support.legal_moves import TRANSITIONS
 
 #: What does something to the task ``a``, which the worker claimed last with this token.
 Act = Callable[[Desk, WorkerStore, str], object]

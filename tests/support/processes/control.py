@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from pytask_supervisor.ctl.master import ask, connect
+from pytask_supervisor.ctl.control_client import ask, connect
 from tests.support.waiting import wait_until
 
 #: What tests name it, in the supervisor's folder.

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .master import MasterError, NoMasterError, ask, order
-from .options import Options
+from .arguments import Options
+from .control_client import MasterError, NoMasterError, ask, order
 from .output import Output
 
 #: Exit codes: all were replaced, or ``--wait`` is not given; they were not; there is no result in time.
