@@ -148,9 +148,9 @@ FLOWS = {
                 (
                     ("master/worker_messages", "notes that it is ready"),
                     ("master/rolling", "sees so in its next turn"),
-                    ("master/reload", "the new configuration is proven"),
                     ("master/worker_pool", "gives the slot to the successor"),
                     ("master/worker_handle", "asks the predecessor to leave"),
+                    ("master/reload", "the new configuration is proven"),
                 ),
                 "drain",
             ),
