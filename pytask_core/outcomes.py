@@ -103,6 +103,7 @@ class Place(NamedTuple):
     active: bool | None = None  #: whether it stands in the task set
     #: In many slots, the hash expires until the id is where it is to be, so that it then has to be made to last.
     half: bool = False
+    freed: bool = False  #: it was taken out of its worker's hands
 
 
 #: Where ids go. The scripts of one slot take it from here (``PLACE`` in ``placing.lua``), and so does the ``Placer`` of
@@ -111,14 +112,14 @@ PLACES: dict[Outcome, Place] = {
     Outcome.QUEUED: Place(queue=Push.MUST, half=True),
     Outcome.AGAIN: Place(queue=Push.LOOK, active=False, half=True),
     Outcome.WAITS: Place(queue=Push.ENSURE, active=False, half=True),
-    Outcome.BACK: Place(queue=Push.MUST, active=False),
-    Outcome.STOPPED: Place(active=True),
+    Outcome.BACK: Place(queue=Push.MUST, active=False, freed=True),
+    Outcome.STOPPED: Place(active=True, freed=True),
     Outcome.STOPPED_HALF: Place(active=True, half=True),
     Outcome.STOPPED_BEFORE: Place(active=True),
     Outcome.ENDED: Place(ends=True, active=False),
     Outcome.ENDED_BEFORE: Place(ends=True, active=False),
     Outcome.KEPT: Place(active=True),
-    Outcome.GONE: Place(active=False),
+    Outcome.GONE: Place(active=False, freed=True),
     Outcome.MISSING: Place(active=False),
     Outcome.PAST: Place(active=False),
 }

@@ -53,7 +53,7 @@ class ClientStore:
             call = self._calls.make("enqueue", words)
             (answers,) = run(self._client, call, replicas=self._replicas, deadlines=self._deadlines)
             for task, answer in zip(batch, answers, strict=True):
-                yield task[0], answer >= 0
+                yield task[0], bool(answer)
 
     def stop(self, task_id: str) -> int:
         """Record a stop; 1: recorded or done, 0: it had ended or stopped, -1: no such task."""
@@ -68,7 +68,10 @@ class ClientStore:
 
     def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
         """Run a task again if it is in one of ``states`` (none: any); 1: done, 0: in another state, -1: no task."""
-        return int(self._order("restart", states, task_id=task_id))
+        return _told(self._restart(task_id, states))
+
+    def _restart(self, task_id: str, states: Sequence[str]) -> str:
+        return str(self._order("restart", states, task_id=task_id))
 
     def remove(self, task_id: str) -> bool:
         """Forget a task in whatever state; False where there was none."""

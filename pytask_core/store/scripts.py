@@ -61,6 +61,7 @@ _QUESTIONS: dict[str, Callable[[Place], bool]] = {
     "ends": lambda place: place.ends,
     "active": lambda place: place.active is True,
     "inactive": lambda place: place.active is False,
+    "freed": lambda place: place.freed,
 }
 
 #: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.

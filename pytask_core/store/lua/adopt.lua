@@ -3,10 +3,9 @@
 -- ARGV: task_id token name data worker
 -- Safe to run twice.
 
-local now = now_ms()
 redis.call('SCARD', KEYS.task_set)
-redis.call('ZADD', KEYS.workers, now, ARGV.worker)
-redis.call('HSET', KEYS.task, 'task', ARGV.name, 'data', ARGV.data, 'local', 'true', 'state', State.RUNNING, 'owner', ARGV.token,
-  'last_update', stamp(now))
+redis.call('ZADD', KEYS.workers, now_ms(), ARGV.worker)
+local outcome = decide_adopt(KEYS.task, ARGV.token, ARGV.name, ARGV.data)
 redis.call('SADD', KEYS.task_set, ARGV.task_id)
 redis.call('INCRBY', KEYS.running, redis.call('SADD', KEYS.held, ARGV.task_id))
+return outcome

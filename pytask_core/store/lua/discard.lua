@@ -11,7 +11,7 @@
 -- Returns how many are gone or will be.
 
 redis.call('SCARD', KEYS.task_set)
-local prefix, retention, near, count = ARGV.task_prefix, tonumber(ARGV.retention), tonumber(ARGV.near), 0
+local retention, near, count, to = tonumber(ARGV.retention), tonumber(ARGV.near), 0, {}
 local waits = redis.call('LLEN', KEYS.new_queue) > 0
 
 -- Whether another program has queued it again: entries that are spare start nothing.
@@ -22,19 +22,13 @@ end
 
 for i = EACH.first, #ARGV, EACH.step do
   local id = ARGV[i + EACH.id]
-  local key = prefix .. id
-  local h = fields(key, 'state', 'owner')
-  local is_seen = h and (ARGV[i + EACH.owner] == '' or ARGV[i + EACH.owner] == h[2])
-  if is_seen and final(h[1]) and not is_queued(id) then
-    if ARGV[i + EACH.keep] == '1' then
-      redis.call('SADD', KEYS.task_set, id)
-    elseif retention > 0 then
-      redis.call('EXPIRE', key, retention)
-      count = count + 1
-    else
-      count = count + redis.call('DEL', key)
-    end
+  if not is_queued(id) then
+    local keeps, owner = ARGV[i + EACH.keep] == '1', ARGV[i + EACH.owner]
+    local outcome = decide_discard(ARGV.task_prefix .. id, retention, keeps, owner)
+    if outcome == Outcome.CLEANED then count = count + 1 end
+    place(to, id, outcome)
   end
   redis.call('LREM', KEYS.cleaning, 1, id)
 end
+put(to, 'LPUSH', KEYS.new_queue, KEYS.task_set)
 return count

@@ -9,18 +9,14 @@
 
 redis.call('SCARD', KEYS.task_set)
 redis.call('LLEN', KEYS.end_queue)
-local parked, now, count = KEYS.parked, now_ms(), 0
-local found = overdue(parked, ARGV.name, ARGV.too_long, ARGV.limit)
+local count, to = 0, {}
+local found = overdue(KEYS.parked, ARGV.name, ARGV.too_long, ARGV.limit)
 for i = 1, #found, 2 do
   local id = found[i]
-  unpark(parked, id)
-  local key = ARGV.task_prefix .. id
-  local h = fields(key, 'state', 'cleanup', 'task')
-  if h and (h[1] == State.WAIT or (not h[1] and h[3])) then
-    redis.call('HSET', key, 'state', State.EXCEPTION, 'output', ARGV.output, 'last_update', stamp(now))
-    redis.call('PUBLISH', key, '{"event": "exception", "data": ' .. ARGV.output .. '}')
-    if h[2] == 'false' then redis.call('SADD', KEYS.task_set, id) else redis.call('LPUSH', KEYS.end_queue, id) end
-    count = count + 1
-  end
+  unpark(KEYS.parked, id)
+  local outcome = decide_expire(ARGV.task_prefix .. id, ARGV.output)
+  if outcome ~= Outcome.OTHER then count = count + 1 end
+  place(to, id, outcome)
 end
+put(to, nil, nil, KEYS.task_set, KEYS.end_queue)
 return {count, #found == ARGV.limit * 2 and 1 or 0}

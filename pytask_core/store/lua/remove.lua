@@ -9,14 +9,13 @@ redis.call('HLEN', KEYS.spare)
 local id, queue = ARGV.task_id, looker(KEYS.new_queue, KEYS.spare, ARGV.inbox_prefix, KEYS.workers)
 redis.call('ZREM', KEYS.early, id)
 local was_parked = unpark(KEYS.parked, id)
-local h = fields(KEYS.task, 'state', 'owner') or {}
-local known = redis.call('DEL', KEYS.task) + redis.call('SREM', KEYS.task_set, id)
+local outcome, owner, state = decide_remove(KEYS.task, ARGV.control)
+local is_known = redis.call('SREM', KEYS.task_set, id) == 1 or outcome == Outcome.GONE
 -- Another program may have written another state while a worker has it in hand.
-local worker = string.match(h[2] or '', '^(.*):')
+local worker = string.match(owner, '^(.*):')
 if worker then let_go(ARGV.held_prefix .. worker, KEYS.running, {id}) end
-if h[1] == State.RUNNING then nudge(ARGV.control, Command.STOP, h[2]) end
-if known > 0 then
-  queue.withdraw(id, queue.spare(id) + (h[1] == State.WAIT and not was_parked and 1 or 0))
+if is_known then
+  queue.withdraw(id, queue.spare(id) + (state == State.WAIT and not was_parked and 1 or 0))
   queue.purge(id)
 end
-return math.min(known, 1)
+return is_known and 1 or 0

@@ -15,7 +15,7 @@ local function withdraw(state)
   return math.max(queue.withdraw(id, known) - extra, 0)
 end
 
-local outcome, to = decide_stop(KEYS.task, ARGV.control, withdraw), places()
+local outcome, to = decide_stop(KEYS.task, ARGV.control, withdraw), {}
 place(to, id, outcome)
 put(to, 'LPUSH', KEYS.new_queue, KEYS.task_set)
 if PLACE.active(outcome) then queue.purge(id) end

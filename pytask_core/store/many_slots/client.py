@@ -8,17 +8,11 @@ from typing import Any
 
 from ...connection.deadlines import Deadlines
 from ...keys import RedisKeys
-from ...outcomes import Outcome, Push, place_of
+from ...outcomes import Outcome, place_of
 from ..calls import BATCH
 from ..client import ClientStore
 from .placer import Placer
 from .steps import Steps
-
-#: How an id is pushed after what ``begin.lua`` or ``restart.lua`` has answered; not at all after other answers.
-_MODES = {Outcome.QUEUED: Push.MUST, Outcome.AGAIN: Push.LOOK, Outcome.WAITS: Push.ENSURE}
-
-#: After which answers an id may stand in the task set though it waits.
-_WAITS_NOW = {Outcome.AGAIN, Outcome.WAITS}
 
 
 class ManySlotsClientStore(ClientStore):
@@ -50,16 +44,9 @@ class ManySlotsClientStore(ClientStore):
                 ],
                 self._replicas,
             )
-            self._queue([(task[0], answer) for task, answer in zip(batch, answers, strict=True)])
+            self._placer.place(list(zip((task[0] for task in batch), answers, strict=True)), self._replicas)
             for task, answer in zip(batch, answers, strict=True):
                 yield task[0], answer != Outcome.WRONG_TYPE
-
-    def _queue(self, answers: Sequence[tuple[str, str]]) -> None:
-        entries = [(task_id, _MODES[Outcome(answer)]) for task_id, answer in answers if answer in _MODES]
-        if entries:
-            self._steps.all([self._steps.pushing(entries)], self._replicas)
-            self._steps.all(self._steps.for_each("queued", [each for each, _ in entries]), self._replicas)
-        self._steps.deactivate([task_id for task_id, answer in answers if answer in _WAITS_NOW])
 
     def _stop(self, task_id: str) -> str:
         # First, so that an entry which a start makes after the stop is not taken for the old one.
@@ -71,16 +58,16 @@ class ManySlotsClientStore(ClientStore):
             self._steps.purge(task_id)
         return outcome
 
-    def restart(self, task_id: str, states: Sequence[str] = ()) -> int:
-        answer = self._steps.one("restart", states, task_id=task_id)
-        self._queue([(task_id, answer)])
-        return {Outcome.MISSING: -1, Outcome.OTHER: 0}.get(answer, 1)
+    def _restart(self, task_id: str, states: Sequence[str]) -> str:
+        outcome: str = self._steps.one("restart", states, task_id=task_id)
+        self._placer.place([(task_id, outcome)], self._replicas)
+        return outcome
 
     def remove(self, task_id: str) -> bool:
         # First, so that an entry which a start makes after the removal is not taken for the old one.
         self._steps.withdraw(task_id)
         since = self._since(task_id)
-        known, owner = self._steps.one("remove", task_id=task_id)
+        outcome, owner = self._steps.one("remove", task_id=task_id)
         # Of a task that has just stopped or ended too: its worker lets go of it a step later, and until then it counts
         # as in its hands.
         worker = owner.rpartition(":")[0]
@@ -89,7 +76,7 @@ class ManySlotsClientStore(ClientStore):
         gone = self._steps.deactivate([task_id])
         self._unpark(task_id, since)
         self._steps.purge(task_id)
-        return bool(known or gone)
+        return outcome == Outcome.GONE or gone > 0
 
     def _since(self, task_id: str) -> str:
         """Since when an id is parked, '' where it is not."""

@@ -7,10 +7,11 @@ from itertools import islice
 from typing import Any
 
 from ...keys import RedisKeys
-from ...outcomes import Outcome, Push
+from ...outcomes import Outcome, place_of
 from ...policy.poison import Hang, PoisonRule
 from ..calls import BATCH
 from ..keeper import JUST_PUSHED, HandedBack, KeeperStore, Swept
+from .placer import Placer
 from .steps import Steps
 
 
@@ -24,6 +25,7 @@ class ManySlotsKeeperStore(KeeperStore):
     ) -> None:
         super().__init__(client, keys, poison)
         self._steps = steps or Steps(client, keys)
+        self._placer = Placer(self._steps)
 
     def hand_back(
         self, worker: str, overdue_by: float | None = None, *, died: bool = True, hang: Hang | None = None
@@ -76,7 +78,7 @@ class ManySlotsKeeperStore(KeeperStore):
             ]
         )
         became = {each: answer[0] for each, answer in zip(ids, answers, strict=True)}
-        self._move(became)
+        self._placer.put(front=list(became.items()))
         leaves = {Outcome.BACK, Outcome.GONE, Outcome.ENDED, Outcome.ENDED_BEFORE, Outcome.PAST}
         self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
         self._steps.drop_past([each for each, what in became.items() if what not in leaves])
@@ -86,26 +88,6 @@ class ManySlotsKeeperStore(KeeperStore):
             [each for each, answer in zip(ids, answers, strict=True) if answer[2]],
             known=True,
         )
-
-    def _move(self, became: dict[str, str]) -> None:
-        """Put ids where they belong now; before they leave where they were."""
-        steps, calls = self._steps, []
-
-        def ids(what: Outcome) -> list[str]:
-            return [each for each, became_what in became.items() if became_what == what]
-
-        back, waits = ids(Outcome.BACK), ids(Outcome.WAITS)
-        if back or waits:
-            entries = [*((each, Push.MUST) for each in back), *((each, Push.ENSURE) for each in waits)]
-            calls.append(steps.pushing(entries, "RPUSH"))
-        ended = [*ids(Outcome.ENDED), *ids(Outcome.ENDED_BEFORE)]
-        if ended:
-            calls.append(steps.ending("", ended))
-        if calls:
-            steps.all(calls)
-        if waits:
-            # Of these, who started them may have got no further than the hash, which expires until it is queued.
-            steps.all(steps.for_each("queued", waits))
 
     def overdue(self, interval: float, task_timeout: float, unknown: float | None = None) -> dict[str, float] | None:
         workers = super().overdue(interval, task_timeout, unknown)
@@ -125,11 +107,11 @@ class ManySlotsKeeperStore(KeeperStore):
             return Swept(bool(last), [])
         answers = self._sweep_each(ids, int(task_timeout * 1000), int(max(task_timeout, unknown or 0.0) * 1000))
         became = {each: what for each, (what, _) in zip(ids, answers, strict=True) if what}
-        self._move(became)
+        self._placer.put(front=list(became.items()))
         for each, (what, owner) in zip(ids, answers, strict=True):
-            if what in {Outcome.BACK, Outcome.STOPPED, Outcome.GONE} and owner:
-                steps.let_go(owner.rpartition(":")[0], [(each, owner, what != Outcome.STOPPED)])
-        steps.deactivate([each for each, what in became.items() if what != Outcome.STOPPED])
+            if owner and place_of(what).freed:
+                self._placer.let_go(owner.rpartition(":")[0], [(each, owner, what)])
+        self._placer.take_out(became.items())
         return Swept(bool(last), list(became.items()))
 
     def _sweep_each(self, ids: Sequence[str], asked: int, unknown: int) -> list[tuple[str, str]]:
@@ -159,8 +141,7 @@ class ManySlotsKeeperStore(KeeperStore):
         since = dict(zip(flat[::2], flat[1::2], strict=True))
         answers = steps.all(steps.for_each("expire", since, output=output))
         became = dict(zip(since, answers, strict=True))
-        self._move(became)
-        steps.activate([each for each, what in became.items() if what == Outcome.KEPT])
+        self._placer.place(list(became.items()))
         steps.unpark(since.items())
         return sum(what in {Outcome.ENDED, Outcome.KEPT} for what in answers), len(since) == BATCH
 
@@ -183,9 +164,7 @@ class ManySlotsKeeperStore(KeeperStore):
                 for each, keep, owner in over
             ]
         )
-        became = {each: what for (each, *_), what in zip(over, answers, strict=True)}
-        steps.activate([each for each, what in became.items() if what == Outcome.KEPT])
-        # Restarted by somebody who has not queued it yet, and perhaps never will.
-        self._move({each: what for each, what in became.items() if what == Outcome.WAITS})
+        # What waits was restarted by somebody who has not queued it yet, and perhaps never will.
+        self._placer.place([(each, what) for (each, *_), what in zip(over, answers, strict=True)])
         steps.one("cleaned", [each for each, *_ in ids], worker=worker)
-        return sum(what == Outcome.GONE for what in answers)
+        return sum(what == Outcome.CLEANED for what in answers)

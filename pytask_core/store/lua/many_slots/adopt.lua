@@ -3,6 +3,4 @@
 -- ARGV: token name data
 -- RESEND: yes
 
-redis.call('HSET', KEYS.task, 'task', ARGV.name, 'data', ARGV.data, 'local', 'true', 'state', State.RUNNING, 'owner', ARGV.token,
-  'last_update', stamp(now_ms()))
-return 1
+return decide_adopt(KEYS.task, ARGV.token, ARGV.name, ARGV.data)

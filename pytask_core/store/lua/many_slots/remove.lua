@@ -2,9 +2,7 @@
 -- KEYS: task
 -- ARGV: control
 -- RESEND: yes
--- Returns {1 where there was such a key, its owner or ''}.
+-- Returns {outcome, its owner or ''}: see decide/remove.lua.
 
-local h = fields(KEYS.task, 'state', 'owner') or {}
-local known = redis.call('DEL', KEYS.task)
-if h[1] == State.RUNNING then nudge(ARGV.control, Command.STOP, h[2]) end
-return {known, h[2] or ''}
+local outcome, owner = decide_remove(KEYS.task, ARGV.control)
+return {outcome, owner}
