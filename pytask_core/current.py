@@ -6,9 +6,14 @@ The runner says whose greenlet it is; ``TaskIdFilter`` tells it to log handlers.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gevent import getcurrent
+
+from .middleware import Middleware
+
+if TYPE_CHECKING:
+    from .worker.execution import Execution
 
 _KEY = "pytask-task-id"
 
@@ -18,11 +23,18 @@ def current_task_id() -> str | None:
     return getattr(getcurrent(), "spawn_tree_locals", {}).get(_KEY)
 
 
-def work_for(task_id: str) -> None:
-    """Make the current greenlet, and all that it spawns from now on, work for a task."""
-    greenlet: Any = getcurrent()
-    # Its own dictionary: until now it shares that of whoever spawned it.
-    greenlet.spawn_tree_locals = {_KEY: task_id}
+class CurrentTask(Middleware):
+    """Has the greenlets in which a task's methods run, and all that they spawn from then on, work for the task."""
+
+    def before_run(self, execution: Execution) -> None:
+        """That of ``start``."""
+        greenlet: Any = getcurrent()
+        # Its own dictionary: until now it shares that of its spawner.
+        greenlet.spawn_tree_locals = {_KEY: execution.id}
+
+    def before_stop(self, execution: Execution) -> None:
+        """That of ``stop``."""
+        self.before_run(execution)
 
 
 class TaskIdFilter(logging.Filter):

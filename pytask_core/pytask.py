@@ -14,6 +14,7 @@ from . import errors
 from .config import CoreConfig
 from .connection import CLIENT_CONNECTIONS, RedisSource
 from .errors import PyTaskException
+from .exception_handlers import ExceptionHandlers
 from .helpers import PyTaskHelpers
 from .keys import RedisKeys
 from .payload import MAX_PAYLOAD, encode
@@ -168,7 +169,7 @@ class PyTask:
         self.redis = self._source.client
         #: Task classes by name.
         self.task_classes: dict[str, type[Task]] = {}
-        self._handlers: list[Callable[[BaseException], object]] = []
+        self._exception_handlers = ExceptionHandlers()
         self._local_tasks: list[tuple[str, dict[str, Any]]] = []
         self._worker: Worker | None = None
 
@@ -194,7 +195,7 @@ class PyTask:
 
     def add_exception_handler(self, handler: Callable[[BaseException], object]) -> None:
         """Have ``handler`` called with every unexpected exception of a task, after its end is on its way to Redis."""
-        self._handlers.append(handler)
+        self._exception_handlers.add(handler)
 
     def start_local_task(self, /, task_name: str, **task_data: Any) -> None:
         """Start a task that belongs to this worker: when :meth:`run` is called, or now if it has been.
@@ -242,7 +243,7 @@ class PyTask:
             config=self._config,
             classes=self.task_classes,
             local_tasks=self._local_tasks,
-            handlers=self._handlers,
+            middlewares=[self._exception_handlers],
             helpers=self.helpers,
         )
         self._worker = Worker(

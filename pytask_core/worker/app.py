@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..config import CoreConfig
 from ..connection import RedisSource
+from ..middleware import Middleware
 from ..task import Task
 
 if TYPE_CHECKING:
@@ -22,5 +23,5 @@ class WorkerApp:
     config: CoreConfig  #: what the app was told
     classes: Mapping[str, type[Task]]  #: by name
     local_tasks: Sequence[tuple[str, dict[str, Any]]]  #: name and data of the tasks that belong to the worker
-    handlers: list[Callable[[BaseException], object]]  #: called with each unexpected exception of a task
+    middlewares: Sequence[Middleware]  #: the app's own, around every run of a task
     helpers: PyTaskHelpers  #: what tasks see as ``helpers``

@@ -1,13 +1,27 @@
-"""``Execution``: one run of a task in this worker."""
+"""``Execution``: one copy of a task in a worker's hands, as the worker's rooms see it.
+
+Its life: claimed, ``began``, ``started``, ``ended``; a copy that cannot be made ends without having started. At any
+time it may be asked to leave, and is then ``leaving`` for a reason, until it is gone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
 
 import gevent
 
 from ..states import Reason
 from ..task import Task
+
+
+class StopCall(Enum):
+    """How far the call of a task's ``stop`` is."""
+
+    NOT_MADE = auto()
+    UNDER_WAY = auto()
+    OVER = auto()
 
 
 @dataclass(slots=True, eq=False)
@@ -17,17 +31,19 @@ class Execution:
     id: str
     token: str
     name: str | None
-    data: str | int | None  #: JSON, or how many bytes of it there are, too many to be read
+    data: str | int | None  #: JSON, or how many bytes of it there are, too many to be read; None once it is decoded
     local: bool = False
+    arguments: dict[str, Any] | None = None  #: the data once it is decoded, and until the instance is made
     task: Task | None = None
     greenlet: gevent.Greenlet | None = None
+    # Its life.
     began: float = 0.0  #: when its greenlet first ran: seconds, monotonic; 0: not yet
     started: bool = False  #: ``start`` has begun
     ended: bool = False  #: ``start`` is over and the end is on its way to Redis
     took: float | None = None  #: seconds from ``began`` to that end
-    leaving: Reason | None = None  #: why it leaves the worker
-    told: bool = False  #: its ``stop`` was called
-    winds_up: bool = False  #: its ``stop`` is under way
+    # Its way out.
+    leaving: Reason | None = None  #: why it leaves the worker, once it was asked to
+    stop_call: StopCall = StopCall.NOT_MADE
     thrown: BaseException | None = None  #: what was last thrown into it, or is about to be
     interrupted: bool = False  #: something was raised in it before that
 
@@ -53,6 +69,6 @@ class Execution:
         """
         if self.leaving is None:
             return True
-        if self.leaving == Reason.LOST or self.is_interrupted:
+        if self.leaving is Reason.LOST or self.is_interrupted:
             return False
-        return not self.told or (shows and self.winds_up)
+        return self.stop_call is StopCall.NOT_MADE or (shows and self.stop_call is StopCall.UNDER_WAY)

@@ -43,7 +43,7 @@ class Parts:
         store, link = redis.store, redis.link
         # The way of a task, from its end backwards.
         self.reporter = Reporter(store, link)
-        self.executor = executor = Executor(app.classes, store, self.reporter, link, config, tools, app.handlers)
+        self.executor = executor = Executor(app.classes, store, self.reporter, link, config, tools, app.middlewares)
         self.allowance = Allowance(max_tasks, executor)
         self.backpressure = Backpressure()
         early = Early(store, link)

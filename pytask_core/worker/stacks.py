@@ -14,18 +14,20 @@ from types import FrameType
 
 import gevent
 
+from ..middleware import Chain
 from .execution import Execution
 from .executor import Executor
+from .pipeline import Pipeline
 from .stopping import Stopper
 
 #: File, line, function; the innermost first.
 Stack = tuple[tuple[str, int, str], ...]
 
-#: Functions of the executor whose variable ``entry`` tells which task runs inside.
+#: Functions whose variable ``execution`` tells which task runs inside.
 _RUNNERS = {Executor._live.__code__, Stopper._guarded.__code__}
 
 #: Files whose frames tell a reader nothing.
-_OURS = {code.co_filename for code in _RUNNERS}
+_OURS = {code.co_filename for code in (*_RUNNERS, Pipeline.run.__code__, Chain.around.__code__)}
 
 #: Frames of a stack that are kept: what lies deeper says little, and endless recursion has very many.
 MOST_FRAMES = 60
@@ -40,15 +42,15 @@ def task_of(frame: FrameType | None, tasks: Mapping[str, Execution]) -> Executio
     """
     while frame is not None:
         if frame.f_code in _RUNNERS:
-            entry = frame.f_locals.get("entry")
-            return entry if isinstance(entry, Execution) else None
+            execution = frame.f_locals.get("execution")
+            return execution if isinstance(execution, Execution) else None
         frame = frame.f_back
     return _spawner_of_current(tasks)
 
 
 def _spawner_of_current(tasks: Mapping[str, Execution]) -> Execution | None:
     """Climb from the greenlet that runs now to the task that has spawned it."""
-    by_greenlet = {id(entry.greenlet): entry for entry in list(tasks.values())}
+    by_greenlet = {id(execution.greenlet): execution for execution in list(tasks.values())}
     # Only the one that runs has begun, is alive, and has no frame to go on with.
     greenlets = [one for one in gc.get_objects() if issubclass(type(one), gevent.Greenlet)]
     for greenlet in greenlets:
@@ -82,12 +84,12 @@ def stacks(tasks: Mapping[str, Execution], current: FrameType | None) -> dict[St
     """
     found: dict[Stack, list[Execution]] = {}
     running = task_of(current, tasks)
-    for entry in list(tasks.values()):
-        frame = current if entry is running else None
+    for execution in list(tasks.values()):
+        frame = current if execution is running else None
         # One that has not begun or has ended is as good as none, and false.
-        if frame is None and entry.greenlet:
-            frame = entry.greenlet.gr_frame
-        found.setdefault(where(frame), []).append(entry)
+        if frame is None and execution.greenlet:
+            frame = execution.greenlet.gr_frame
+        found.setdefault(where(frame), []).append(execution)
     return found
 
 
@@ -102,7 +104,7 @@ def _waits_to_log(stack: Stack) -> bool:
 
 def tell(stack: Stack, entries: list[Execution]) -> str:
     """A few lines for the log: which tasks, and where they stand, the innermost last as in a traceback."""
-    names = ", ".join(f"{entry.id!r} ({entry.name})" for entry in entries)
+    names = ", ".join(f"{execution.id!r} ({execution.name})" for execution in entries)
     what = f"Task {names} stands" if len(entries) == 1 else f"{len(entries)} tasks stand: {names}"
     if not stack:
         return (

@@ -10,7 +10,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ..middleware import Middleware
+
+if TYPE_CHECKING:
+    from .execution import Execution
 
 #: Upper bounds in seconds. Tasks may take a millisecond or an hour. More would tell finer, and each costs a time series
 #: for each name.
@@ -52,7 +57,7 @@ class _OfName:
     queue: Histogram = field(default_factory=Histogram)
 
 
-class WorkerStats:
+class WorkerStats(Middleware):
     """The counters of one worker.
 
     Args:
@@ -65,6 +70,15 @@ class WorkerStats:
         self._told_before: set[str | None] = set()
         self._names: dict[str | None, _OfName] = {}
         self._claimed = 0
+
+    def on_claim(self, execution: Execution, waited: float | None) -> None:
+        """Count it."""
+        self.claimed(execution.name, waited)
+
+    def on_settled(self, execution: Execution, state: str | None) -> None:
+        """Count it, if it has ended or stopped here."""
+        if state is not None:
+            self.ended(execution.name, state, execution.took)
 
     def claimed(self, name: str | None, waited: float | None) -> None:
         """Count a claimed task, which has waited so many seconds, if that is known."""

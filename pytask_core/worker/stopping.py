@@ -15,13 +15,13 @@ import gevent
 from gevent.event import Event
 
 from ..connection.link import RedisLink, ServerError, Unreachable
-from ..current import work_for
 from ..errors import StopTask
+from ..middleware import Chain
 from ..process.greenlets import once
 from ..states import Reason
 from ..store import WorkerStore
 from ..task import Task
-from .execution import Execution
+from .execution import Execution, StopCall
 from .reporter import Reporter
 
 log = logging.getLogger("pytask.runner")
@@ -38,6 +38,7 @@ class Stopper:
         reporter: where it is told what became of them.
         link: whether Redis can be reached.
         stop_timeout: seconds that a task has to leave: its ``stop``, and then what it tidies up after ``StopTask``.
+        chain: the middlewares.
         respawn: runs a copy in the place of one that was to be reloaded.
         settle: called with one that Redis need not be told of.
     """
@@ -48,6 +49,7 @@ class Stopper:
         reporter: Reporter,
         link: RedisLink,
         stop_timeout: float,
+        chain: Chain,
         respawn: Callable[[Execution], object],
         settle: Callable[[Execution], object],
     ) -> None:
@@ -55,17 +57,18 @@ class Stopper:
         self._reporter = reporter
         self._link = link
         self._stop_timeout = stop_timeout
+        self._chain = chain
         self._respawn = respawn
         self._settle = settle
         self._hurry = Event()
 
-    def ask(self, entry: Execution, what: Reason) -> None:
-        """Make a copy leave; ``what`` as of ``TaskRunner.ask``. What it was asked before may be overruled."""
-        if entry.leaving is None:
-            entry.leaving = what
-            once(self._leave, entry)
-        elif what == Reason.LOST or entry.leaving == Reason.RELOAD:
-            entry.leaving = what
+    def ask(self, execution: Execution, what: Reason) -> None:
+        """Make a copy leave; ``what`` as of ``Executor.ask``. What it was asked before may be overruled."""
+        if execution.leaving is None:
+            execution.leaving = what
+            once(self._leave, execution)
+        elif what is Reason.LOST or execution.leaving is Reason.RELOAD:
+            execution.leaving = what
 
     def hurry(self) -> None:
         """Wait for no ``stop`` method any longer."""
@@ -77,31 +80,37 @@ class Stopper:
             self._hurry.set()
             self._hurry = Event()
 
-    def _leave(self, entry: Execution) -> None:
-        gone = self._quit(entry)
-        if entry.ended:
-            return
-        what = entry.leaving
-        log.debug("Task %r (%s) has left: %s", entry.id, entry.name, what)
-        if what == Reason.LOST:
-            self._settle(entry)
-        elif what == Reason.STOP:
-            self._reporter.stopped(entry)
-        elif what == Reason.REQUEUE or not gone:
-            self._reporter.requeue(entry)
-        else:
-            self._reload(entry)
+    def requeue(self, execution: Execution) -> None:
+        """Send a copy that is over back to the queue."""
+        execution.leaving = Reason.REQUEUE
+        self._reporter.requeue(execution)
+        self._chain.on_requeue(execution)
 
-    def _quit(self, entry: Execution) -> bool:
+    def _leave(self, execution: Execution) -> None:
+        gone = self._quit(execution)
+        if execution.ended:
+            return
+        what = execution.leaving
+        log.debug("Task %r (%s) has left: %s", execution.id, execution.name, what)
+        if what is Reason.LOST:
+            self._settle(execution)
+        elif what is Reason.STOP:
+            self._reporter.stopped(execution)
+        elif what is Reason.REQUEUE or not gone:
+            self.requeue(execution)
+        else:
+            self._reload(execution)
+
+    def _quit(self, execution: Execution) -> bool:
         """End a copy: its ``stop``, then ``StopTask``, then harder; return whether it is gone."""
-        greenlet = entry.greenlet
+        greenlet = execution.greenlet
         assert greenlet is not None
         began = time.monotonic()
-        if entry.started and not greenlet.ready():
-            self._call_stop(entry, greenlet)
+        if execution.started and not greenlet.ready():
+            self._call_stop(execution, greenlet)
         if greenlet.ready():
             return True
-        entry.throw(StopTask() if entry.began else gevent.GreenletExit())
+        execution.throw(StopTask() if execution.began else gevent.GreenletExit())
         # Nearly all are gone by then, and of those few wait for the hurry that would each have to be noted there.
         greenlet.join(GIVE_WAY)
         if not greenlet.ready():
@@ -112,24 +121,24 @@ class Stopper:
         log.warning(
             "Task %r (%s) is still there %.1f s after it was told to stop, so it gets GreenletExit in the midst of "
             "what it does. It should let StopTask pass; if it needs longer to tidy up, raise stop_timeout",
-            entry.id,
-            entry.name,
+            execution.id,
+            execution.name,
             time.monotonic() - began,
         )
-        entry.throw(gevent.GreenletExit())
+        execution.throw(gevent.GreenletExit())
         greenlet.join(GIVE_WAY)
         if greenlet.ready():
             return True
         log.error(
             "Task %r (%s) swallows StopTask and GreenletExit and cannot be ended; it is abandoned, keeps its place in "
             "the pool, and Redis takes nothing from it any more. It should let StopTask pass",
-            entry.id,
-            entry.name,
+            execution.id,
+            execution.name,
         )
         return False
 
-    def _call_stop(self, entry: Execution, greenlet: gevent.Greenlet) -> None:
-        task = entry.task
+    def _call_stop(self, execution: Execution, greenlet: gevent.Greenlet) -> None:
+        task = execution.task
         if task is None or type(task).stop is Task.stop:
             return
         stop: Callable[[], object] = partial(_wind_up, task)
@@ -137,7 +146,7 @@ class Stopper:
         context = greenlet.gr_context
         if context is not None:
             stop = partial(context.copy().run, stop)
-        stopper = gevent.spawn(self._guarded, stop, entry)
+        stopper = gevent.spawn(self._guarded, stop, execution)
         began, hurry = time.monotonic(), self._hurry
         gevent.wait([stopper, hurry], timeout=self._stop_timeout, count=1)
         if not stopper.ready():
@@ -146,48 +155,47 @@ class Stopper:
             log.log(
                 level,
                 "The stop() of task %r (%s) has not returned after %.1f s; going on without it",
-                entry.id,
-                entry.name,
+                execution.id,
+                execution.name,
                 time.monotonic() - began,
             )
             stopper.kill(block=False)
 
-    @staticmethod
-    def _guarded(stop: Callable[[], object], entry: Execution) -> None:
-        entry.told = entry.winds_up = True
-        work_for(entry.id)
+    def _guarded(self, stop: Callable[[], object], execution: Execution) -> None:
+        execution.stop_call = StopCall.UNDER_WAY
         try:
+            for prepare in self._chain.before_stop:
+                prepare(execution)
             stop()
         except gevent.GreenletExit:
             pass
         except BaseException:
             log.exception(
                 "The stop() of task %r (%s) failed; the task is stopped all the same",
-                entry.id,
-                entry.name,
+                execution.id,
+                execution.name,
             )
         finally:
-            entry.winds_up = False
+            execution.stop_call = StopCall.OVER
 
-    def _reload(self, entry: Execution) -> None:
+    def _reload(self, execution: Execution) -> None:
         """Run a task anew on the data that its hash has now."""
         try:
             with self._link.guard():
-                fresh = self._store.reload(entry.id, entry.token)
+                fresh = self._store.reload(execution.id, execution.token)
         except (Unreachable, ServerError):
-            entry.leaving = Reason.REQUEUE
-            self._reporter.requeue(entry)
+            self.requeue(execution)
             return
-        if entry.leaving != Reason.RELOAD:
-            self._leave(entry)
+        if execution.leaving is not Reason.RELOAD:
+            self._leave(execution)
         elif fresh is None:
-            log.info("Task %r is no longer this worker's; it is not reloaded", entry.id)
-            self._settle(entry)
+            log.info("Task %r is no longer this worker's; it is not reloaded", execution.id)
+            self._settle(execution)
         elif fresh.command:
-            self._reporter.stopped(entry)
+            self._reporter.stopped(execution)
         else:
-            log.info("Task %r (%s) is reloaded", entry.id, fresh.name)
-            self._respawn(Execution(entry.id, entry.token, fresh.name, fresh.data, entry.local))
+            log.info("Task %r (%s) is reloaded", execution.id, fresh.name)
+            self._respawn(Execution(execution.id, execution.token, fresh.name, fresh.data, execution.local))
 
 
 def _wind_up(task: Task) -> None:

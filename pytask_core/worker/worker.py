@@ -89,12 +89,12 @@ class Worker:
     @property
     def running_by_name(self) -> dict[str, int]:
         """How many tasks of each name are in this worker's hands."""
-        return self.figures.by_name(entry.name for entry in self._executor.tasks.values())
+        return self.stats.by_name(entry.name for entry in self._executor.tasks.values())
 
     @property
-    def figures(self) -> WorkerStats:
+    def stats(self) -> WorkerStats:
         """What was done here, by name and state."""
-        return self._executor.figures
+        return self._executor.stats
 
     def is_local(self, task_id: str) -> bool:
         """Whether a task that runs here was started by the app itself and not through Redis."""

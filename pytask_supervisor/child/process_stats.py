@@ -93,7 +93,7 @@ class ProcessStats:
         cpu, dropped = time.process_time(), dropped_lines()
         spent, self._cpu_told = cpu - self._cpu_told, cpu
         lost, self._dropped_told = dropped - self._dropped_told, dropped
-        return {"cpu": round(spent, 6), "dropped": lost, **self._worker.figures.take()}
+        return {"cpu": round(spent, 6), "dropped": lost, **self._worker.stats.take()}
 
 
 def _this_process() -> psutil.Process | None:

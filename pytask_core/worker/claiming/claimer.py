@@ -235,8 +235,7 @@ class Claimer(Service):
         self._allowance.spend(len(claims.tasks))
         # What comes in now begins no more; the worker hands back all that it holds as it leaves.
         for task in () if self._is_stopping else claims.tasks:
-            self._executor.figures.claimed(task.name, claims.waited.get(task.id))
-            self._executor.start(Execution(task.id, request.token, task.name, task.data))
+            self._executor.receive(Execution(task.id, request.token, task.name, task.data), claims.waited.get(task.id))
         if any(why == Passed.EARLY for _, why in claims.passed):
             self._early.look()
         for task_id, why in claims.passed:

@@ -32,7 +32,7 @@ class Fail(Task):
 def taken(worker: Any, *names: str) -> dict[str, Any]:
     """What was counted for these names; Redis tells of an end a moment before the worker knows of its answer."""
     wait_until(lambda: worker.running == 0, message="the ends to be settled")
-    tasks: dict[str, Any] = worker.figures.take()["tasks"]
+    tasks: dict[str, Any] = worker.stats.take()["tasks"]
     assert sorted(tasks) == sorted(names)
     return tasks
 
