@@ -125,6 +125,19 @@ def test_every_module_says_its_job_in_one_short_sentence() -> None:
     assert {path: job for path, job in jobs.items() if not 10 < len(job) <= 100} == {}
 
 
+def test_every_room_that_the_design_names_exists() -> None:
+    named = set(re.findall(r"``((?:[a-z_]+/)+[a-z_]+)``", page("docs/design.rst")))
+    packages = [ROOT / "pytask_core", ROOT / "pytask_supervisor", ROOT]
+    found = {
+        name
+        for name in named
+        for package in packages
+        if (package / name).is_dir() or (package / f"{name}.py").is_file()
+    }
+    assert len(named) > 10
+    assert named - found == set()
+
+
 def test_the_tables_of_rooms_are_those_of_the_layering_and_the_docstrings() -> None:
     assert page("docs/design.rst") == room_table.written(), "write it again: python -m tests.support.pages.room_table"
 
