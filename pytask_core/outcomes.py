@@ -17,13 +17,16 @@ class Outcome(StrEnum):
     AGAIN = "again"  #: waits, and was there before: its id may stand in the task set, and in the queue
     WAITS = "waits"  #: waited already, so its id ought to stand in the queue
     BACK = "WAIT"  #: waits: its worker has given it back, or it was taken from that worker
+    BACK_BEFORE = "WAIT before"  #: waits already, given back or taken before
     STOPPED = "STOPPED"  #: is stopped
     STOPPED_HALF = "stopped half"  #: is stopped, between the steps of its start: its hash expires yet
     STOPPED_BEFORE = "stopped before"  #: was stopped already
     ENDED = "end"  #: has ended
     ENDED_BEFORE = "end again"  #: had ended already, so its id may stand in the end queue
     KEPT = "keep"  #: has ended, and stays findable in the task set
+    KEPT_BEFORE = "keep before"  #: had ended already, and stays findable
     GONE = "GONE"  #: has no hash any more
+    GONE_BEFORE = "GONE before"  #: had no hash any more already
     CLEANED = "cleaned"  #: had ended, and its hash is gone or soon will be
     MISSING = "missing"  #: stands in the task set and has no hash
     UNKNOWN = "unknown"  #: there is no such task
@@ -33,6 +36,7 @@ class Outcome(StrEnum):
     OTHER = "other"  #: is in a state in which nothing is to be done
     FINE = ""  #: is well where it is
     LOST = "lost"  #: is no longer the worker's own
+    OTHER_CLAIM = "other claim"  #: likewise, but runs in the same worker's hands, under another claim
     LEFT = "left"  #: is just leaving the worker's hands
     ELSEWHERE = "elsewhere"  #: is another's by now, and belongs into the task set
     PAST = "past"  #: is another's by now, and does not belong there
@@ -104,27 +108,39 @@ class Place(NamedTuple):
     #: In many slots, the hash expires until the id is where it is to be, so that it then has to be made to last.
     half: bool = False
     freed: bool = False  #: it was taken out of its worker's hands
+    #: The decision was made before. One slot has put the id there in the same moment; in many slots the steps are done
+    #: again, since they may be missing.
+    before: bool = False
+    #: Others have taken the task, or may have: its worker is refused, unless it finds what it has asked for.
+    others: bool = False
 
 
 #: Where ids go. The scripts of one slot take it from here (``PLACE`` in ``placing.lua``), and so does the ``Placer`` of
 #: many slots. After an outcome that is not here the id stays where it is.
-PLACES: dict[Outcome, Place] = {
+PLACES: dict[str, Place] = {
     Outcome.QUEUED: Place(queue=Push.MUST, half=True),
     Outcome.AGAIN: Place(queue=Push.LOOK, active=False, half=True),
     Outcome.WAITS: Place(queue=Push.ENSURE, active=False, half=True),
     Outcome.BACK: Place(queue=Push.MUST, active=False, freed=True),
+    Outcome.BACK_BEFORE: Place(queue=Push.MUST, active=False, before=True, others=True),
     Outcome.STOPPED: Place(active=True, freed=True),
     Outcome.STOPPED_HALF: Place(active=True, half=True),
-    Outcome.STOPPED_BEFORE: Place(active=True),
+    Outcome.STOPPED_BEFORE: Place(active=True, before=True, others=True),
     Outcome.ENDED: Place(ends=True, active=False),
-    Outcome.ENDED_BEFORE: Place(ends=True, active=False),
+    Outcome.ENDED_BEFORE: Place(ends=True, active=False, before=True),
     Outcome.KEPT: Place(active=True),
+    Outcome.KEPT_BEFORE: Place(active=True, before=True),
     Outcome.GONE: Place(active=False, freed=True),
+    Outcome.GONE_BEFORE: Place(active=False, before=True, others=True),
     Outcome.MISSING: Place(active=False),
-    Outcome.PAST: Place(active=False),
+    Outcome.PAST: Place(active=False, before=True),
+    Outcome.LOST: Place(others=True),
+    Outcome.OTHER_CLAIM: Place(others=True),
 }
+
+_STAYS = Place()
 
 
 def place_of(outcome: str) -> Place:
     """Return where an id goes after an outcome."""
-    return PLACES.get(Outcome(outcome), Place())
+    return PLACES.get(outcome, _STAYS)

@@ -36,7 +36,7 @@ WORDS: dict[str, type[StrEnum]] = {
 }
 
 #: The files of shared functions. Each needs only what stands before it.
-_SHARED = ("prelude", "queue", "parking", "knowing", "poison", "lease", "leaving", "placing")
+_SHARED = ("prelude", "queue", "parking", "knowing", "poison", "lease", "placing", "leaving")
 
 #: What every script begins with. To Redis and Valkey it is a comment. Dragonfly refuses scripts without it that touch
 #: other keys than they have declared, and ours find the keys of a batch of tasks by their ids.
@@ -62,6 +62,8 @@ _QUESTIONS: dict[str, Callable[[Place], bool]] = {
     "active": lambda place: place.active is True,
     "inactive": lambda place: place.active is False,
     "freed": lambda place: place.freed,
+    "before": lambda place: place.before,
+    "others": lambda place: place.others,
 }
 
 #: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.

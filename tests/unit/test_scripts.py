@@ -18,13 +18,11 @@ from pytask_core.store.scripts import WORDS, Header, load, named
 
 PACKAGE = Path(pytask_core.store.scripts.__file__).parents[1]
 FILES = Path(pytask_core.store.scripts.__file__).with_name("lua")
-SHARED = {"prelude", "queue", "parking", "knowing", "poison", "lease", "leaving"}
-PARTS = {*SHARED, "deadline"}
-SCRIPTS = sorted(
-    str(file.relative_to(FILES).with_suffix(""))
-    for file in FILES.rglob("*.lua")
-    if file.stem not in PARTS or file.parent != FILES
-)
+SHARED = {"prelude", "queue", "parking", "knowing", "poison", "lease", "placing", "leaving"}
+DECISIONS = {f"decide/{file.stem}" for file in FILES.glob("decide/*.lua")}
+PARTS = {*SHARED, *DECISIONS, "deadline"}
+ALL = sorted(str(file.relative_to(FILES).with_suffix("")) for file in FILES.rglob("*.lua"))
+SCRIPTS = [each for each in ALL if each not in PARTS]
 
 
 def functions(text: str) -> list[str]:
@@ -33,7 +31,7 @@ def functions(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_carries_the_shared_functions_that_it_names_whole_and_no_others(name: str) -> None:
-    shared = "\n".join((FILES / f"{file}.lua").read_text("utf-8") for file in SHARED)
+    shared = "\n".join((FILES / f"{file}.lua").read_text("utf-8") for file in (*SHARED, *DECISIONS))
     sent = load(name).source
 
     for function in functions(shared):

@@ -6,14 +6,9 @@
 --   id, token, payload (JSON)
 -- Returns how many were refused.
 
-local prefix, refused = ARGV.task_prefix, 0
-for i = EACH.first, #ARGV, EACH.step do
-  local key = prefix .. ARGV[i + EACH.id]
-  local h = fields(key, 'owner', 'state')
-  if h and h[1] == ARGV[i + EACH.token] and h[2] == State.RUNNING then
-    publish(key, ARGV[i + EACH.payload])
-  else
-    refused = refused + 1
-  end
+local prefix, args, refused = ARGV.task_prefix, ARGV, 0
+for i = EACH.first, #args, EACH.step do
+  local at = i + EACH.payload
+  if decide_emit(prefix .. args[i + EACH.id], args[i + EACH.token], args, at, at) == Outcome.LOST then refused = refused + 1 end
 end
 return refused

@@ -6,45 +6,19 @@
 --   of tasks that end alike, and of each such task: its id, output (JSON)
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-local active, held, running, ended, new = KEYS.task_set, KEYS.held, KEYS.running, KEYS.end_queue, KEYS.new_queue
-local prefix, now = ARGV.task_prefix, stamp(now_ms())
-local refused, gone, push, leave = {}, {}, {}, {}
-check(new, active, held, running)
-redis.call('LLEN', ended)
-
-local function finish(id, token, state, output, event)
-  local key = prefix .. id
-  local h = fields(key, 'owner', 'state', 'cleanup', 'command')
-  if not h or h[1] ~= token or h[2] ~= State.RUNNING then
-    if not (h and h[1] == token and h[2] == state) then refused[#refused + 1] = id end
-    if not in_hands(h, token) then gone[#gone + 1] = id end
-    return
-  end
-  gone[#gone + 1] = id
-  if h[4] == Command.RESTART then
-    -- It ended by itself before the restart reached it: run it again all the same.
-    leave[#leave + 1] = id
-    if put_back(key, h[4], redis.call('HGET', key, 'local')) == Outcome.BACK then redis.call('LPUSH', new, id) end
-    return
-  end
-  redis.call('HSET', key, 'state', state, 'output', output, 'last_update', now)
-  if h[4] then redis.call('HDEL', key, 'command') end
-  if h[3] ~= 'false' then
-    push[#push + 1] = id
-    leave[#leave + 1] = id
-  end
-  publish(key, event .. output .. '}')
-end
-
+local prefix, args, now, decided = ARGV.task_prefix, ARGV, stamp(now_ms()), {}
+check(KEYS.new_queue, KEYS.task_set, KEYS.held, KEYS.running)
+redis.call('LLEN', KEYS.end_queue)
 local i = EACH.first
-while i < #ARGV do
-  local token, state, count = ARGV[i + EACH.token], ARGV[i + EACH.state], tonumber(ARGV[i + EACH.count])
-  local event = '{"event": "' .. string.lower(state) .. '", "data": '
+while i < #args do
+  local token, state, count = args[i + EACH.token], args[i + EACH.state], tonumber(args[i + EACH.count])
+  local opening = opening_of(state)
   i = i + EACH.step
-  for at = i, i + 2 * count - 1, 2 do finish(ARGV[at], token, state, ARGV[at + 1], event) end
+  for at = i, i + 2 * count - 1, 2 do
+    local id = args[at]
+    note(decided, id, decide_finish(prefix .. id, token, state, args[at + 1], opening, now))
+  end
   i = i + 2 * count
 end
-let_go(held, running, gone)
-if #push > 0 then redis.call('LPUSH', ended, unpack(push)) end
-if #leave > 0 then redis.call('SREM', active, unpack(leave)) end
-return refused
+part_with(decided, KEYS.task_set, KEYS.held, KEYS.running, 'LPUSH', KEYS.new_queue, KEYS.end_queue)
+return refused_of(decided)

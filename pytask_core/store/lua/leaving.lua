@@ -1,26 +1,31 @@
--- What the scripts share by which tasks leave their worker unfinished.
+-- What the scripts of one slot share by which tasks leave their worker, all of a batch at a time. Where their ids go is in
+-- PLACES, see placing.lua.
 
--- Let each become what put_back makes of it.
--- args: of the script, from `first` on pairs of id and token  done: the state that shows that this was done before  push: how what waits is queued
--- command_of: the command that counts, given the one that is recorded
--- Returns the ids that were refused: no longer the worker's own.
-local function leave_worker(prefix, active, held, running, new, args, first, done, push, command_of)
-  local refused, gone = {}, {}
-  check(new, active, held, running)
-  for i = first, #args, 2 do
-    local id, token = args[i], args[i + 1]
-    local key = prefix .. id
-    local h = fields(key, 'owner', 'state', 'command', 'local')
-    if not h or h[1] ~= token or h[2] ~= State.RUNNING then
-      if not (h and h[1] == token and h[2] == done) then refused[#refused + 1] = id end
-      if not in_hands(h, token) then gone[#gone + 1] = id end
-    else
-      gone[#gone + 1] = id
-      local outcome = put_back(key, command_of(h[3]), h[4])
-      if outcome ~= Outcome.STOPPED then redis.call('SREM', active, id) end
-      if outcome == Outcome.BACK then redis.call(push, new, id) end
+-- Note what was decided of a task.
+local function note(decided, id, outcome)
+  local ids = decided[outcome]
+  if ids then ids[#ids + 1] = id else decided[outcome] = {id} end
+end
+
+-- Take ids out of the worker's hands, and put them where they go. What was decided before was put there in the same moment.
+-- push: 'LPUSH', or 'RPUSH' for the front of the queue; nil where the caller has queued what waits
+local function part_with(decided, active, held, running, push, new, ended)
+  for outcome, ids in pairs(decided) do
+    if outcome ~= Outcome.OTHER_CLAIM then let_go(held, running, ids) end
+    if not PLACE.before(outcome) then
+      if push and PLACE.queue(outcome) then redis.call(push, new, unpack(ids)) end
+      if PLACE.ends(outcome) then redis.call('LPUSH', ended, unpack(ids)) end
+      if PLACE.inactive(outcome) then redis.call('SREM', active, unpack(ids)) end
     end
   end
-  let_go(held, running, gone)
+end
+
+-- The ids that were not the worker's own, or that others have taken from it; but where it finds what it has asked for, it
+-- has done so itself before.
+local function refused_of(decided, asked)
+  local refused = {}
+  for outcome, ids in pairs(decided) do
+    if outcome ~= asked and PLACE.others(outcome) then extend(refused, ids) end
+  end
   return refused
 end

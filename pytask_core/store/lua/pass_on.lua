@@ -11,17 +11,11 @@
 
 check(KEYS.new_queue, KEYS.task_set, KEYS.held, KEYS.running)
 redis.call('HLEN', KEYS.parked)
-local since, out, gone, able, filled = now_us(), {}, {}, {}, {}
+local since, out, decided, able, filled = now_us(), {}, {}, {}, {}
 
-local function pass_on(id, token, name)
-  local key = ARGV.task_prefix .. id
-  local h = fields(key, 'owner', 'state', 'command', 'local')
-  if not h or h[1] ~= token or h[2] ~= State.RUNNING then return false end
+-- Put one that waits where it belongs; return what is answered of it.
+local function pass_on(id, name)
   if not able[name] then able[name] = able_worker(KEYS.workers, ARGV.names_prefix, name, ARGV.worker, tonumber(ARGV.task_timeout)) end
-  gone[#gone + 1] = id
-  local outcome = put_back(key, h[3], h[4])
-  if outcome ~= Outcome.STOPPED then redis.call('SREM', KEYS.task_set, id) end
-  if outcome ~= Outcome.BACK then return false end
   if able[name] ~= '' then
     -- More of them are nudged for by whoever has put the first there.
     if redis.call('LPUSH', ARGV.inbox_prefix .. able[name], id) == 1 then filled[#filled + 1] = able[name] end
@@ -31,7 +25,12 @@ local function pass_on(id, token, name)
   return park(KEYS.parked, id, name, since) and Parking.FIRST or Parking.MORE
 end
 
-for i = EACH.first, #ARGV, EACH.step do out[#out + 1] = pass_on(ARGV[i + EACH.id], ARGV[i + EACH.token], ARGV[i + EACH.name]) end
-let_go(KEYS.held, KEYS.running, gone)
+for i = EACH.first, #ARGV, EACH.step do
+  local id = ARGV[i + EACH.id]
+  local outcome = decide_leave(ARGV.task_prefix .. id, ARGV[i + EACH.token], Reason.REQUEUE)
+  note(decided, id, outcome)
+  out[#out + 1] = outcome == Outcome.BACK and pass_on(id, ARGV[i + EACH.name])
+end
+part_with(decided, KEYS.task_set, KEYS.held, KEYS.running)
 for _, worker in ipairs(filled) do publish(ARGV.task_prefix .. worker .. '-control', ARGV.filled) end
 return out

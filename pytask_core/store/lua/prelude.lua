@@ -68,9 +68,9 @@ local function nudge(channel, word, owner)
   publish(channel, owner and word .. ' ' .. owner or word)
 end
 
--- Publish the events that stand at the end of a script's arguments.
-local function publish_from(channel, args, first)
-  for i = first, #args do publish(channel, args[i]) end
+-- What the final event begins with, up to the output.
+local function opening_of(state)
+  return '{"event": "' .. string.lower(state) .. '", "data": '
 end
 
 -- Take ids out of a worker's hands; `running` counts what all workers hold.
@@ -122,9 +122,10 @@ local function owned_by(token, worker)
   return string.sub(token or '', 1, #worker + 1) == worker .. ':'
 end
 
--- Whether a task runs in the hands of the worker of that token, under this claim or a later one. `h` = owner, state, ….
-local function in_hands(h, token)
-  return h and h[2] == State.RUNNING and owned_by(h[1], string.match(token, '^(.*):') or '')
+-- What a task is that is not a claim's own: it may run in the hands of the same worker. `h` = owner, state, …, or nil.
+local function not_own(h, token)
+  local is_near = h and h[2] == State.RUNNING and owned_by(h[1], string.match(token, '^(.*):') or '')
+  return is_near and Outcome.OTHER_CLAIM or Outcome.LOST
 end
 
 -- COMPLETE is how pytask 1.0 wrote SUCCESS; what it has left is cleaned as well.

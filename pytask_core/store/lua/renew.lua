@@ -12,23 +12,19 @@
 -- Returns {1 where the worker was not registered any more, {id, 'lost' or its command, …}, the lease asked for in ms or
 -- false}.
 
-local prefix, now = ARGV.task_prefix, now_ms()
-local anew, told, gone, update = redis.call('ZADD', KEYS.workers, now, ARGV.worker), {}, {}, stamp(now)
-local counts = ARGV.counts == '1'
+local anew, told, gone = redis.call('ZADD', KEYS.workers, now_ms(), ARGV.worker), {}, {}
+local counts, window, now = ARGV.counts == '1', tonumber(ARGV.poison_window), stamp(now_ms())
+local prefix, args = ARGV.task_prefix, ARGV
 if counts or anew == 1 then note_lease(KEYS.leases, ARGV.worker, ARGV.promise, ARGV.lease) end
 
-for i = EACH.first, #ARGV, EACH.step do
-  local id = ARGV[i + EACH.id]
-  local key = prefix .. id
-  local h = fields(key, 'owner', 'state', 'command', 'charges', 'since')
-  if not h or h[1] ~= ARGV[i + EACH.token] or h[2] ~= State.RUNNING then
-    append(told, id, Outcome.LOST)
-    if not in_hands(h, ARGV[i + EACH.token]) then gone[#gone + 1] = id end
-  else
-    redis.call('HSET', key, 'last_update', update)
-    if h[3] then append(told, id, h[3]) end
-    if h[4] and standing(h[4], h[5], now, tonumber(ARGV.poison_window)) == 0 then redis.call('HDEL', key, 'charges', 'since') end
+for i = EACH.first, #args, EACH.step do
+  local id = args[i + EACH.id]
+  local outcome = decide_renew(prefix .. id, args[i + EACH.token], window, now)
+  if outcome ~= Outcome.FINE then
+    local is_lost = outcome == Outcome.LOST or outcome == Outcome.LEFT
+    append(told, id, (is_lost or outcome == Outcome.OTHER_CLAIM) and Outcome.LOST or outcome)
+    if is_lost then gone[#gone + 1] = id end
   end
 end
 let_go(KEYS.held, KEYS.running, gone)
-return {anew, told, counts and asked_lease(KEYS.monitor, now) or false}
+return {anew, told, counts and asked_lease(KEYS.monitor, now_ms()) or false}

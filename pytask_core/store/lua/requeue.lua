@@ -5,4 +5,11 @@
 -- EACH: id token
 -- Returns the ids that were refused: no longer the worker's own. Safe to run twice.
 
-return leave_worker(ARGV.task_prefix, KEYS.task_set, KEYS.held, KEYS.running, KEYS.new_queue, ARGV, EACH.first, State.WAIT, 'RPUSH', function(command) return command end)
+local decided = {}
+check(KEYS.new_queue, KEYS.task_set, KEYS.held, KEYS.running)
+for i = EACH.first, #ARGV, EACH.step do
+  local id = ARGV[i + EACH.id]
+  note(decided, id, decide_leave(ARGV.task_prefix .. id, ARGV[i + EACH.token], Reason.REQUEUE))
+end
+part_with(decided, KEYS.task_set, KEYS.held, KEYS.running, 'RPUSH', KEYS.new_queue)
+return refused_of(decided, Outcome.BACK_BEFORE)

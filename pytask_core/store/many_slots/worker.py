@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...connection.nodes import Nodes
 from ...keys import RedisKeys
-from ...outcomes import Dealt, Entry, Outcome, Passed, Push
+from ...outcomes import Dealt, Entry, Outcome, Passed, Push, place_of
 from ...payload import MAX_PAYLOAD
 from ...policy.poison import PoisonRule
 from ...states import Reason
@@ -28,6 +28,7 @@ from ..worker import (
     Renewal,
     WorkerStore,
 )
+from .placer import Placer
 from .steps import Steps, alone
 
 #: Why an id is passed over that stays in the task set, where another transition has put it.
@@ -37,11 +38,18 @@ _STAYS_ACTIVE = {Passed.RUNNING, Passed.STOPPED, Passed.CHANGED, Passed.LOCAL}
 #: shorter counts sooner what another program has taken away by its state alone.
 LEAVING = 2.0
 
+#: What is decided of a task that is not the worker's own.
+_LOST = {Outcome.LOST, Outcome.OTHER_CLAIM}
+
 #: What ``renew.lua`` answers of a task that the worker is to let go of, or is letting go of already.
-_OVER = {Outcome.LOST, Outcome.LEFT}
+_OVER = {*_LOST, Outcome.LEFT}
 
 #: What became of an entry that a claim passes over, where it is more than passed.
 _DEALT = {Passed.CLAIMED: Dealt.CLAIMED, Passed.LATER: Dealt.LATER, Passed.EARLY: Dealt.EARLY}
+
+
+def _waits(outcome: str) -> bool:
+    return place_of(outcome).queue is not None
 
 
 def _stays_active(why: str, *more: Any) -> bool:
@@ -96,7 +104,7 @@ class ManySlotsWorkerStore(WorkerStore):
     ) -> None:
         super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
         self._steps = steps or Steps(client, keys)
-        self._reports = 0
+        self._placer = Placer(self._steps, worker)
         self._beat = 0
         #: What was just leaving this worker's hands when it was renewed, and when that was seen.
         self._left: dict[tuple[str, str], float] = {}
@@ -299,7 +307,7 @@ class ManySlotsWorkerStore(WorkerStore):
         held = [task for task, there in zip(asked, noted, strict=False) if there]
         rows = list(zip(asked, told, strict=True))
         self._note_again([task for task, what in rows if task not in held and what not in _OVER])
-        self._steps.give_up(self.worker, [task for task, what in rows if what == Outcome.LOST])
+        self._steps.give_up(self.worker, [task for task, what in rows if what in _LOST])
         self._part_with([task for task, what in rows if what == Outcome.LEFT and task in held], before, now)
         forgotten, self._forgotten = self._forgotten, False
         told_of = [(task[0], Outcome.LOST if what in _OVER else what) for task, what in rows[: len(tasks)] if what]
@@ -355,7 +363,6 @@ class ManySlotsWorkerStore(WorkerStore):
                     token=each.token,
                     state=each.state,
                     output=each.output,
-                    event=each.state.lower(),
                 )
                 for each in endings
             ),
@@ -372,36 +379,16 @@ class ManySlotsWorkerStore(WorkerStore):
         tokens = [*(each.token for each in endings), *(token for _, token in (*stopped, *requeue))]
         became = list(zip(ids, answers, strict=True))
         front = len(endings) + len(stopped)
-        self._move(became[:front], became[front:])
-        self._steps.let_go(
-            self.worker,
-            [
-                (each, token, what not in {Outcome.KEPT, Outcome.STOPPED})
-                for (each, what), token in zip(became, tokens, strict=True)
-                if what != Outcome.LOST
-            ],
-        )
-        lost = [(each, token) for (each, what), token in zip(became, tokens, strict=True) if what == Outcome.LOST]
-        self._steps.give_up(self.worker, lost)
+        self._placer.put(became[:front], became[front:], self._replicas)
+        lost = self._let_go([(each, token, what) for (each, what), token in zip(became, tokens, strict=True)])
         return [each for each, *_ in lost]
 
-    def _move(self, back: Sequence[tuple[str, str]], front: Sequence[tuple[str, str]]) -> None:
-        """Put ids where they belong now, before they leave where they were."""
-        steps = self._steps
-        calls: list[Call] = []
-        ended = [each for each, became in back if became == Outcome.ENDED]
-        if ended:
-            self._reports += 1
-            calls.append(steps.ending(self.worker, ended, self._reports))
-        again = [each for each, became in back if became == Outcome.ENDED_BEFORE]
-        if again:
-            calls.append(steps.ending(self.worker, again))
-        for rows, side in ((back, "LPUSH"), (front, "RPUSH")):
-            waiting = [(each, Push.MUST) for each, became in rows if became == Outcome.BACK]
-            if waiting:
-                calls.append(steps.pushing(waiting, side))
-        if calls:
-            steps.all(calls, self._replicas)
+    def _let_go(self, rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+        """Take out of this worker's hands what was decided of each id, with its token; return what was not its own."""
+        lost = [(each, token) for each, token, what in rows if what in _LOST]
+        self._placer.let_go(self.worker, [row for row in rows if row[2] not in _LOST])
+        self._steps.give_up(self.worker, lost)
+        return lost
 
     # Reloading is as in one slot: it concerns the hash alone.
 
@@ -413,19 +400,15 @@ class ManySlotsWorkerStore(WorkerStore):
     def pass_on(self, tasks: Sequence[Misplaced], task_timeout: float) -> list[PassedOn]:
         steps = self._steps
         able = self._able(tasks, task_timeout)
-        answers = steps.all([self._step("pass_on", task_id=each.id, token=each.token) for each in tasks])
-        became = list(zip(tasks, answers, strict=True))
-        waiting = [task for task, what in became if what == Outcome.BACK]
+        leave = [self._step("leave", task_id=each.id, token=each.token, why=Reason.REQUEUE) for each in tasks]
+        became = list(zip(tasks, steps.all(leave), strict=True))
+        waiting = [task for task, what in became if _waits(what)]
         first = self._place(waiting, able)
-        steps.let_go(
-            self.worker,
-            [(each.id, each.token, what != Outcome.STOPPED) for each, what in became if what != Outcome.LOST],
-        )
-        self._give_up([(each.id, each.token) for each, what in became if what == Outcome.LOST])
+        self._let_go([(each.id, each.token, what) for each, what in became])
         self._look_after(waiting, able, task_timeout)
         return [
             PassedOn(able[task.name], parked=not able[task.name], first=task.id in first)
-            if what == Outcome.BACK
+            if _waits(what)
             else PassedOn("", parked=False)
             for task, what in became
         ]

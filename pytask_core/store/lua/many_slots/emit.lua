@@ -3,9 +3,6 @@
 -- ARGV: token
 -- EACH: payload
 --   payloads (JSON), in order
--- Returns 1, or 0 where they were refused.
+-- Returns an Outcome.
 
-local h = fields(KEYS.task, 'owner', 'state')
-if not h or h[1] ~= ARGV.token or h[2] ~= State.RUNNING then return 0 end
-publish_from(KEYS.task, ARGV, EACH.first)
-return 1
+return decide_emit(KEYS.task, ARGV.token, ARGV, EACH.first, #ARGV)
