@@ -86,8 +86,8 @@ FLOWS = {
                 2,
                 (
                     ("worker/executor", "spawns a greenlet for each"),
-                    ("worker/execution", "knows all about this run"),
-                    ("task", "your class: __init__, then start()"),
+                    ("worker/pipeline", "class, data, context, then start"),
+                    ("task", "your class: __init__, start()"),
                     ("worker/reporter", "sends events and ends, in order"),
                     ("store/worker", "ends it, if the token still holds"),
                     ("worker/executor", "has room again once it is ended"),
