@@ -67,8 +67,9 @@ class Pipeline:
         try:
             for prepare in self._before_run:
                 prepare(execution)
-            cls = self._find(execution)
+            cls = self._classes.get(execution.name or "")
             if cls is None:
+                self._leave_to_others(execution)
                 return None
             execution.arguments = decode_data(execution.data, self._max_payload)
             execution.data = None  # Once is enough in memory.
@@ -83,11 +84,8 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001 - SystemExit of a task is that task's exception
             return self._fail(execution, error)
 
-    def _find(self, execution: Execution) -> type[Task] | None:
-        """Return its class; None where it is left to a worker that has it, or will have it."""
-        cls = self._classes.get(execution.name or "")
-        if cls is not None:
-            return cls
+    def _leave_to_others(self, execution: Execution) -> None:
+        """No class of that name here: leave the task to a worker that has it, or will have it."""
         if not execution.name:
             raise MissingTaskError("no worker knows a task named '': its hash has no field 'task'")
         if execution.local:
@@ -96,7 +94,6 @@ class Pipeline:
             raise MissingTaskError(f"no task has a name of {len(execution.name):,} characters")
         execution.leaving = Reason.ELSEWHERE
         self._misplaced(execution)
-        return None
 
     def _perform(self, execution: Execution, cls: type[Task]) -> Any:
         """Make the instance and start it, inside its context."""
