@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 from ..outcomes import PLACES, Dealt, Entry, Mark, Outcome, Parking, Passed, Place, Push
 from ..states import Command, OldState, Reason, TaskState
@@ -66,6 +67,9 @@ _QUESTIONS: dict[str, Callable[[Place], bool]] = {
     "others": lambda place: place.others,
 }
 
+#: A word of the code, in which functions are found by their names.
+_WORD = re.compile(r"\w+")
+
 #: A definition in a file of shared functions: all from one ``local`` at the beginning of a line to the next.
 _DEFINITION = re.compile(r"^local (?:function )?(\w+(?:, \w+)*).*\n(?:(?!local ).*\n)*", re.MULTILINE)
 
@@ -91,6 +95,14 @@ class Script:
     sha: str
 
 
+class _Definition(NamedTuple):
+    """A shared function, or what several share beside them."""
+
+    code: str
+    names: Sequence[str]
+    words: frozenset[str]
+
+
 @cache
 def load(name: str, *, timed: bool = False) -> Script:
     """Return the script in ``<name>.lua`` with what it needs before it; ``timed``: see :mod:`.deadlines`."""
@@ -99,9 +111,12 @@ def load(name: str, *, timed: bool = False) -> Script:
     text = (named(_read("deadline"), Header()) if timed else "") + named(raw, header, name)
     # The server makes each function again with each call, and reads the source with each call that carries it. So what
     # a script does not name is left out, and comments are.
+    words, parts = set(_WORD.findall(text)), [text]
     for definition in reversed(_definitions()):
-        if any(re.search(rf"\b{each}\b", text) for each in definition[1].split(", ")):
-            text = definition[0] + text
+        if not words.isdisjoint(definition.names):
+            words |= definition.words
+            parts.append(definition.code)
+    text = "".join(reversed(parts))
     source = f"{_FLAGS}\n{text}"
     script = Script(name, header, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
     _sources[script.sha] = source
@@ -163,9 +178,10 @@ def _meaning(kind: str, word: str, header: Header) -> str:
 
 
 @cache
-def _definitions() -> list[re.Match[str]]:
+def _definitions() -> list[_Definition]:
     files = [*_SHARED, *_names("decide")]
-    return [each for file in files for each in _DEFINITION.finditer(named(_read(file), Header(), file))]
+    found = (each for file in files for each in _DEFINITION.finditer(named(_read(file), Header(), file)))
+    return [_Definition(each[0], each[1].split(", "), frozenset(_WORD.findall(each[0]))) for each in found]
 
 
 def _names(folder: str) -> list[str]:
