@@ -23,45 +23,19 @@ check(new, active, held, running)
 for _, list in ipairs({ended, inbox, cleaning}) do redis.call('LLEN', list) end
 local beat = tonumber(redis.call('ZSCORE', KEYS.workers, worker) or '')
 if ARGV.overdue_by ~= '' and beat and beat > now - lease_of(KEYS.leases, worker, tonumber(ARGV.overdue_by), 0) then return {0, -1, {}, {}, 0} end
-local back, gone, leave, convicted, often = {}, {}, {}, {}, {}
-
-local function convict(key, id, cleanup, output)
-  redis.call('HSET', key, 'state', State.EXCEPTION, 'output', output)
-  publish(key, '{"event": "exception", "data": ' .. output .. '}')
-  if cleanup == 'false' then redis.call('SADD', active, id) else redis.call('LPUSH', ended, id) end
-  convicted[#convicted + 1] = id
-end
-
--- What becomes of a task that would wait again, where its worker has died: soon after its last beat, however late that is
--- found.
-local function judge(key, id, cleanup)
-  if ARGV.culprit ~= '' then
-    if id == ARGV.culprit and charge_hang(key) >= most then return convict(key, id, cleanup, ARGV.culprit_verdict) end
-  else
-    local charges, deaths = charge(key, beat or now, window)
-    if charges >= most then return convict(key, id, cleanup, ARGV.verdict) end
-    if deaths >= 5 then often[#often + 1] = id end
-  end
-  back[#back + 1] = id
-end
+local decided, convicted, often = {}, {}, {}
 
 for _, id in ipairs(redis.call('SRANDMEMBER', held, limit)) do
-  local key = prefix .. id
-  local h = fields(key, 'owner', 'state', 'command', 'local', 'cleanup')
-  gone[#gone + 1] = id
-  if h and h[2] == State.RUNNING and owned_by(h[1], worker) then
-    local outcome = put_back(key, h[3], h[4])
-    if outcome ~= Outcome.STOPPED then redis.call('SREM', active, id) end
-    if outcome == Outcome.BACK and most > 0 and h[3] ~= Command.RESTART then
-      judge(key, id, h[5])
-    elseif outcome == Outcome.BACK then
-      back[#back + 1] = id
-    end
-  end
+  local hung = ARGV.culprit == '' and '' or id == ARGV.culprit and '1' or '0'
+  local verdict = hung == '1' and ARGV.culprit_verdict or ARGV.verdict
+  local outcome, is_convicted, is_often = decide_release(prefix .. id, worker, most, window, verdict, beat or now, hung)
+  note(decided, id, outcome)
+  if is_convicted then convicted[#convicted + 1] = id end
+  if is_often then often[#often + 1] = id end
 end
-let_go(held, running, gone)
-extend(back, redis.call('RPOP', inbox, limit))
-if #back > 0 then redis.call('RPUSH', new, unpack(back)) end
+part_with(decided, active, held, running, 'RPUSH', new, ended)
+local boxed = redis.call('RPOP', inbox, limit) or {}
+if #boxed > 0 then redis.call('RPUSH', new, unpack(boxed)) end
 local unclean = redis.call('RPOP', cleaning, limit) or {}
 if #unclean > 0 then redis.call('RPUSH', ended, unpack(unclean)) end
 local left = redis.call('SCARD', held) + redis.call('LLEN', inbox) + redis.call('LLEN', cleaning)
@@ -70,4 +44,4 @@ if left == 0 then
   redis.call('HDEL', KEYS.leases, worker)
   redis.call('DEL', KEYS.names, KEYS.suspect, KEYS.last_claim)
 end
-return {#back, left, convicted, often, beat and 1 or 0}
+return {#(decided[Outcome.BACK] or {}) + #boxed, left, convicted, often, beat and 1 or 0}

@@ -79,11 +79,10 @@ class ManySlotsKeeperStore(KeeperStore):
         )
         became = {each: answer[0] for each, answer in zip(ids, answers, strict=True)}
         self._placer.put(front=list(became.items()))
-        leaves = {Outcome.BACK, Outcome.GONE, Outcome.ENDED, Outcome.ENDED_BEFORE, Outcome.PAST}
-        self._steps.let_go(worker, [(each, token, became[each] in leaves) for each, token in ids.items()])
-        self._steps.drop_past([each for each, what in became.items() if what not in leaves])
+        self._placer.let_go(worker, [(each, token, became[each]) for each, token in ids.items()])
+        self._steps.drop_past([each for each, what in became.items() if place_of(what).active is not False])
         return HandedBack(
-            sum(what == Outcome.BACK for what in became.values()),
+            sum(place_of(what).queue is not None for what in became.values()),
             [each for each, answer in zip(ids, answers, strict=True) if answer[1]],
             [each for each, answer in zip(ids, answers, strict=True) if answer[2]],
             known=True,
