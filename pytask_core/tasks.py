@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +53,13 @@ class Monitor(Task):
 
     def start(self) -> None:
         """Check for ever."""
-        self._service().run()
+        self._service(self.check_tasks).run()
 
     def check_tasks(self) -> None:
         """Have one round, unless another Monitor has had it."""
         self._service().check()
 
-    def _service(self) -> MonitorService:
+    def _service(self, round_: Callable[[], None] | None = None) -> MonitorService:
         worker = _worker_of(self)
         patience = Patience(
             interval=self.loop_interval,
@@ -66,7 +67,7 @@ class Monitor(Task):
             unpromised=worker.config.task_timeout,
             unknown_timeout=worker.config.unknown_timeout,
         )
-        return MonitorService(worker.means.keeper, worker.means.link, patience)
+        return MonitorService(worker.means.keeper, worker.means.link, patience, round_)
 
 
 class Cleanup(Task):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -51,13 +51,17 @@ class MonitorService(Service):
         keeper: the store.
         link: whether Redis can be reached.
         patience: when it counts as lost what no worker renews.
+        round_: what to do each interval instead of :meth:`check`.
     """
 
-    def __init__(self, keeper: KeeperStore, link: RedisLink, patience: Patience) -> None:
+    def __init__(
+        self, keeper: KeeperStore, link: RedisLink, patience: Patience, round_: Callable[[], None] | None = None
+    ) -> None:
         super().__init__()
         self._keeper = keeper
         self._link = link
         self._patience = patience
+        self._round = round_ or self.check
         # A Monitor that ended of an error would be missed only once a worker dies as well.
         self._complaints = Complaints(log, "Redis does not do what a Monitor asks", "Trying each round")
 
@@ -72,7 +76,7 @@ class MonitorService(Service):
 
     def _check_or_mend(self) -> None:
         try:
-            self.check()
+            self._round()
         except Unreachable:
             log.debug("Redis is away; this round is left out")
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 import pytest
@@ -347,3 +347,23 @@ def test_a_monitor_mends_what_it_notes_and_says_so(live: Live, caplog: pytest.Lo
     wait_until(lambda: live.redis.hget(live.keys.monitor, "cursor") == "0")
     said = [each.getMessage() for each in caplog.records if each.name == "pytask.monitor"]
     assert said == ["What the Monitors note of ['round', 'cursor'] was no number; it is removed, and they go on"]
+
+
+class OwnRounds(Monitor):
+    """Counts its rounds, and has them."""
+
+    NAME = "own-rounds"
+    rounds: ClassVar[list[int]] = []
+
+    def check_tasks(self) -> None:
+        self.rounds.append(1)
+        super().check_tasks()
+
+
+def test_a_monitor_with_a_round_of_its_own_has_that_one(live: Live) -> None:
+    dead_worker(live, "orphan")
+    app = live.app(OwnRounds, Forever)
+    app.start_local_task("own-rounds", loop_interval=0.1)
+    live.begin(app)
+    wait_until(lambda: Forever.running.get("orphan") == 1)
+    assert OwnRounds.rounds
