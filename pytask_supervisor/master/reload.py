@@ -179,7 +179,8 @@ class Reload(AppUser, Purpose):
         self.settle()
 
     def _give_up(self, why: str) -> None:
-        self._state.tried = self._state.proven
+        # A worker that was started for this before, and is ready only now, proves nothing either.
+        self._state.tried = self._tried = self._state.proven
         self._end(Stage.GIVEN_UP, why)
 
     def _end(self, stage: Stage, why: str) -> None:

@@ -33,7 +33,7 @@ class Purpose:
         """A successor was started."""
 
     def successor_ready(self) -> None:
-        """It has taken over; its predecessor is about to leave."""
+        """It has taken over; its predecessor, if there is one, is about to leave."""
 
     def successor_failed(self, slot: Slot, why: str) -> None:
         """It could not take over; its predecessor goes on."""
@@ -124,6 +124,8 @@ class Rolling(Part):
             slot = wish.slot
             if slot.is_retired or (slot.worker is not None and slot.worker.stage is Stage.READY):
                 del self._fills[number]
+                if not slot.is_retired:
+                    wish.purpose.successor_ready()
                 _end(wish, is_left_out=slot.is_retired)
 
     def _drop_unready_successor(self, later: Wish) -> None:

@@ -242,6 +242,37 @@ def test_new_configuration_counts_once_a_worker_is_ready_with_it(bridge: Bridge)
     assert bridge.state.proven == bridge.file
 
 
+def test_new_configuration_counts_also_where_the_slot_was_empty(bridge: Bridge) -> None:
+    (old,) = bridge.staff(1)
+    bridge.die(old)
+    bridge.now += 1
+    bridge.file = SupervisorConfig(workers=1, app="new:app")
+    bridge.commands.reload()
+    bridge.turn()
+    assert bridge.state.proven != bridge.file
+    bridge.get_ready()
+    bridge.turn()
+    assert [change["state"] for change in bridge.commands.changes] == ["replaced"]
+    assert bridge.state.proven == bridge.file
+
+
+def test_a_worker_that_gets_ready_after_its_reload_was_given_up_proves_nothing(bridge: Bridge) -> None:
+    first, second = bridge.staff(2)
+    before = bridge.state.tried
+    bridge.die(first)
+    bridge.now += 1
+    bridge.file = SupervisorConfig(workers=2, app="new:app")
+    bridge.commands.reload()
+    bridge.turn()
+    (filling,) = [worker for worker in bridge.pool.workers if worker.slot == 1]
+    (successor,) = [worker for worker in bridge.pool.workers if worker.slot == 2 and worker is not second]
+    bridge.die(successor, 3 << 8)
+    filling.hear({"ready": True})
+    bridge.turn()
+    assert [change["state"] for change in bridge.commands.changes] == ["given_up"]
+    assert bridge.state.proven is bridge.state.tried is before
+
+
 def test_a_configuration_with_which_the_first_worker_dies_is_dropped(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
