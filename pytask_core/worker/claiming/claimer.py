@@ -155,11 +155,15 @@ class Claimer(Service):
     def _room(self) -> int:
         return self._allowance.room
 
+    @property
+    def _is_held_back(self) -> bool:
+        """Whether it is quiet; what a take may have moved is claimed even so."""
+        return self._mode is _Mode.QUIET and not (self._unanswered is not None and self._unanswered.is_take)
+
     def _wait_for_room(self) -> None:
         """Wait until it may claim, and has room."""
         while not self._is_stopping:
-            # What a take may have moved is claimed also by a quiet worker.
-            if self._unanswered is None or not self._unanswered.is_take:
+            if self._is_held_back:
                 self._is_not_quiet.wait()
             if self._room:
                 return
@@ -185,7 +189,8 @@ class Claimer(Service):
     def turn(self) -> None:
         """Claim once, and wait for more where nothing is left."""
         room = self._room
-        if not room or self._is_stopping:
+        # It may have become quiet while it waited for Redis.
+        if not room or self._is_stopping or self._is_held_back:
             return
         is_pressed = self._backpressure.is_high
         asked = 1 if is_pressed or self._mode is not _Mode.CLAIMING else room

@@ -251,3 +251,22 @@ def test_waiting_for_redis_is_no_busy_loop(own_live: Live) -> None:
     wait_until(lambda: time.monotonic() - began > 2, interval=0.5)
     assert time.process_time() - cpu < 0.3
     live.server.start()
+
+
+def test_what_is_told_to_be_quiet_while_redis_is_away_claims_nothing_once_it_is_back(own_live: Live) -> None:
+    live = own_live
+    worker = live.worker(Echo, **QUICK)
+    live.go_quiet(worker)
+    task_id = live.helpers.start_task("echo")
+    live.server.kill()
+    wait_until(lambda: not worker.link.up)
+    worker.quiet(False)
+    gevent.idle()  # Now the claimer waits for Redis.
+    worker.quiet(True)
+
+    live.server.start()
+    wait_until(lambda: worker.link.up)
+    gevent.sleep(0.5)  # Nothing may happen in this time.
+    assert live.state(task_id) == "WAIT"
+    worker.quiet(False)
+    live.until(task_id, "SUCCESS")
