@@ -14,8 +14,11 @@ local outcome = decide_restart(KEYS.task, ARGV.control, ARGV, EACH.first)
 if PLACE.queue(outcome) then
   local queue = looker(KEYS.new_queue, KEYS.spare, ARGV.inbox_prefix, KEYS.workers)
   local stands = entry_stands(queue, KEYS.parked, id, outcome)
-  -- It had lost its place, so it waits from now on.
-  if outcome == Outcome.WAITS and not stands then redis.call('HSET', KEYS.task, 'last_update', stamp(now_ms())) end
+  -- It had lost its place, so it begins to wait now, for a clean run.
+  if outcome == Outcome.WAITS and not stands then
+    forget_run(KEYS.task, 'owner', 'local')
+    redis.call('HSET', KEYS.task, 'last_update', stamp(now_ms()))
+  end
   place(to, id, outcome, stands)
 end
 put(to, 'LPUSH', KEYS.new_queue, KEYS.task_set)

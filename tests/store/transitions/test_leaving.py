@@ -147,6 +147,22 @@ def test_a_restart_of_a_waiting_task_leaves_it_once_in_the_queue(desk: Desk) -> 
     assert desk.new == ["a", "b"]
 
 
+def test_a_restart_of_a_task_whose_entry_got_lost_begins_a_clean_run(desk: Desk) -> None:
+    if not desk.atomic:
+        pytest.skip("the hash alone does not tell that the entry is lost; there the claim begins a clean run")
+    desk.start("a")
+    desk.redis.delete(desk.keys.new_queue)
+    left = {"charges": "2", "deaths": "2", "requeued": "1", "output": '"old"', "local": "true"}
+    desk.redis.hset(desk.keys.task("a"), mapping=left)
+    desk.redis.expire(desk.keys.task("a"), 100)
+
+    assert desk.client.restart("a") == 1
+
+    assert not left.keys() & desk.client.get("a").keys()
+    assert desk.redis.ttl(desk.keys.task("a")) == -1
+    assert desk.new == ["a"]
+
+
 def test_a_hash_written_over_a_removed_entry_is_restarted_from_that_entry(desk: Desk) -> None:
     desk.start("a")
     desk.client.remove("a")
