@@ -29,7 +29,7 @@ def run(
 
     Without ``apart`` all are for one slot and go out in one packet, in order: one that the server does not know yet
     would come behind the others, so all but the last carry their source. Of the last the server is sent the source
-    where it asks for that.
+    where it asks for that, or at once where replicas must have what it writes.
 
     Args:
         client: what to send them with.
@@ -54,10 +54,11 @@ def run(
         return [ask(client, command(client, last, by_sha=False, timed=timed)[1], deadlines)]
     commands = [command(client, each, by_sha=False, timed=timed) for each in before]
     nodes = Nodes(client, deadlines=deadlines)
-    answers = nodes.run([*commands, command(client, last, timed=timed)], replicas)
+    # The replicas may fail to confirm, and the caller is to hear that of a write which has been made.
+    answers = nodes.run([*commands, command(client, last, by_sha=not replicas, timed=timed)], replicas)
     if isinstance(answers[-1], NoScriptError):
         _good(answers[:-1])
-        answers[-1:] = nodes.run([command(client, last, by_sha=False, timed=timed)], replicas)
+        answers[-1:] = nodes.run([command(client, last, by_sha=False, timed=timed)])
     return _good(answers)
 
 

@@ -124,6 +124,17 @@ def test_a_start_that_no_replica_has_raises_and_can_be_repeated(pair: Pair) -> N
     assert pair.helpers.get_new_task_ids() == ["a"]
 
 
+def test_a_start_that_no_replica_has_is_made_also_where_the_server_does_not_know_the_script(pair: Pair) -> None:
+    for replica in pair.replicas:
+        replica.pause()
+    pair.redis.script_flush()
+
+    with pytest.raises(Exception, match="replicas have confirmed"):
+        pair.another().start_task("job", task_id="a")
+
+    assert pair.redis.hget(pair.keys.task("a"), "state") == "WAIT"
+
+
 def test_what_a_node_waits_for_its_replicas_is_not_taken_from_its_time_to_answer(pair: Pair) -> None:
     assert pair.helpers.get_new_task_ids() == []  # so that the client has opened its connections
     masters = pair.server.masters if isinstance(pair.server, ServerCluster) else [pair.server]
