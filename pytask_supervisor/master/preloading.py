@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.forkserver.client import ForkServer, Outcome
 from pytask_supervisor.master.part import Part
 from pytask_supervisor.master.state import MasterState
@@ -58,6 +59,8 @@ class Preloading(Part):
         self._warn = warn
         self._clock = clock
         self._user: AppUser = _AfterDeath()
+        #: With which the app is loaded for that user.
+        self._config: SupervisorConfig | None = None
         #: Since when the loading lasts that was said to take long.
         self._told_of: float | None = None
 
@@ -91,8 +94,13 @@ class Preloading(Part):
     def _load_by(self) -> float | None:
         """Until when the app must be loaded: the same as for workers, but the watchdog does not see the fork server."""
         since = self._fork_server.loading_since if self._fork_server is not None else None
-        timeout = self._state.tried.hang_timeout
+        timeout = self._to_load.hang_timeout
         return None if since is None or not timeout else since + LOADING * timeout
+
+    @property
+    def _to_load(self) -> SupervisorConfig:
+        """With what the app is loaded: where no worker waits for it in particular, with what those are given."""
+        return self._config or self._state.tried
 
     @property
     def _tell_at(self) -> float | None:
@@ -100,12 +108,12 @@ class Preloading(Part):
         since = self._fork_server.loading_since if self._fork_server is not None else None
         return None if since is None or since == self._told_of else since + LOADS_LONG
 
-    def load_for(self, user: AppUser) -> None:
+    def load_for(self, user: AppUser, config: SupervisorConfig) -> None:
         """Load the app as it stands now for ``user``, which learns what came of it: at once without ``--preload``."""
         if self._fork_server is None:
             user.app_loaded()
         else:
-            self._user = user
+            self._user, self._config = user, config
             self._start(self._fork_server)
 
     def turn(self) -> None:
@@ -121,7 +129,7 @@ class Preloading(Part):
             self._told_of = fork_server.loading_since
             log.warning("the app is still being loaded after %g s; %s", LOADS_LONG, WHY_IT_LOADS_LONG)
         if self._load_by is not None and self._load_by <= self._clock():
-            seconds = LOADING * self._state.tried.hang_timeout
+            seconds = LOADING * self._to_load.hang_timeout
             why = f"the app was not loaded after {seconds:g} s, {LOADING} times --hang-timeout; {WHY_IT_LOADS_LONG}"
             self._take(fork_server.give_up_loading(why))
         if fork_server.due is not None and fork_server.due <= self._clock():
@@ -133,12 +141,13 @@ class Preloading(Part):
             self._take(self._fork_server.reaped(pid, status))
 
     def _start(self, fork_server: ForkServer) -> None:
-        fork_server.start(self._state.tried, self._state.redis_url, self._pool.foreign)
+        config = self._to_load
+        fork_server.start(config, self._state.redis_url(config), self._pool.foreign)
 
     def _take(self, outcome: Outcome | None) -> None:
         if outcome is None:
             return
-        user, self._user = self._user, _AfterDeath()
+        user, self._user, self._config = self._user, _AfterDeath(), None
         if outcome.failure is None:
             for warning in outcome.warnings:
                 self._warn(warning)

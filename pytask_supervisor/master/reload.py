@@ -9,6 +9,7 @@ import logging
 from enum import Enum, auto
 from typing import Any
 
+from pytask_supervisor.config.options import SupervisorConfig
 from pytask_supervisor.master.death_log import Cause, Kind
 from pytask_supervisor.master.preloading import AppUser, Preloading
 from pytask_supervisor.master.rolling import Purpose, Rolling, Wish
@@ -40,10 +41,18 @@ TOLD = {Stage.LOADING: "asked", Stage.WAITING: "asked", Stage.PROVEN: "rolling"}
 
 
 class Reload(AppUser, Purpose):
-    """``by`` is the name of what asked for it. The configuration that it tries is the one in ``state.tried``."""
+    """``by`` is the name of what asked for it, ``config`` what it tries once the app is loaded."""
 
     def __init__(
-        self, identity: str, by: str, asked: float, *, state: MasterState, pool: WorkerPool, rolling: Rolling
+        self,
+        identity: str,
+        by: str,
+        asked: float,
+        config: SupervisorConfig,
+        *,
+        state: MasterState,
+        pool: WorkerPool,
+        rolling: Rolling,
     ) -> None:
         self.identity = identity
         self.stage = Stage.WAITING
@@ -52,7 +61,7 @@ class Reload(AppUser, Purpose):
         self._state = state
         self._pool = pool
         self._rolling = rolling
-        self._tried = state.tried
+        self._tried = config
         self._why = ""
         #: Slots that are to be filled again, those that were, and those of which it is not known yet.
         self._slots = self._replaced = self._open = 0
@@ -69,7 +78,7 @@ class Reload(AppUser, Purpose):
     def load(self, preloading: Preloading) -> str:
         """Have the app loaded ahead; all workers are replaced once it is. Returns a sentence."""
         self.stage = Stage.LOADING
-        preloading.load_for(self)
+        preloading.load_for(self, self._tried)
         return "the app is loaded anew, in another process than the workers come from; they follow once it is"
 
     def app_loaded(self) -> None:
@@ -79,14 +88,13 @@ class Reload(AppUser, Purpose):
 
     def app_failed(self, why: str, code: Exit) -> None:  # noqa: ARG002 - nothing ends by a reload
         """See ``AppUser``."""
-        self._give_up(why)
+        self._end(Stage.GIVEN_UP, why)
         log.error("%s is given up: %s; the workers go on with the app that they have", self._by, why)
 
     def roll_out(self, slots: list[Slot]) -> str:
         """Have these filled again, one after another. Returns a sentence."""
         self._slots = self._open = len(slots)
-        # What was loaded ahead is tried with the configuration that counts by now.
-        self._tried = self._state.tried
+        self._state.tried = self._tried
         cause = Cause(Kind.RELOADED, f"was replaced ({self._by})")
         self._rolling.request([Wish(slot, cause, self) for slot in slots])
         return f"{counted(len(slots), 'worker')} to be replaced, one after another"

@@ -57,9 +57,9 @@ class Reloads:
     def begin_reload(self, by: str) -> str:
         """Replace all workers, code and configuration read again. Returns a sentence; raises ``ConfigError``."""
         self.count += 1
-        self.read()
+        config = self.read()
         loading = [reload for reload in self._reloads if reload.stage is Stage.LOADING]
-        reload = self._add(by)
+        reload = self._add(by, config)
         for earlier in loading:
             earlier.loading_superseded(reload)
         if self._preloading.is_wanted:
@@ -68,14 +68,14 @@ class Reloads:
 
     def begin_restart(self, slots: list[Slot], by: str) -> str:
         """Replace the workers of these slots. Returns a sentence."""
-        return self._add(by).roll_out(slots)
+        return self._add(by, self._state.tried).roll_out(slots)
 
-    def read(self) -> None:
-        """Have new workers started with the configuration as it stands now; raises ``ConfigError``."""
+    def read(self) -> SupervisorConfig:
+        """The configuration as it stands now, as far as it can change while we run; raises ``ConfigError``."""
         fresh, kept = _without_fixed(self._state.proven, self._read_config())
         for flag in kept:
             log.warning("%s has changed, and stays as it was until the supervisor is started anew", flag)
-        self._state.tried = fresh
+        return fresh
 
     def master_stops(self) -> None:
         """Nothing more becomes of those that are not over."""
@@ -86,12 +86,13 @@ class Reloads:
         """All as ``pytaskctl`` gets them, oldest first."""
         return [reload.told() for reload in self._settled()]
 
-    def _add(self, by: str) -> Reload:
+    def _add(self, by: str, config: SupervisorConfig) -> Reload:
         self._number += 1
         reload = Reload(
             f"{self._mark}-{self._number}",
             by,
             self._wall_clock(),
+            config,
             state=self._state,
             pool=self._pool,
             rolling=self._rolling,

@@ -49,7 +49,7 @@ class Spawner:
             with self._inbox.blocked():
                 drop: tuple[Closable, ...] = (ours, self._inbox, *foreign)
                 line = (theirs.channel, theirs.wire)
-                job = Assignment(slot, config, state.redis_url, *line, os.getpid(), drop, state.is_quiet, mark)
+                job = Assignment(slot, config, state.redis_url(config), *line, os.getpid(), drop, state.is_quiet, mark)
                 pid = self._fork() if self._fork_loaded is None else self._fork_loaded(job)
                 if pid == 0:
                     be_the_child(lambda: self._run_child(job))

@@ -40,7 +40,7 @@ class Startup(Part, AppUser):
                 self._shutdown.give_up(Verdict(Exit.USAGE, server.error))
             return
         self._has_begun = True
-        self._preloading.load_for(self)
+        self._preloading.load_for(self, self._state.tried)
 
     def app_loaded(self) -> None:
         """See ``AppUser``."""

@@ -31,7 +31,6 @@ class MasterState:
     def __post_init__(self) -> None:
         self.proven = self.tried
 
-    @property
-    def redis_url(self) -> str | None:
-        """Where the workers find Redis."""
-        return self.embedded_url or self.tried.redis
+    def redis_url(self, config: SupervisorConfig) -> str | None:
+        """Where workers with that configuration find Redis."""
+        return self.embedded_url or config.redis

@@ -147,6 +147,75 @@ def test_a_hang_up_with_broken_code_keeps_what_there_is(folder: Path, start: Sta
         assert supervisor.stop() == 0
 
 
+#: Is loaded only while there is a file ``go``, and says so before.
+GATED = """
+import os, sys
+from gevent.monkey import get_original
+print("importing", file=sys.stderr)
+while not os.path.exists("go"):
+    get_original("time", "sleep")(0.02)
+from jobs import app
+"""
+
+
+def test_a_reload_that_fails_takes_nothing_from_the_next_one_whose_app_is_being_loaded(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    def configure(workers: int, redis: str) -> None:
+        text = f"[tool.pytask-supervisor]\napp = 'gated:app'\npreload = true\nworkers = {workers}\nredis = '{redis}'\n"
+        (folder / "pyproject.toml").write_text(text)
+
+    (folder / "gated.py").write_text(GATED)
+    (folder / "go").touch()
+    configure(2, redis_server.url)
+    with SupervisorProcess(folder) as supervisor:
+        supervisor.expected = ["is given up: the new worker 1"]
+        supervisor.wait_ready(2)
+        configure(2, "unix:///typo")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("unix:///typo cannot be reached")
+        (folder / "go").unlink()
+        configure(3, redis_server.url)
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("importing", 3)
+        found = re.search(r"about to be replaced by pid (\d+)", supervisor.text)
+        assert found is not None
+        os.kill(int(found[1]), signal.SIGKILL)
+        supervisor.wait_for("is given up: the new worker 1")
+        (folder / "go").touch()
+        supervisor.wait_for("2 workers to be replaced", 2)
+        supervisor.wait_ready(3)
+        assert supervisor.stop() == 0
+
+
+def test_a_reload_whose_app_cannot_be_loaded_takes_nothing_from_the_one_before(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    link = folder / "link"
+
+    def configure(redis: str, graceful_timeout: int) -> None:
+        (folder / "pyproject.toml").write_text(
+            "[tool.pytask-supervisor]\napp = 'mine:app'\npreload = true\nworkers = 2\n"
+            f"redis = '{redis}'\ngraceful-timeout = {graceful_timeout}\n"
+        )
+
+    (folder / "mine.py").write_text("from jobs import app\n")
+    configure(redis_server.url, 8)
+    with SupervisorProcess(folder) as supervisor:
+        supervisor.expected = ["ZeroDivisionError"]
+        supervisor.wait_ready(2)
+        configure(f"unix://{link}", 9)
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for(f"unix://{link} cannot be reached")
+        (folder / "mine.py").write_text("1 / 0\n")
+        supervisor.send(signal.SIGHUP)
+        supervisor.wait_for("the workers go on with the app that they have")
+        link.symlink_to(redis_server.socket)
+        supervisor.wait_for(" from now on", 2)
+        assert supervisor.stop() == 0
+        assert "go back to the queue, within 9 s" in supervisor.text
+
+
 def test_a_hang_up_with_code_whose_import_hangs_keeps_what_there_is(folder: Path, start: Start) -> None:
     with start("--workers", "1", "--preload", "--hang-timeout", "2") as supervisor:
         supervisor.expected = ["is given up"]
