@@ -103,10 +103,7 @@ class Worker:
 
     def quiet(self, is_on: bool) -> None:
         """Claim nothing new, or claim again. What runs goes on; what the dead held is still handed back."""
-        claimer = self._parts.claimer
-        claimer.quiet(is_on)
-        if is_on and claimer.greenlets:
-            once(self._parts.redis.takes.cut_own)
+        self._parts.claimer.quiet(is_on)
 
     def drain(self, patience: float, on_done: Callable[[], None]) -> None:
         """Claim nothing new, and wait for short tasks to end; returns at once.

@@ -108,9 +108,11 @@ class Live:
         return [one["name"] for one in clients if one["name"].startswith("pytask-take-") and "b" in one["flags"]]
 
     def go_quiet(self, worker: Worker) -> None:
-        """Return once it is: a take under way may still bring it a task."""
+        """Return once an idle worker is: a take under way, or on its way, may still bring it a task."""
+        take = f"pytask-take-{worker.id}"
+        wait_until(lambda: take in self.takes())
         worker.quiet(True)
-        wait_until(lambda: f"pytask-take-{worker.id}" not in self.takes())
+        wait_until(lambda: take not in self.takes())
 
     def listen(self, *ids: str) -> Listener:
         return Listener(self.server, self.keys, *ids)

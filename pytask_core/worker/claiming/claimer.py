@@ -121,7 +121,7 @@ class Claimer(Service):
 
     def quiet(self, is_on: bool) -> None:
         """Claim nothing new, or claim again."""
-        self._nudges.is_quiet = is_on
+        self._nudges.quiet(is_on)
         if self._mode is not _Mode.STOPPING:
             self._enter(_Mode.QUIET if is_on else _Mode.CLAIMING)
 

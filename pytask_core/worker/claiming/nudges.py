@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from ...connection.link import RedisLink, ServerError, Unreachable
+from ...process.greenlets import once
 from ...process.service import Service
 from ...store import WorkerStore
 from .allowance import Allowance
@@ -70,6 +71,12 @@ class Nudges(Service):
         self.is_filled = True
         self._rung.set()
 
+    def quiet(self, is_on: bool) -> None:
+        """The claimer begins no tasks from now on, so its take is cut short; or it begins them again."""
+        self.is_quiet = is_on
+        if is_on and self._is_taking:
+            self.greenlets.add(once(self._end_take))
+
     @contextmanager
     def taking(self) -> Iterator[None]:
         """While a take is under way, cut it short when something comes."""
@@ -109,6 +116,13 @@ class Nudges(Service):
                 if self.is_filled and not self._is_able:
                     self._decline()
                     patience = LATER
+
+    def _end_take(self) -> None:
+        """Cut the take of a quiet worker short, again and again while that may be on its way to the server."""
+        pause = PAUSE
+        while self.is_quiet and self._is_taking and self._cut_short():
+            gevent.sleep(pause)
+            pause *= 2
 
     def _decline(self) -> None:
         self._declines = True

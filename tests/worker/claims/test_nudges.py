@@ -93,7 +93,8 @@ def test_what_a_quiet_worker_alone_knows_is_found_by_one_that_begins_later(
     assert live.where.count == dict.fromkeys(live.where.end, 1)
 
 
-def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_over(live: Live) -> None:
+@pytest.mark.parametrize("why", ["nudged", "quiet"])
+def test_a_take_that_is_still_on_its_way_is_cut_short_again_until_it_is_over(live: Live, why: str) -> None:
     worker = live.worker(Echo)
     asked: list[bool] = []
 
@@ -105,11 +106,14 @@ def test_a_nudge_that_comes_as_a_take_is_on_its_way_is_repeated_until_that_is_ov
     inbox = nudges.Nudges("nudges", store, worker.link, cut_short, worker.allowance)
     inbox.start()
     with inbox.taking():
-        inbox.fill()
+        if why == "quiet":
+            inbox.quiet(True)
+        else:
+            inbox.fill()
         wait_until(lambda: len(asked) >= 3)
     inbox.stop()
     # The claimer looks before it begins a take.
-    assert inbox.look()
+    assert inbox.look() == (why == "nudged")
     assert not inbox.look()
 
 
