@@ -50,7 +50,7 @@ def open_control(word: str, pid: int) -> tuple[Path, socket.socket] | None:
         why = str(error) if isinstance(error, SocketPathError) else f"{error.strerror}: {error.filename or word}"
         if word != "auto":
             raise SocketPathError(f"the control socket cannot be opened: {why}") from error
-        log.warning("there is no control socket, so pytaskctl workers finds nobody: %s", why)
+        log.warning("there is no control socket, so pytaskctl cannot reach this supervisor: %s", why)
         return None
 
 
@@ -110,7 +110,7 @@ def _is_taken(path: Path) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(found.st_mode):
-        raise SocketPathError(f"{path} is there, and is no socket: remove it, or name another path")
+        raise SocketPathError(f"{path} exists, and is not a socket: remove it, or name another path")
     if os.geteuid() not in (0, found.st_uid):
         raise SocketPathError(f"{path} belongs to another user: name a path in a folder of your own")
     with socket.socket(socket.AF_UNIX) as probe:

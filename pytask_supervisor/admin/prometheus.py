@@ -88,7 +88,7 @@ class Exposition(Collector):
             ("up", "pytask_worker_redis_up", "Whether the worker reaches Redis."),
         ):
             yield _gauge(name, text, key, slots)
-        text = "How often a worker's place was filled anew."
+        text = "How often a worker's slot was filled again."
         restarts = CounterMetricFamily("pytask_worker_restarts", text, labels=("slot",))
         for number, restarted in {slot.slot: slot.restarts for slot in slots}.items():
             restarts.add_metric((str(number),), restarted)

@@ -29,7 +29,7 @@ class Notify:
         microseconds, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         if not address.startswith(("/", "@")):
             if address:
-                log.warning("NOTIFY_SOCKET=%s is no unix socket; nobody is notified", address)
+                log.warning("NOTIFY_SOCKET=%s is not a unix socket; the service manager is not notified", address)
             return cls(None)
         is_for_us = not pid or pid == str(os.getpid())
         watchdog = int(microseconds) / 1e6 if is_for_us and microseconds.isdigit() else 0.0

@@ -79,7 +79,7 @@ class Reload(AppUser, Purpose):
         """Have the app loaded ahead; all workers are replaced once it is. Returns a sentence."""
         self.stage = Stage.LOADING
         preloading.load_for(self, self._tried)
-        return "the app is loaded anew, in another process than the workers come from; they follow once it is"
+        return "the app is being loaded in a new process; the workers are replaced once it is loaded"
 
     def app_loaded(self) -> None:
         """See ``AppUser``."""

@@ -74,7 +74,7 @@ class Reloads:
         """The configuration as it stands now, as far as it can change while we run; raises ``ConfigError``."""
         fresh, kept = _without_fixed(self._state.proven, self._read_config())
         for flag in kept:
-            log.warning("%s has changed, and stays as it was until the supervisor is started anew", flag)
+            log.warning("%s has changed, and stays as it was until the supervisor is started again", flag)
         return fresh
 
     def master_stops(self) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger("pytask.supervisor")
 #: Seconds after which the log says that a successor is not ready. Shorter: a wrong address is noticed sooner. Longer:
 #: apps that load slowly, and blinks of Redis, make no noise.
 SLOW = 30.0
-DROPPED = Cause(Kind.RELOADED, "was not ready yet when its place was to be filled anew once more")
+DROPPED = Cause(Kind.RELOADED, "was not ready yet when its slot was to be filled again")
 
 
 class Purpose:
@@ -200,7 +200,7 @@ def _end(wish: Wish, *, is_left_out: bool) -> None:
 def _tell_slow(successor: WorkerHandle) -> None:
     what = "it still loads the app" if successor.worker_id is None else "it waits for Redis"
     text = (
-        "%s, which is to take over, is not ready after %.0f s: %s; nobody else is replaced before; if code or "
-        "configuration are wrong, mend them and reload, which begins anew"
+        "%s, which is to take over, is not ready after %.0f s: %s; until it is, no other worker is replaced; if code "
+        "or configuration are wrong, mend them and reload, which begins again"
     )
     log.warning(text, successor, successor.uptime, what)

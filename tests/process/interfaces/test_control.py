@@ -224,7 +224,7 @@ def test_the_socket_of_a_living_supervisor_is_refused_with_a_sentence(
 def test_without_a_folder_for_it_the_supervisor_works_without(start: Start, folder: Path) -> None:
     (folder / "pytask").write_text("in the way")
     with start("--workers", "1", environ={"XDG_RUNTIME_DIR": str(folder)}) as supervisor:
-        supervisor.wait_for("there is no control socket, so pytaskctl workers finds nobody")
+        supervisor.wait_for("there is no control socket, so pytaskctl cannot reach this supervisor")
         supervisor.wait_ready(1)
         assert supervisor.stop() == 0
 

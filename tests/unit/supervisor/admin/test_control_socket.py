@@ -120,7 +120,7 @@ def test_one_whose_queue_is_full_is_not_taken_either(live: Path) -> None:
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     precious = tmp_path / "control.sock"
     precious.write_text("precious")
-    with pytest.raises(SocketPathError, match="is there, and is no socket"):
+    with pytest.raises(SocketPathError, match="exists, and is not a socket"):
         open_control(str(precious), PID)
     assert precious.read_text() == "precious"
 
@@ -145,7 +145,7 @@ def test_without_a_folder_of_our_own_auto_does_without(
     else:
         folder.write_text("")
     assert open_control("auto", PID) is None
-    assert "there is no control socket, so pytaskctl workers finds nobody: " in caplog.text
+    assert "there is no control socket, so pytaskctl cannot reach this supervisor: " in caplog.text
 
 
 def test_a_leftover_is_not_touched_while_another_supervisor_has_its_turn(
