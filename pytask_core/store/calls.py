@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -25,17 +25,20 @@ class Call(NamedTuple):
     args: list[Any]
 
 
-#: Gives a key or an argument, of what a caller has named.
+#: Gives a key or an argument, or several, of what a caller has named.
 _Part = Callable[[dict[str, Any]], Any]
+_Parts = Callable[[dict[str, Any]], Iterable[Any]]
 
 
 class _Plan(NamedTuple):
     """Where the keys and arguments of a script come from, given what the caller names: worked out once."""
 
+    script: str
     keys: list[str] | None  #: where they are always the same
-    key_parts: list[_Part]
-    args: list[Any] | None
-    arg_parts: list[_Part]
+    only_key: _Part | None  #: where it is one that is not
+    key_parts: _Parts
+    args: list[str] | None
+    arg_parts: _Parts
 
 
 class Calls:
@@ -44,11 +47,13 @@ class Calls:
     Args:
         keys: the names of the system.
         worker: whose keys are meant where a caller names no other worker.
+        folder: where the scripts lie, such as ``many_slots/``.
     """
 
-    def __init__(self, keys: RedisKeys, worker: str | None = None) -> None:
+    def __init__(self, keys: RedisKeys, worker: str | None = None, folder: str = "") -> None:
         self._keys = keys
         self._worker = worker
+        self._folder = folder
         self._plans: dict[tuple[str, ...], _Plan] = {}
 
     def make(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Call:
@@ -64,18 +69,29 @@ class Calls:
             TypeError: a name is missing, or is not in the header.
         """
         plan = self._plans.get((script, *named)) or self._plan(script, tuple(named))
-        keys = plan.keys if plan.keys is not None else [part(named) for part in plan.key_parts]
-        args = plan.args if plan.args is not None else [part(named) for part in plan.arg_parts]
-        return Call(script, keys, [*args, *each])
+        if plan.only_key is not None:
+            keys = [plan.only_key(named)]
+        else:
+            keys = plan.keys if plan.keys is not None else [*plan.key_parts(named)]
+        args = plan.args if plan.args is not None else plan.arg_parts(named)
+        return Call(plan.script, keys, [*args, *each])
 
     def _plan(self, script: str, named: tuple[str, ...]) -> _Plan:
-        header = load(script).header
+        file = self._folder + script
+        header = load(file).header
         used: set[str] = set()
-        keys = [self._part(script, each, named, used) for each in header.keys]
-        args = [self._part(script, each, named, used) for each in header.args]
+        keys = [self._part(file, each, named, used) for each in header.keys]
+        args = [self._part(file, each, named, used) for each in header.args]
         if unknown := set(named) - used:
-            raise TypeError(f"{script}.lua takes nothing by the name of {', '.join(sorted(unknown))}")
-        plan = _Plan(_fixed(keys), [_callable(each) for each in keys], _fixed(args), [_callable(each) for each in args])
+            raise TypeError(f"{file}.lua takes nothing by the name of {', '.join(sorted(unknown))}")
+        plan = _Plan(
+            file,
+            _fixed(keys),
+            keys[0] if len(keys) == 1 and not isinstance(keys[0], str) else None,
+            _gather(keys, header.keys, named),
+            _fixed(args),
+            _gather(args, header.args, named),
+        )
         self._plans[script, *named] = plan
         return plan
 
@@ -109,6 +125,14 @@ class Calls:
 def _fixed(parts: list[str | _Part]) -> list[str] | None:
     fixed = [each for each in parts if isinstance(each, str)]
     return fixed if len(fixed) == len(parts) else None
+
+
+def _gather(parts: list[str | _Part], names: Sequence[str], named: tuple[str, ...]) -> _Parts:
+    """Return what gives all of them. It runs for each task, so the common case has a way of its own."""
+    if len(names) > 1 and set(names) <= set(named):
+        return itemgetter(*names)
+    made = [_callable(each) for each in parts]
+    return lambda given: [part(given) for part in made]
 
 
 def _callable(part: str | _Part) -> _Part:

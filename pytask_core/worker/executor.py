@@ -105,11 +105,12 @@ class Executor:
         return max(0, self._concurrency - self._busy)
 
     def _count(self, by: int) -> None:
+        # Twice for each task, so without the call of a property.
         self._busy += by
-        if self.room:
-            self.has_room.set()
-        else:
+        if self._concurrency and self._busy >= self._concurrency:
             self.has_room.clear()
+        else:
+            self.has_room.set()
 
     # Life of a task
 

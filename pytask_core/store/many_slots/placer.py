@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...outcomes import Outcome, place_of
+from ...outcomes import Outcome, Place, place_of
 from ..calls import Call
 from .steps import Steps
 
@@ -33,24 +33,31 @@ class Placer:
 
     def put(self, back: Sequence[Row] = (), front: Sequence[Row] = (), replicas: int = 0) -> None:
         """Put ids into the new queue, behind those that wait or before them, and into the end queue."""
-        calls = [*self._ending([*back, *front])]
-        for rows, side in ((back, "LPUSH"), (front, "RPUSH")):
-            entries = [(each, push) for each, outcome in rows if (push := place_of(outcome).queue) is not None]
+        rows = [*back, *front]
+        calls, places = [*self._ending(rows)], _places(rows)
+        for part, side in ((back, "LPUSH"), (front, "RPUSH")):
+            entries = [(each, push) for each, outcome in part if (push := places[outcome].queue) is not None]
             if entries:
                 calls.append(self._steps.pushing(entries, side))
         if calls:
             self._steps.all(calls, replicas)
-        self._last([each for each, outcome in (*back, *front) if _waits_half(outcome)], replicas)
+        half = {outcome for outcome, place in places.items() if place.half and place.queue is not None}
+        self._last([each for each, outcome in rows if outcome in half] if half else (), replicas)
 
     def keep(self, rows: Iterable[Row]) -> None:
         """Put ids into the task set that belong there."""
         rows = list(rows)
-        self._steps.activate([each for each, outcome in rows if place_of(outcome).active])
-        self._last([each for each, outcome in rows if place_of(outcome).active and place_of(outcome).half])
+        stay = {outcome: place for outcome, place in _places(rows).items() if place.active}
+        if stay:
+            self._steps.activate([each for each, outcome in rows if outcome in stay])
+            self._last([each for each, outcome in rows if outcome in stay and stay[outcome].half])
 
     def take_out(self, rows: Iterable[Row]) -> None:
         """Take ids out of the task set that do not belong there; those in a worker's hands once it lets go of them."""
-        self._steps.deactivate([each for each, outcome in rows if place_of(outcome).active is False])
+        rows = list(rows)
+        leave = {outcome for outcome, place in _places(rows).items() if place.active is False}
+        if leave:
+            self._steps.deactivate([each for each, outcome in rows if outcome in leave])
 
     def let_go(self, worker: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """Take ids out of a worker's hands, and those that do not belong there out of the task set.
@@ -78,6 +85,6 @@ class Placer:
             self._steps.all(self._steps.for_each("queued", ids), replicas)
 
 
-def _waits_half(outcome: str) -> bool:
-    place = place_of(outcome)
-    return place.half and place.queue is not None
+def _places(rows: Iterable[Row]) -> dict[str, Place]:
+    """Return the place of each outcome. Most rows of a batch share one, so it is not looked up for each row."""
+    return {outcome: place_of(outcome) for outcome in {row[1] for row in rows}}

@@ -23,17 +23,15 @@ class Steps:
 
     def __init__(self, client: Any, keys: RedisKeys, deadlines: Deadlines | None = None) -> None:
         self._client = client
-        self._calls = Calls(keys)
+        #: Returns a step: a script below ``many_slots/``, and what :meth:`.Calls.make` is to know.
+        self.make = Calls(keys, folder="many_slots/").make
         self._keys = keys
         self._deadlines = deadlines
 
-    def make(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Call:
-        """Return a step: a script below ``many_slots/``, and what :meth:`.Calls.make` is to know."""
-        return self._calls.make(f"many_slots/{script}", each, **named)
-
     def for_each(self, script: str, ids: Iterable[str], /, **named: Any) -> list[Call]:
         """Return the same step for each of some tasks."""
-        return [self.make(script, task_id=task_id, **named) for task_id in ids]
+        make = self.make
+        return [make(script, task_id=task_id, **named) for task_id in ids]
 
     def all(self, calls: Sequence[Call], replicas: int = 0) -> list[Any]:
         """Run scripts in one round trip, those for one slot in order.

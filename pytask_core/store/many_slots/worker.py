@@ -13,7 +13,7 @@ from ...outcomes import Dealt, Entry, Outcome, Passed, Push, place_of
 from ...payload import MAX_PAYLOAD
 from ...policy.poison import PoisonRule
 from ...states import Reason
-from ..calls import BATCH, Call
+from ..calls import BATCH, Call, Calls
 from ..sender import run
 from ..worker import (
     FILLED,
@@ -104,14 +104,12 @@ class ManySlotsWorkerStore(WorkerStore):
     ) -> None:
         super().__init__(client, blocking, keys, worker, poison, replicas, max_payload)
         self._steps = steps or Steps(client, keys)
+        self._step = Calls(keys, worker, "many_slots/").make
         self._placer = Placer(self._steps, worker)
         self._beat = 0
         #: What was just leaving this worker's hands when it was renewed, and when that was seen.
         self._left: dict[tuple[str, str], float] = {}
         self._clock = clock
-
-    def _step(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Call:
-        return self._calls.make(f"many_slots/{script}", each, **named)
 
     def _one(self, script: str, each: Iterable[Any] = (), /, **named: Any) -> Any:
         return self._steps.all([self._step(script, each, **named)])[0]
