@@ -216,4 +216,4 @@ def test_what_a_client_orders_carries_the_moment_from_when_on_it_is_void(desk: D
         ask(desk.redis, (*command(desk.redis, stop, by_sha=False, timed=True)[1], int(seconds) * 1000 - 1))
     answer = ask(desk.redis, (*command(desk.redis, stop, timed=True)[1], int(seconds) * 1000 + 60_000))
 
-    assert answer == 1
+    assert answer == "STOPPED"
