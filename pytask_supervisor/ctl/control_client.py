@@ -1,6 +1,6 @@
 """Reaches a supervisor on this machine: finds its control socket, asks, and returns the answer.
 
-Called by ``workers``, ``replacing`` and ``top``. See ``pytask_supervisor/admin/control_socket.py`` for what can be asked.
+Called by ``workers``, ``replacing`` and ``top``. ``pytask_supervisor/admin/control_socket.py`` says what can be asked.
 """
 
 from __future__ import annotations
