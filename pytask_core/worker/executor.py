@@ -122,7 +122,8 @@ class Executor:
     def start(self, execution: Execution) -> None:
         """Run a task."""
         # A copy that lost the id, and has not learned so yet, must not run on beside the new one, unseen by renewals.
-        self.ask(execution.id, Reason.LOST)
+        if execution.id in self.tasks:
+            self.ask(execution.id, Reason.LOST)
         self.idle.clear()
         if not execution.local:
             self._count(1)

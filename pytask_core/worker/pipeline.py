@@ -74,8 +74,10 @@ class Pipeline:
             execution.arguments = decode_data(execution.data, self._max_payload)
             execution.data = None  # Once is enough in memory.
             value = self._perform_inside(execution, cls)
-            if not execution.has_ended(shows=value is not None and not isinstance(value, gevent.GreenletExit)):
-                return None
+            if execution.leaving is not None:  # as most are not, and a call is felt
+                shows = value is not None and not isinstance(value, gevent.GreenletExit)
+                if not execution.has_ended(shows=shows):
+                    return None
             return TaskState.SUCCESS, encode("the output", value, self._max_payload), None
         except (Unreachable, ServerError):
             if execution.leaving is None:
