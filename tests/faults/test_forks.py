@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytask_core import PyTaskHelpers
+from pytask_core.connection import RedisSource
 from pytask_core.keys import RedisKeys
 from tests.support.processes.supervisor_process import SupervisorProcess
 from tests.support.servers.redis_server import RedisServer
@@ -478,6 +479,8 @@ def test_a_copy_that_lives_on_does_not_keep_the_embedded_server(folder: Path, tm
         task_id = helpers.start_task("lingers")
         wait_until(lambda: helpers.get_task(task_id, "output"))
         pid = int(str(helpers.get_task(task_id, "output")))
+        with closing(RedisSource(where).store_client(1)) as redis:
+            wait_until(lambda: redis.hlen("signals") == 5, message="it has a session of its own, and has done its part")
         try:
             began = time.monotonic()
             assert supervisor.stop() == 0
