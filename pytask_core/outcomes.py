@@ -138,9 +138,6 @@ PLACES: dict[str, Place] = {
     Outcome.OTHER_CLAIM: Place(others=True),
 }
 
-_STAYS = Place()
-
-
 #: The same by the word that a script answers; looked up once and more for each task.
 _BY_WORD: dict[str, Place] = {**PLACES}
 _NOWHERE = Place()

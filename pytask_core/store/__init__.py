@@ -6,7 +6,7 @@
 
 Two regimes with the same methods. **One slot** (these classes): every key of the system lies in one slot (a single
 server, Sentinel, or a cluster with names that share a hash tag), so each transition is one atomic script over a batch.
-**Many slots** (:mod:`.slots`): a cluster with other names, where each transition is a row of steps. :func:`regime`
+**Many slots** (:mod:`.many_slots`): a cluster with other names, where each transition is a row of steps. :func:`regime`
 chooses.
 """
 

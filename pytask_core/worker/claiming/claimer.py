@@ -38,7 +38,7 @@ PRESSED = 0.1
 SPENT = 0.05
 
 #: What the log says of an id that is passed over.
-_PASSED = {
+PASSED_OVER = {
     Passed.MISSING: (logging.WARNING, "has no hash, so there is nothing to run"),
     Passed.EARLY: (logging.DEBUG, "has no hash yet; it is looked at again for two seconds"),
     Passed.WRONG_TYPE: (logging.WARNING, "has a key that is no hash, so there is nothing to run"),
@@ -244,5 +244,5 @@ class Claimer(Service):
         if any(why == Passed.EARLY for _, why in claims.passed):
             self._early.look()
         for task_id, why in claims.passed:
-            level, words = _PASSED[Passed(why)]
+            level, words = PASSED_OVER[Passed(why)]
             log.log(level, "The id %r from the new queue %s; passed over", task_id, words)
