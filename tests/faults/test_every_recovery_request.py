@@ -14,7 +14,7 @@ from tests.support.processes.core_process import Nursery
 from tests.support.servers.redis_server import RedisServer
 from tests.support.servers.tcp_proxy import Harm, TcpProxy
 from tests.support.waiting import wait_until
-from tests.support.whereabouts import Whereabouts
+from tests.support.whereabouts import Whereabouts, contents
 
 HELD = ["held-1", "held-2", "held-3"]
 ENDED = ["collected", "ended"]
@@ -80,6 +80,18 @@ class Recovery(Scenario):
     def _keeper(self) -> KeeperStore:
         return regime(one_slot=self.keys.one_slot or self.detour is None).keeper(self.client, self.keys)
 
+    def nothing_stays(self) -> None:
+        """Another worker at most finds ids of forgotten tasks in the end queue, and takes them out.
+
+        In many slots a report that is sent again may put an id there once more that a Cleanup has dealt with just then.
+        """
+        where = Whereabouts(self.redis, self.keys)
+        if where.count:
+            assert where.count == Counter(where.end), f"{contents(self.redis)} after request {self.proxy.count}"
+            assert not any(self.redis.exists(self.keys.task(each)) for each in where.end)
+            self.recover()
+        self.nothing_is_left()
+
     def nothing_is_left(self) -> None:
         where = Whereabouts(self.redis, self.keys)
         assert where.count == Counter(), f"after {self.proxy.struck}, request {self.proxy.count}"
@@ -135,6 +147,6 @@ def test_a_connection_cut_while_a_worker_hands_back_and_cleans_up_loses_nothing_
         if not recovery.proxy.struck:
             break
         struck.append(recovery.proxy.struck)
+        recovery.nothing_stays()
         assert Counter(recovery.redis.lrange("runs", 0, -1)) == dict.fromkeys([*HELD, "inbox"], 1), struck[-1]
-        recovery.nothing_is_left()
     assert len(struck) > 10
