@@ -11,7 +11,7 @@ BENCH ?=
 PYTEST ?=
 # Tests at once, besides one of the workers. Most wait most of the time; more than that would have to wait for a CPU, and
 # take it for a fault.
-JOBS ?= 2
+JOBS ?= 3
 side_by_side := -n $(JOBS) --dist worksteal
 # The tests of the workers run one by one in a process of their own, beside the others: they need little of the CPUs. What
 # each of the two says comes as a whole, except in a terminal, where it is to be seen at once.
