@@ -26,7 +26,7 @@ RENEWALS = 4
 #: The default seconds between two renewals, unless ``task_timeout`` is so short that there must be more.
 INTERVAL = 5
 
-#: Seconds that a worker which nobody hurries has for its stop, beyond the ``stop_timeout`` of its tasks.
+#: Seconds that a worker has for its stop, where no second signal hurries it, beyond the ``stop_timeout`` of its tasks.
 TO_LEAVE = 5
 
 _WAIT = Rule(f"at most {LONGEST_WAIT} (ten years)", lambda value: bool(value <= LONGEST_WAIT))

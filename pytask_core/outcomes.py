@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     OTHER = "other"  #: is in a state in which nothing is to be done
     FINE = ""  #: is well where it is
     LOST = "lost"  #: is no longer the worker's own
-    OTHER_CLAIM = "other claim"  #: likewise, but runs in the same worker's hands, under another claim
+    OTHER_CLAIM = "other claim"  #: is no longer that claim's: it runs in the same worker's hands, under another claim
     LEFT = "left"  #: is just leaving the worker's hands
     ELSEWHERE = "elsewhere"  #: is another's by now, and belongs into the task set
     PAST = "past"  #: is another's by now, and does not belong there
@@ -80,7 +80,7 @@ class Push(StrEnum):
     """How an id is pushed to the new queue, in many slots."""
 
     MUST = "must"  #: its task was just made to wait: a worker that takes an entry of it now must leave that
-    LOOK = "look"  #: likewise, and another program may have pushed it
+    LOOK = "look"  #: the same, and another program may have pushed it
     ENSURE = "ensure"  #: it waited already, so an entry that is just being taken will do
 
 

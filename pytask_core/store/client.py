@@ -127,7 +127,7 @@ class ClientStore:
         return {"new": new, "active": active, "end": end, "parked": parked}
 
 
-#: What a client is told of an order, where it is not 1: done or recorded.
+#: What the answer to a client's order means, where it is not 1: done or recorded.
 _TOLD = {Outcome.UNKNOWN: -1, Outcome.OTHER: 0, Outcome.STOPPED_BEFORE: 0}
 
 

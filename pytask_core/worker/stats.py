@@ -1,7 +1,7 @@
 """``WorkerStats``: counts what a worker has done since its last report, for metrics.
 
-Plain counters, no clock, no Redis. The claimer and the runner count, and whoever reports takes the sums away. Sums
-since the last time, and not since the start, so that whoever adds them up never counts backwards when a worker dies.
+Plain counters, no clock, no Redis. The claimer and the executor count, and each report takes the sums away. Sums
+since the last time, and not since the start, so that their sum over all workers never falls when one dies.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Recycling(Part, Purpose):
         self._not_before = float("-inf")
         #: Seconds for which the memory of a slot's worker does not count, where that is longer than for others.
         self._graces: dict[int, float] = {}
-        #: The limit for which they were found, and whether it was told of.
+        #: The limit for which they were found, and whether the log has named it.
         self._max_memory = 0
         self._is_told = False
 

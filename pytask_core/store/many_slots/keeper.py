@@ -163,7 +163,7 @@ class ManySlotsKeeperStore(KeeperStore):
                 for each, keep, owner in over
             ]
         )
-        # What waits was restarted by somebody who has not queued it yet, and perhaps never will.
+        # What waits was restarted by a program that has not queued it yet, and perhaps never will.
         self._placer.place([(each, what) for (each, *_), what in zip(over, answers, strict=True)])
         steps.one("cleaned", [each for each, *_ in ids], worker=worker)
         return sum(what == Outcome.CLEANED for what in answers)

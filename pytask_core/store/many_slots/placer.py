@@ -17,7 +17,7 @@ class Placer:
 
     Args:
         steps: what to send them with.
-        worker: whose reports to the end queue they are; '' for nobody's.
+        worker: whose reports to the end queue they are; '' for no worker's.
     """
 
     def __init__(self, steps: Steps, worker: str = "") -> None:

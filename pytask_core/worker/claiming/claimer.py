@@ -84,7 +84,7 @@ class Claimer(Service):
         executor: where tasks go.
         intake: how much to claim.
         nudges: whether another worker has put something into the inbox.
-        early: told of ids that came before their hash.
+        early: looks again at ids that came before their hash.
     """
 
     def __init__(

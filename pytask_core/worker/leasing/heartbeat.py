@@ -34,8 +34,8 @@ class Heartbeat(Service):
         executor: whose tasks.
         link: whether Redis can be reached.
         lease: how often to renew.
-        guard: told of each renewal.
-        local_tasks: told of each task that was found to be no longer this worker's.
+        guard: learns of each renewal.
+        local_tasks: learns of each task that this worker no longer holds.
         clock: seconds, monotonic.
     """
 
